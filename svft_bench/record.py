@@ -1,0 +1,200 @@
+"""`RunRecord`: the one JSON file that a finished run leaves, written whole or not at all.
+
+    results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.jsonl beside it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from svft_bench.spec import RunSpec
+
+SCHEMA_VERSION = 1
+
+
+class Part(BaseModel):
+    """A frozen part of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sizes(Part):
+    """Numbers of parameters, and bytes on disk and beside the base model."""
+
+    total: int
+    trainable: int
+    trainable_head: int
+    checkpoint_bytes: int
+    frozen_extra_bytes: int
+
+    @property
+    def trainable_without_head(self) -> int:
+        """The count that the papers print."""
+        return self.trainable - self.trainable_head
+
+
+class Costs(Part):
+    """What the run took; seconds are wall time, memory is the peak of training on `memory_of`."""
+
+    load_seconds: float
+    adapt_seconds: float
+    train_seconds: float
+    step_seconds: float
+    eval_seconds: float
+    examples_per_second: float
+    tokens_per_second: float | None
+    peak_memory_bytes: int
+    memory_of: Literal["process", "cuda"]
+    steps: int
+    resumed: bool
+
+
+class DataUse(Part):
+    """What was read: `label` is the only name under which a score on it may be shown."""
+
+    label: str
+    origin: str
+    split: str
+    rows: int
+    used: int
+    complete_rows: int | None
+    sha256: str | None
+
+
+class Provenance(Part):
+    """Where the numbers come from."""
+
+    created: str
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    device: str
+    cpu: str
+    threads: int
+    platform: str
+    command: str
+
+
+class RunRecord(Part):
+    """Specification, scores, costs and provenance of one finished run."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    train_id: str
+    spec: RunSpec
+    scores: dict[str, dict[str, float]]
+    sizes: Sizes
+    costs: Costs
+    curve: tuple[tuple[int, float], ...]
+    selected: dict[str, float | int | str]
+    data: dict[str, DataUse]
+    skipped: dict[str, int]
+    provenance: Provenance
+
+
+def record_path(results: Path, spec: RunSpec) -> Path:
+    """Where the record of this run lies, or would."""
+    return results / "runs" / spec.task.name / spec.model.name / spec.method.name / f"{spec.run_id}.json"
+
+
+def predictions_path(record: Path) -> Path:
+    """Where the predictions of the run with this record lie."""
+    return record.with_suffix(".predictions.jsonl")
+
+
+def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[str, Any]]) -> Path:
+    """Write predictions, then the record: a record on disk always has its predictions.
+
+    Raises:
+        ValueError: a score, cost or loss is not finite; nothing is written.
+    """
+    body = record.model_dump(mode="json")
+    bad = sorted(_not_finite(body))
+    if bad:
+        raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
+    path = record_path(results, record.spec)
+    write_whole(predictions_path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions))
+    write_whole(path, json.dumps(body | {"sha256": _seal(body)}, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read one record.
+
+    Raises:
+        ValueError: the file is truncated, of another schema version, or was edited after the run.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        seal, version = body.pop("sha256"), body["schema_version"]
+    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a complete run record ({error}); delete it and run its cell again") from None
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} has schema_version {version}; this program reads {SCHEMA_VERSION}")
+    if seal != _seal(body):
+        raise ValueError(f"{path} was changed after its run: its sha256 does not match its content")
+    try:
+        return RunRecord.model_validate(body)
+    except ValidationError as error:
+        raise ValueError(f"{path} does not fit schema_version {version}: {error.errors()[0]}") from None
+
+
+def load_records(results: Path) -> list[RunRecord]:
+    """Read every record below `results`, in the order of their paths.
+
+    Raises:
+        ValueError: one of them cannot be trusted, or two carry one run_id.
+    """
+    records: dict[str, RunRecord] = {}
+    for path in sorted((results / "runs").rglob("*.json")):
+        record = load_record(path)
+        if record.run_id in records:
+            raise ValueError(f"{path} repeats run_id {record.run_id} of another record")
+        records[record.run_id] = record
+    return list(records.values())
+
+
+def load_predictions(path: Path) -> list[dict[str, Any]]:
+    """Read the predictions beside the record at `path`, one dict per scored example."""
+    with predictions_path(path).open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it, so that no reader sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _seal(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _not_finite(value: Any, path: str = "") -> Iterable[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path
