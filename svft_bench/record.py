@@ -51,7 +51,6 @@ class Costs(Part):
     step_seconds: float
     eval_seconds: float
     examples_per_second: float
-    tokens_per_second: float | None
     peak_memory_bytes: int
     memory_of: Literal["process", "cuda"]
     steps: int
@@ -61,6 +60,7 @@ class Costs(Part):
 class DataUse(Part):
     """What was read: `label` is the only name under which a score on it may be shown."""
 
+    title: str
     label: str
     origin: str
     split: str
@@ -96,7 +96,7 @@ class RunRecord(Part):
     costs: Costs
     curve: tuple[tuple[int, float], ...]
     selected: dict[str, float | int | str]
-    data: dict[str, DataUse]
+    data: tuple[DataUse, ...]
     skipped: dict[str, int]
     provenance: Provenance
 

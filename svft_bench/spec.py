@@ -84,6 +84,7 @@ class MethodSpec(Spec):
     title: str
     peft_type: str | None
     trains: Literal["adapter", "head", "all"]
+    modules: str | None
 
     @property
     def adapter(self) -> dict[str, Any]:
@@ -232,6 +233,13 @@ class RunSpec(Spec):
     def run_id(self) -> str:
         """Twelve hex digits that name this run: equal specs, equal ids, on any machine."""
         return _digest(self.identity())
+
+    @property
+    def cell_id(self) -> str:
+        """What repetitions of one measurement share: everything but the seed and where the data came from."""
+        identity = self.identity()
+        del identity["seed"], identity["data"]
+        return _digest(identity)
 
     @property
     def train_id(self) -> str:

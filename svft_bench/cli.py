@@ -1,0 +1,198 @@
+"""The command line: overrides run cells, verbs answer questions.
+
+    svft-bench model=smollm2-135m method=svft_banded task=gsm8k
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from svft_bench.compose import Cell
+
+HELP = """\
+svft-bench: does a method in the singular basis beat LoRA here, at this budget?
+
+Run a cell, or several:
+  svft-bench                                                     the default cell, on a laptop
+  svft-bench experiment=demo                                     seven methods, then their table
+  svft-bench model=smollm2-135m method=svft_banded task=gsm8k data_root=DATA
+  svft-bench model=gemma-2b method=svft_banded task=gsm8k method.off_diag=16
+  svft-bench -m method=svft_banded method.off_diag=0,2,4,8 seed=0,1,2
+  svft-bench -m hydra/launcher=joblib seed=0,1,2                 Hydra's launchers and flags work (--cfg job, --info)
+
+Ask:
+  svft-bench list [models|methods|tasks|experiments]             what can be combined
+  svft-bench plan OVERRIDES                                      the cells, which are done, parameters, memory, time
+  svft-bench table NAME                                          an experiment's or a paper's table from the records
+  svft-bench audit                                               every parameter count that the papers print, recounted
+  svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
+
+Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking=wandb, force.
+Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted (the same command goes on where it stopped)."""
+
+HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
+JOB_NUMBER = "SVFT_BENCH_CELLS"  # how many cells the command has, for whoever runs one of them
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(command(sys.argv[1:]))
+
+
+def command(argv: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    try:
+        if argv and argv[0] in VERBS:
+            return VERBS[argv[0]](argv[1:])
+        return _benchmark(argv)
+    except (ValueError, OSError) as error:
+        return _bad_input(error)
+    except KeyboardInterrupt:
+        print("\nInterrupted; nothing half-written. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+
+
+def _benchmark(argv: list[str]) -> int:
+    if HYDRA_ONLY & {flag.split("=")[0] for flag in argv}:
+        return _hydra(argv, lambda config: None)
+    from svft_bench import compose
+
+    flags = [item for item in argv if item.startswith("-")]
+    overrides = [item for item in argv if not item.startswith("-")]
+    if any(item.startswith("hydra/sweeper=") for item in overrides):
+        return _hydra(argv, _job)
+    planned = compose.cells(overrides)
+    if len(planned) == 1 and not flags:
+        return _attempt(planned[0])
+    fixed, axes = compose.sweep(overrides)
+    swept = [f"{axis[0].split('=', 1)[0]}={','.join(item.split('=', 1)[1] for item in axis)}" for axis in axes]
+    os.environ[JOB_NUMBER] = str(len(planned))
+    codes: list[int] = []
+    _hydra(["--multirun", *fixed, "hydra.sweeper.params=null", *swept], lambda config: codes.append(_job(config)))
+    return _conclude(planned) or max(codes, default=0)
+
+
+def _hydra(argv: list[str], job: Callable[[DictConfig], object]) -> int:
+    import hydra
+
+    from svft_bench.compose import conf_dir
+
+    sys.argv = [sys.argv[0], *argv]
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    return 0
+
+
+def _job(config: DictConfig) -> int:
+    """One cell of a sweep, perhaps in a process of its own; a failure is told and the sweep goes on."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from svft_bench.compose import build_cell
+
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    job = HydraConfig.get()
+    print(f"[{int(job.job.num) + 1}/{os.environ.get(JOB_NUMBER, '?')}] {' '.join(job.overrides.task)}", flush=True)
+    return _attempt(build_cell(values, overrides=list(job.overrides.task)))
+
+
+def _attempt(cell: Cell) -> int:
+    """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
+    from svft_bench.record import record_path
+
+    path = record_path(cell.settings.results_dir, cell.spec)
+    if path.exists() and not cell.settings.force:
+        print(f"  already recorded in {path} (force=true runs it again)")
+        return 0
+    from svft_bench.run import run
+    from svft_bench.summary import one_line
+
+    try:
+        record = run(cell.spec, cell.settings)
+    except (ValueError, OSError) as error:
+        return _bad_input(error, log=_log(cell))
+    except Exception as error:
+        print(f"  failed: {type(error).__name__}: {error}{_log(cell)}", file=sys.stderr)
+        return 1
+    print(f"  {one_line(record)}\n  {path}", flush=True)
+    return 0
+
+
+def _conclude(planned: Sequence[Cell]) -> int:
+    """After a sweep: the table that it asked for, and the cells that have no record."""
+    from svft_bench.record import record_path
+
+    missing = [cell for cell in planned if not record_path(cell.settings.results_dir, cell.spec).exists()]
+    settings = planned[0].settings
+    if settings.table is not None and len(missing) < len(planned):
+        _table([settings.table, "--write", "--results", str(settings.results_dir)])
+    for cell in missing:
+        print(f"no record: svft-bench {' '.join(cell.overrides)}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _bad_input(error: Exception, *, log: str = "") -> int:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
+    print(f"svft-bench: {error}{log}", file=sys.stderr)
+    return 2
+
+
+def _log(cell: Cell) -> str:
+    """Keep the traceback of the exception in flight beside the run's own files; says where."""
+    try:
+        file = Path(cell.settings.output_dir) / cell.spec.train_id / "error.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (traceback in {file})"
+
+
+def _list(argv: list[str]) -> int:
+    from svft_bench.listing import main
+
+    return main(argv)
+
+
+def _plan(argv: list[str]) -> int:
+    from svft_bench.plan import main
+
+    return main(argv)
+
+
+def _table(argv: list[str]) -> int:
+    from svft_bench.tables import table
+
+    return table(argv)
+
+
+def _audit(argv: list[str]) -> int:
+    from svft_bench.audit import audit
+
+    return audit(argv)
+
+
+def _prepare(argv: list[str]) -> int:
+    from svft_bench.prepare import main
+
+    return main(argv)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "list": _list,
+    "plan": _plan,
+    "table": _table,
+    "audit": _audit,
+    "prepare": _prepare,
+}

@@ -1,0 +1,117 @@
+"""A method applied to a model: which parameters train, and how many of each kind there are."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel, TaskType, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from torch import nn
+
+import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
+from svft_bench.spec import Kind, MethodSpec
+
+TASK_TYPES: dict[Kind, TaskType | None] = {
+    "causal_lm": TaskType.CAUSAL_LM,
+    "sequence_classification": TaskType.SEQ_CLS,
+    "image_classification": None,
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of parameters after a method was applied, and the bytes that it keeps frozen beside the base."""
+
+    total: int
+    trainable: int
+    trainable_head: int
+    frozen_extra_bytes: int
+
+
+def peft_config(method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...], total_steps: int) -> PeftConfig:
+    """The adapter's own config, from the fields of the method's file.
+
+    Raises:
+        ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
+    """
+    if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
+        raise ValueError(f"method.peft_type={method.peft_type} is unknown; PEFT has {known}")
+    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[method.peft_type]
+    known_fields = {field.name for field in fields(config_class)}
+    unknown = sorted(set(method.adapter) - known_fields)
+    if unknown:
+        raise ValueError(f"method.{unknown[0]} is not a field of {config_class.__name__}; it has {', '.join(sorted(known_fields))}")
+    values: dict[str, Any] = {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
+    if "total_step" in known_fields:
+        values["total_step"] = total_steps
+    try:
+        return config_class(**values | method.adapter)
+    except TypeError as error:
+        raise ValueError(f"method={method.name}: {error}") from None
+
+
+def apply_method(model: nn.Module, method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...], total_steps: int) -> nn.Module:
+    """Freeze what the method freezes and add what it adds.
+
+    Raises:
+        ValueError: see `peft_config`; or the method's modules match nothing in this model.
+    """
+    if method.trains == "adapter":
+        config = peft_config(method, kind=kind, head_modules=head_modules, total_steps=total_steps)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*already found.*")
+            adapted: nn.Module = get_peft_model(model, config)
+        return adapted
+    trains_head_only = method.trains == "head"
+    if trains_head_only and not head_modules:
+        raise ValueError(f"method={method.name} trains the head alone, and this model has none for this task")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not trains_head_only or _in_head(name, head_modules))
+    return model
+
+
+def count(model: nn.Module, *, head_modules: tuple[str, ...], base_bytes: int) -> Counts:
+    """Count unique parameters, head apart, and the bytes of everything frozen that the base model did not hold.
+
+    `base_bytes` is `stored_bytes` of the model before the method was applied.
+    """
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    added = stored_bytes(model) - base_bytes - sum(parameter.nbytes for _, parameter in trained)
+    return Counts(
+        total=sum(parameter.numel() for parameter in model.parameters()),
+        trainable=sum(parameter.numel() for _, parameter in trained),
+        trainable_head=sum(parameter.numel() for name, parameter in trained if _in_head(name, head_modules)),
+        frozen_extra_bytes=added if isinstance(model, PeftModel) else 0,
+    )
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Bytes of all distinct parameters and buffers."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def trained_state(model: nn.Module, names: frozenset[str]) -> dict[str, torch.Tensor]:
+    """Copies of the named parameters on the CPU."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if name in names}
+
+
+def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Put the parameters of `trained_state` back, in place."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+
+
+def trainable_names(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters that the method trains; taken before a schedule freezes any of them."""
+    return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _in_head(name: str, head_modules: tuple[str, ...]) -> bool:
+    return bool(set(name.split(".")) & set(head_modules))

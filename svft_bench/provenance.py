@@ -1,0 +1,106 @@
+"""Where numbers come from: versions, git state and machine, and the peak memory of a stretch of work."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import torch
+
+from svft_bench.record import Provenance
+
+PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
+
+
+def provenance(device: torch.device) -> Provenance:
+    """The state of code, packages and machine now."""
+    commit, dirty = git_state()
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        commit=commit,
+        dirty=dirty,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        cpu=_cpu_name(),
+        threads=torch.get_num_threads(),
+        platform=platform.system(),
+        command=" ".join(["svft-bench", *sys.argv[1:]]),
+    )
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """Commit of this checkout, and whether files that decide a result differ from it; (None, None) when installed."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", "svft_bench", "conf", "scripts", "pyproject.toml")
+    return commit, None if changed is None else bool(changed)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
+
+
+class PeakMemory:
+    """Highest number of bytes seen; `bytes` is final once `peak_memory` has ended."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@contextmanager
+def peak_memory(device: torch.device, *, every_seconds: float = 0.02) -> Iterator[PeakMemory]:
+    """Peak memory while this lasts: allocated on a CUDA device, else resident in this process (sampled)."""
+    peak, process, over = PeakMemory(), psutil.Process(), threading.Event()
+    gc.collect()
+
+    def sample() -> None:
+        while not over.is_set():
+            peak.bytes = max(peak.bytes, process.memory_info().rss)
+            over.wait(every_seconds)
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        try:
+            yield peak
+        finally:
+            peak.bytes = torch.cuda.max_memory_allocated(device)
+        return
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        sampler.join()

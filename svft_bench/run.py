@@ -1,0 +1,215 @@
+"""`run(spec)`: one cell at one seed, from a validated specification to one record, step after step."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+from svft_bench.encoding import training_collate
+from svft_bench.evaluation import Prediction, predict
+from svft_bench.methods import Counts, apply_method, count, stored_bytes, trainable_names
+from svft_bench.models import load_model
+from svft_bench.provenance import peak_memory, provenance
+from svft_bench.record import Costs, DataUse, RunRecord, Sizes, load_record, record_path, save_record
+from svft_bench.selection import BestEpoch
+from svft_bench.settings import Settings
+from svft_bench.spec import EvalSpec, RunSpec
+from svft_bench.tasks import Example, Task, load_task, score
+from svft_bench.tracking import Tracker, tracking
+from svft_bench.train import total_steps, train
+from svft_bench.weights import Fitted, load_fitted, save_fitted
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its method applied, and the data of its task."""
+
+    task: Task
+    model: nn.Module
+    processor: Any
+    device: torch.device
+    trained_names: frozenset[str]
+    head_names: frozenset[str]
+    counts: Counts
+    load_seconds: float
+    adapt_seconds: float
+
+
+def run(spec: RunSpec, settings: Settings) -> RunRecord:
+    """Load, adapt, train, evaluate and record; a cell that has its record is not run again unless `force`.
+
+    Raises:
+        ValueError: data, weights or modules are not what the specification says; nothing is left under results.
+        OSError: a folder cannot be written; found out before the model loads.
+    """
+    path = record_path(settings.results_dir, spec)
+    if path.exists() and not settings.force:
+        return load_record(path)
+    folder = settings.output_dir / spec.train_id
+    if settings.force:
+        shutil.rmtree(folder, ignore_errors=True)
+    for needed in (path.parent, folder):
+        check_writable(needed)
+    title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
+    with tracking(
+        settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
+    ) as tracker:
+        ready = prepare(spec, settings)
+        fitted = load_fitted(folder, ready.model)
+        if fitted is None:
+            fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
+        start = time.perf_counter()
+        predictions = {
+            item.name: predict_eval(ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker)
+            for item in spec.task.evals
+        }
+        eval_seconds = time.perf_counter() - start
+        scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
+        tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
+    record = _record(spec, ready, fitted, scores=scores, eval_seconds=eval_seconds)
+    rows = [{"eval": name, **row} for name, found in predictions.items() for row in found]
+    save_record(record, results=settings.results_dir, predictions=rows)
+    return record
+
+
+def prepare(spec: RunSpec, settings: Settings) -> Prepared:
+    """Load data and model and apply the method; seeded so that every method starts from the same head."""
+    device = pick_device(settings.device)
+    start = time.perf_counter()
+    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed)
+    set_seed(spec.seed)
+    model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    model.to(device)
+    loaded, base_bytes = time.perf_counter(), stored_bytes(model)
+    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
+    steps = total_steps(spec.train, examples=len(task.train))
+    set_seed(spec.seed)
+    adapted = apply_method(model, spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps)
+    names = trainable_names(adapted)
+    return Prepared(
+        task=task,
+        model=adapted,
+        processor=processor,
+        device=device,
+        trained_names=names,
+        head_names=frozenset(name for name in names if set(name.split(".")) & set(head)),
+        counts=count(adapted, head_modules=head, base_bytes=base_bytes),
+        load_seconds=loaded - start,
+        adapt_seconds=time.perf_counter() - loaded,
+    )
+
+
+def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
+    """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
+    chooser = spec.task.evals[0]
+    rows = {
+        "last": [],
+        "best_validation": ready.task.validation,
+        "best_reported": ready.task.evals[chooser.name],
+    }[spec.train.selection]
+
+    def headline() -> float:
+        found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
+        return score(chooser, found)[chooser.metrics[0]]
+
+    best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
+    tracker.stage("train", total=total_steps(spec.train, examples=len(ready.task.train)), unit="step")
+    with peak_memory(ready.device) as peak:
+        trained = train(
+            ready.model,
+            ready.task.train,
+            spec=spec.train,
+            collate=training_collate(spec.task, ready.processor),
+            head=ready.head_names,
+            folder=folder / "checkpoints",
+            seed=spec.seed,
+            use_cpu=ready.device.type == "cpu",
+            checkpoint_minutes=settings.checkpoint_minutes,
+            after_epoch=best.after_epoch if rows else None,
+            tracker=tracker,
+        )
+    chosen = best.restore() if rows else None
+    selected: dict[str, float | int | str] = {"by": spec.train.selection}
+    if chosen is not None:
+        selected |= {"epoch": chosen[0], "score": chosen[1]}
+    return save_fitted(
+        folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
+    )
+
+
+def predict_eval(
+    ready: Prepared, spec: RunSpec, item: EvalSpec, *, examples: list[Example], tracker: Tracker | None
+) -> list[Prediction]:
+    """Predictions on one eval set, shown as a stage of the run when there is a tracker to show it."""
+    if tracker is not None:
+        tracker.stage(f"eval {item.name}", total=len(examples), unit="example")
+    return predict(
+        ready.model,
+        examples,
+        task=spec.task,
+        evaluation=item,
+        processor=ready.processor,
+        batch_size=spec.eval_batch_size,
+        progress=tracker.advance if tracker is not None else lambda count: None,
+    )
+
+
+def _record(
+    spec: RunSpec, ready: Prepared, fitted: Fitted, *, scores: dict[str, dict[str, float]], eval_seconds: float
+) -> RunRecord:
+    seen = fitted.steps * spec.train.batch_size * spec.train.gradient_accumulation
+    return RunRecord(
+        run_id=spec.run_id,
+        train_id=spec.train_id,
+        spec=spec,
+        scores=scores,
+        sizes=Sizes(checkpoint_bytes=fitted.checkpoint_bytes, **vars(ready.counts)),
+        costs=Costs(
+            load_seconds=ready.load_seconds,
+            adapt_seconds=ready.adapt_seconds,
+            train_seconds=fitted.seconds,
+            step_seconds=fitted.step_seconds,
+            eval_seconds=eval_seconds,
+            examples_per_second=seen / fitted.seconds if fitted.steps else 0.0,
+            peak_memory_bytes=fitted.peak_bytes,
+            memory_of="cuda" if ready.device.type == "cuda" else "process",
+            steps=fitted.steps,
+            resumed=fitted.resumed,
+        ),
+        curve=fitted.curve,
+        selected=fitted.selected,
+        data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
+        skipped=ready.task.skipped,
+        provenance=provenance(ready.device),
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `device=` names; `auto` prefers a GPU.
+
+    Raises:
+        ValueError: CUDA is asked for and absent.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but PyTorch sees no CUDA device here; device=cpu or device=auto would run")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and prove that a file can be written there, before any time is spent.
+
+    Raises:
+        OSError: it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.write(b"0" * 4096)
+        file.flush()

@@ -1,0 +1,48 @@
+"""Which epoch's weights a run reports, as a named protocol: the last, or the best on rows that the record names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from svft_bench.methods import load_trained_state, trained_state
+
+
+class BestEpoch:
+    """Keeps the weights of the best epoch in one file, so that a killed run goes on with them.
+
+    `score` returns the headline metric (higher is better) on the rows that choose; an earlier epoch wins a tie.
+    """
+
+    def __init__(self, model: nn.Module, *, names: frozenset[str], score: Callable[[], float], file: Path) -> None:
+        self.model, self.names, self.score, self.file = model, names, score, file
+
+    def after_epoch(self, epoch: int) -> None:
+        """Score this epoch's weights and keep them if they are the best so far."""
+        value = self.score()
+        best = self.found()
+        if best is None or value > best[1]:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.file.with_suffix(".partial")
+            metadata = {"best": json.dumps([epoch, value])}
+            save_file(trained_state(self.model, self.names), partial, metadata=metadata)
+            partial.replace(self.file)
+
+    def found(self) -> tuple[int, float] | None:
+        """Epoch and score of the best weights so far."""
+        if not self.file.exists():
+            return None
+        with safe_open(self.file, framework="pt") as file:
+            epoch, value = json.loads(file.metadata()["best"])
+        return int(epoch), float(value)
+
+    def restore(self) -> tuple[int, float] | None:
+        """Put the best epoch's weights back into the model; returns that epoch and its score."""
+        if self.file.exists():
+            load_trained_state(self.model, load_file(self.file))
+        return self.found()

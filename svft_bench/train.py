@@ -1,0 +1,189 @@
+"""One call of `transformers.Trainer`, for every model, method and task alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from svft_bench.encoding import Collate
+from svft_bench.spec import TrainSpec
+from svft_bench.tasks import Example
+from svft_bench.tracking import Tracker
+
+CURVE_POINTS = 50
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median."""
+
+    steps: int
+    seconds: float
+    step_seconds: float
+    curve: tuple[tuple[int, float], ...]
+    resumed: bool
+
+
+def total_steps(spec: TrainSpec, *, examples: int) -> int:
+    """Optimizer steps that this training set takes; an incomplete last batch of an epoch counts as one."""
+    batches = math.ceil(examples / spec.batch_size)
+    steps = math.ceil(batches / spec.gradient_accumulation) * spec.epochs
+    return steps if spec.max_steps is None else min(steps, spec.max_steps)
+
+
+def train(
+    model: nn.Module,
+    examples: Sequence[Example],
+    *,
+    spec: TrainSpec,
+    collate: Collate,
+    head: frozenset[str],
+    folder: Path,
+    seed: int,
+    use_cpu: bool,
+    checkpoint_minutes: float,
+    after_epoch: Callable[[int], None] | None,
+    tracker: Tracker,
+) -> Trained:
+    """Train in place; a checkpoint in `folder` that an earlier, killed call left is taken up.
+
+    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, is called with the number of finished epochs.
+    """
+    steps = total_steps(spec, examples=len(examples))
+    clock = _Clock(checkpoint_minutes)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
+        train_dataset=list(examples),
+        data_collator=collate,
+        optimizers=(_optimizer(model, spec, head=head), None),
+        callbacks=[
+            _Schedule(model),
+            clock,
+            _Report(tracker, steps),
+            *([_Epochs(after_epoch)] if after_epoch is not None else []),
+        ],
+    )
+    trainer.remove_callback("PrinterCallback")
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    start = time.perf_counter()
+    if steps:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
+    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    return Trained(
+        steps=steps,
+        seconds=time.perf_counter() - start,
+        step_seconds=clock.median(),
+        curve=tuple(losses[::-stride][::-1]),
+        resumed=checkpoint is not None,
+    )
+
+
+def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu: bool) -> TrainingArguments:
+    schedules = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+    warmup = spec.warmup_steps if spec.warmup_steps is not None else math.ceil(spec.warmup_ratio * steps)
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=max(steps, 1),
+        per_device_train_batch_size=spec.batch_size,
+        gradient_accumulation_steps=spec.gradient_accumulation,
+        learning_rate=spec.lr,
+        lr_scheduler_type=schedules[spec.schedule],
+        warmup_steps=warmup,
+        max_grad_norm=spec.max_grad_norm,
+        bf16=spec.precision == "bfloat16",
+        gradient_checkpointing=spec.gradient_checkpointing,
+        logging_steps=max(1, steps // CURVE_POINTS),
+        save_strategy="no",
+        save_total_limit=1,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=not use_cpu,
+        use_cpu=use_cpu,
+        seed=seed,
+        data_seed=seed,
+    )
+
+
+def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> torch.optim.Optimizer:
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    rates = {True: spec.lr_head or spec.lr, False: spec.lr}
+    groups = [
+        {"params": [parameter for name, parameter in trained if (name in head) is of_head], "lr": rate}
+        for of_head, rate in rates.items()
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        betas=spec.betas,
+        eps=spec.eps,
+        weight_decay=spec.weight_decay,
+    )
+
+
+class _Schedule(TrainerCallback):  # type: ignore[misc]
+    """Tells a tuner which optimizer step begins, by the method that PEFT names for it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.allocate is not None:
+            self.allocate(state.global_step)
+
+
+class _Clock(TrainerCallback):  # type: ignore[misc]
+    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
+
+    def __init__(self, minutes: float) -> None:
+        self.interval = 60 * minutes
+        self.saved = self.began = time.perf_counter()
+        self.seconds: list[float] = []
+
+    def median(self) -> float:
+        """Seconds of the median step, 0 without steps; the first step warms up and counts only when alone."""
+        timed = sorted(self.seconds[1:] or self.seconds or [0.0])
+        return timed[len(timed) // 2]
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds.append(now - self.began)
+        if now - self.saved >= self.interval and state.global_step < state.max_steps:
+            control.should_save = True
+            self.saved = now
+
+
+class _Epochs(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, after_epoch: Callable[[int], None]) -> None:
+        self.after_epoch = after_epoch
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.after_epoch(round(state.epoch or 0))
+
+
+class _Report(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, tracker: Tracker, steps: int) -> None:
+        self.tracker, self.steps = tracker, steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.tracker.progress(state.global_step, self.steps)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.tracker.log({f"train/{name}": value for name, value in logs.items()}, step=state.global_step)

@@ -1,0 +1,83 @@
+"""The trained weights that a run keeps below its output folder, found again by every task that shares the training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from svft_bench.methods import load_trained_state, trained_state
+from svft_bench.provenance import git_state
+from svft_bench.record import write_whole
+from svft_bench.train import Trained
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left and what it cost; `checkpoint_bytes` is the file that has to be shipped."""
+
+    steps: int
+    seconds: float
+    step_seconds: float
+    curve: tuple[tuple[int, float], ...]
+    resumed: bool
+    selected: dict[str, float | int | str]
+    peak_bytes: int
+    checkpoint_bytes: int
+    code: str
+
+
+def save_fitted(
+    folder: Path,
+    model: nn.Module,
+    *,
+    names: frozenset[str],
+    trained: Trained,
+    selected: dict[str, float | int | str],
+    peak_bytes: int,
+) -> Fitted:
+    """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
+    weights = folder / "trained.safetensors"
+    partial = weights.with_suffix(".partial")
+    save_file(trained_state(model, names), partial)
+    partial.replace(weights)
+    shipped = weights
+    if isinstance(model, PeftModel):
+        model.save_pretrained(folder / "adapter")
+        shipped = folder / "adapter" / "adapter_model.safetensors"
+    fitted = Fitted(
+        **asdict(trained),
+        selected=selected,
+        peak_bytes=peak_bytes,
+        checkpoint_bytes=shipped.stat().st_size,
+        code=_code(),
+    )
+    write_whole(folder / "fitted.json", json.dumps(asdict(fitted)))
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / "best.safetensors").unlink(missing_ok=True)
+    return fitted
+
+
+def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
+    """Put an earlier training's weights into `model`; None where there are none, or other code made them."""
+    file = folder / "fitted.json"
+    if not file.exists():
+        return None
+    fitted = Fitted(**json.loads(file.read_text(encoding="utf-8")))
+    if fitted.code != _code() or fitted.code.endswith("dirty"):
+        return None
+    load_trained_state(model, load_file(folder / "trained.safetensors"))
+    return fitted
+
+
+def _code() -> str:
+    """The code and the packages that decide what training gives; a changed working tree is never trusted."""
+    commit, dirty = git_state()
+    packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft")]
+    return " ".join([*packages, commit or "", "dirty" if dirty else "clean"])
