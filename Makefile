@@ -1,0 +1,40 @@
+# Everything runs in .venv, which is made and filled on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check lint type tables bench clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(VENV)/installed      ## the default benchmark and its table
+	$(BIN)/svft-bench experiment=demo
+
+test: $(VENV)/installed     ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed     ## ruff and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: $(VENV)/installed     ## mypy, strict
+	$(BIN)/mypy
+
+check: lint type test       ## all three
+
+tables: $(VENV)/installed   ## regenerate results/tables and results/figures from results/runs
+	$(BIN)/python scripts/make_tables.py
+
+bench: $(VENV)/installed    ## time the layers against their peers on this machine
+	$(BIN)/python scripts/bench_layer.py
+
+clean:           ## remove what runs leave outside results/
+	rm -rf outputs
