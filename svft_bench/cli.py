@@ -1,6 +1,6 @@
 """The command line: overrides run cells, verbs answer questions.
 
-    svft-bench model=smollm2-135m method=svft_banded task=gsm8k
+svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def command(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         return _bad_input(error)
     except KeyboardInterrupt:
-        print("\nInterrupted; nothing half-written. The same command goes on from the last checkpoint.", file=sys.stderr)
+        print(
+            "\nInterrupted; nothing half-written. The same command goes on from the last checkpoint.", file=sys.stderr
+        )
         return 130
 
 

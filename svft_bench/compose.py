@@ -95,7 +95,9 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
         settings = Settings.model_validate(how)
         task = TaskSpec.model_validate(what["task"])
     except ValidationError as error:
-        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())) from None
+        raise ValueError(
+            "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
+        ) from None
     fingerprint = "any" if any_data else data_fingerprint(task, data_root=settings.data_root)
     return Cell(tuple(overrides), parse_spec(what | {"data": fingerprint}), settings)
 
@@ -165,4 +167,3 @@ def experiment_names() -> dict[str, str]:
         comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@package" not in line]
         names[name] = comments[0] if comments else ""
     return names
-

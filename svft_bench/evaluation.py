@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from svft_bench.encoding import training_collate, text_length
+from svft_bench.encoding import text_length, training_collate
 from svft_bench.spec import EvalSpec, Kind, TaskSpec
 from svft_bench.tasks import Example
 

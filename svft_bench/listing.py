@@ -38,7 +38,11 @@ def _section(section: str) -> Table:
         return table
     group = section.removesuffix("s")
     rows = {"models": _model, "methods": _method, "tasks": _task}[section]
-    for column in (f"{group}=", "what it is", {"models": "method.modules=", "methods": "PEFT type", "tasks": "kind"}[section]):
+    for column in (
+        f"{group}=",
+        "what it is",
+        {"models": "method.modules=", "methods": "PEFT type", "tasks": "kind"}[section],
+    ):
         table.add_column(column)
     for name in options(group):
         table.add_row(name, *rows(_read(group, name)))

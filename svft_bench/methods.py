@@ -31,12 +31,18 @@ class Counts:
     frozen_extra_bytes: int
 
 
-def peft_config(method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...], total_steps: int) -> PeftConfig:
-    """The adapter's own config, from the fields of the method's file.
+def peft_config(
+    method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...], total_steps: int, seed: int
+) -> PeftConfig | None:
+    """The adapter's own config, from the fields of the method's file; None for a method that adds nothing.
+
+    A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does.
 
     Raises:
         ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
     """
+    if method.trains != "adapter":
+        return None
     if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
         raise ValueError(f"method.peft_type={method.peft_type} is unknown; PEFT has {known}")
@@ -44,24 +50,27 @@ def peft_config(method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...]
     known_fields = {field.name for field in fields(config_class)}
     unknown = sorted(set(method.adapter) - known_fields)
     if unknown:
-        raise ValueError(f"method.{unknown[0]} is not a field of {config_class.__name__}; it has {', '.join(sorted(known_fields))}")
-    values: dict[str, Any] = {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
-    if "total_step" in known_fields:
-        values["total_step"] = total_steps
+        raise ValueError(
+            f"method.{unknown[0]} is not a field of {config_class.__name__}; it has {', '.join(sorted(known_fields))}"
+        )
+    of_the_run = {"total_step": total_steps, "pattern_seed": seed, "projection_prng_key": seed}
+    values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
+    values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
     try:
         return config_class(**values | method.adapter)
     except TypeError as error:
         raise ValueError(f"method={method.name}: {error}") from None
 
 
-def apply_method(model: nn.Module, method: MethodSpec, *, kind: Kind, head_modules: tuple[str, ...], total_steps: int) -> nn.Module:
-    """Freeze what the method freezes and add what it adds.
+def apply_method(
+    model: nn.Module, method: MethodSpec, config: PeftConfig | None, *, head_modules: tuple[str, ...]
+) -> nn.Module:
+    """Freeze what the method freezes and add what it adds; `config` is `peft_config`'s.
 
     Raises:
-        ValueError: see `peft_config`; or the method's modules match nothing in this model.
+        ValueError: the method's modules match nothing in this model, or the model has no head to train alone.
     """
-    if method.trains == "adapter":
-        config = peft_config(method, kind=kind, head_modules=head_modules, total_steps=total_steps)
+    if config is not None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*already found.*")
             adapted: nn.Module = get_peft_model(model, config)

@@ -1,6 +1,6 @@
 """`RunRecord`: the one JSON file that a finished run leaves, written whole or not at all.
 
-    results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.jsonl beside it
+results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.jsonl beside it
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, predict
-from svft_bench.methods import Counts, apply_method, count, stored_bytes, trainable_names
+from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models import load_model
 from svft_bench.provenance import peak_memory, provenance
 from svft_bench.record import Costs, DataUse, RunRecord, Sizes, load_record, record_path, save_record
@@ -85,14 +85,14 @@ def prepare(spec: RunSpec, settings: Settings) -> Prepared:
     device = pick_device(settings.device)
     start = time.perf_counter()
     task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed)
-    set_seed(spec.seed)
+    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
+    steps = total_steps(spec.train, examples=len(task.train))
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
     model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
     model.to(device)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
-    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
-    steps = total_steps(spec.train, examples=len(task.train))
     set_seed(spec.seed)
-    adapted = apply_method(model, spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps)
+    adapted = apply_method(model, spec.method, config, head_modules=head)
     names = trainable_names(adapted)
     return Prepared(
         task=task,

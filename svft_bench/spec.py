@@ -54,7 +54,7 @@ class ImageSpec(Spec):
 class ModelSpec(Spec):
     """A pre-trained model: where its weights come from, how they load, what its layers are called."""
 
-    describes = frozenset({"title", "architecture", "kinds", "targets", "layers", "matrices"})
+    describes = frozenset({"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"})
 
     name: str
     title: str
@@ -72,6 +72,9 @@ class ModelSpec(Spec):
     targets: dict[str, str | tuple[str, ...]]
     layers: int = Field(gt=0)
     matrices: dict[str, tuple[int, int]]
+    biases: bool
+    parameters: int = Field(gt=0)
+    patch: int | None = None
 
 
 class MethodSpec(Spec):

@@ -8,7 +8,8 @@ from svft_bench.record import RunRecord
 def one_line(record: RunRecord) -> str:
     """Scores, size and time, as printed after a run."""
     scores = ", ".join(
-        f"{item.name} {item.metrics[0]} {record.scores[item.name][item.metrics[0]]:.4f}" for item in record.spec.task.evals
+        f"{item.name} {item.metrics[0]} {record.scores[item.name][item.metrics[0]]:.4f}"
+        for item in record.spec.task.evals
     )
     minutes, seconds = divmod(round(record.costs.train_seconds + record.costs.eval_seconds), 60)
     sizes = record.sizes

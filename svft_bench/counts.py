@@ -1,0 +1,74 @@
+"""Trained parameters in closed form, for answers that must not wait for a model; `audit` counts with the real code.
+
+SVFT: n (2d + 1) - d (d + 1) per matrix, n = min(in, out)        LoRA: r (in + out)        DoRA: LoRA + out
+VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from svft_bench.spec import MethodSpec, ModelSpec
+
+Count = Callable[[int, int, dict[str, Any], bool], int]
+
+
+def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
+    """Parameters that train outside the head; None where only the model itself can tell (another PEFT type)."""
+    if method.trains == "head":
+        return 0
+    if method.trains == "all":
+        return model.parameters
+    formula = FORMULAS.get(method.peft_type or "")
+    if formula is None or method.modules is None:
+        return None
+    chosen = adapted_matrices(model, method.modules)
+    return model.layers * sum(formula(i, o, method.adapter, model.biases) for i, o in chosen)
+
+
+def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
+    """[in, out] of each matrix of a block that a group of modules names; a group is spelled by its matrices' letters."""
+    if modules == "all_linear":
+        return list(model.matrices.values())
+    chosen, rest = [], modules
+    for letters in sorted(model.matrices, key=len, reverse=True):
+        if letters in rest:
+            chosen.append(model.matrices[letters])
+            rest = rest.replace(letters, "", 1)
+    return chosen
+
+
+def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:
+    """Numbers in the singular vectors that a method keeps beside the weights: n (in + out) per matrix."""
+    if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
+        return 0
+    return model.layers * sum(min(i, o) * (i + o) for i, o in adapted_matrices(model, method.modules))
+
+
+def _lora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return int(adapter["r"]) * (inputs + outputs) + (outputs if adapter.get("use_dora") else 0)
+
+
+def _vera(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return outputs + int(adapter["r"])
+
+
+def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    block, factors = int(adapter["boft_block_size"]), int(adapter["boft_n_butterfly_factor"])
+    return factors * inputs * block + outputs + (outputs if bias and adapter["bias"] != "none" else 0)
+
+
+def _svft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    side = min(inputs, outputs, adapter.get("rank") or inputs)
+    distance = int(adapter.get("off_diag", 0))
+    gate = 1 if adapter.get("gate") or adapter.get("variant") == "released" else 0
+    return int(adapter.get("entries") or side * (2 * distance + 1) - distance * (distance + 1)) + gate
+
+
+def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    sigma = min(inputs, outputs) if adapter.get("train_sigma", True) else 0
+    return sigma + (outputs if bias and adapter.get("train_bias", True) else 0)
+
+
+FORMULAS: dict[str, Count] = {"LORA": _lora, "VERA": _vera, "BOFT": _boft, "SVFT": _svft, "VECTORFIT": _vectorfit}
