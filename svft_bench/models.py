@@ -1,0 +1,178 @@
+"""From a `ModelSpec` to a model and its tokenizer or image processor: from the hub, a carrier, or a local folder.
+
+`model, processor = load_model(spec, kind="causal_lm", num_labels=0, seed=0)`
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.image_utils import PILImageResampling
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from svft_bench.architectures import architecture
+from svft_bench.carriers import model_folder
+from svft_bench.spec import ImageSpec, Kind, ModelSpec
+
+AUTO: dict[Kind, Any] = {
+    "causal_lm": AutoModelForCausalLM,
+    "sequence_classification": AutoModelForSequenceClassification,
+    "image_classification": AutoModelForImageClassification,
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
+
+
+def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tuple[PreTrainedModel, Processor]:
+    """The pre-trained model, on the CPU and in eval mode, with a fresh head drawn from `seed` alone.
+
+    Raises:
+        ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
+    """
+    path, revision = locate(spec)
+    try:
+        with _errors_only():
+            config = AutoConfig.from_pretrained(path, revision=revision, **_label_fields(kind, num_labels))
+            model, found = AUTO[kind].from_pretrained(
+                path,
+                revision=revision,
+                config=config,
+                dtype=DTYPES[spec.dtype],
+                attn_implementation=spec.attention,
+                output_loading_info=True,
+            )
+            processor = _image_processor(spec.image) if spec.image else _tokenizer(spec, path=path, revision=revision)
+    except OSError as error:
+        raise ValueError(_unavailable(spec, error)) from error
+    _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
+    if spec.image:
+        resize_positions(model, size=spec.image.size)
+    else:
+        model.config.pad_token_id = processor.pad_token_id
+    return model.eval(), processor
+
+
+def build_meta(spec: ModelSpec, *, kind: Kind, num_labels: int) -> PreTrainedModel:
+    """The architecture on the meta device: every module and shape, no weight, no network."""
+    config = architecture(spec.name, **_label_fields(kind, num_labels))
+    if spec.image:
+        config.image_size = spec.image.size
+    with torch.device("meta"):
+        model: PreTrainedModel = AUTO[kind].from_config(config, dtype=DTYPES[spec.dtype])
+    return model.eval()
+
+
+def locate(spec: ModelSpec) -> tuple[str, str | None]:
+    """Where the weights are: an existing local folder wins, then a carrier's cache, then the hub at its revision."""
+    if Path(spec.path).expanduser().is_dir():
+        return str(Path(spec.path).expanduser()), None
+    if spec.source == "carrier":
+        return str(model_folder(spec.path)), None
+    return spec.path, spec.revision
+
+
+def resize_positions(model: PreTrainedModel, *, size: int) -> None:
+    """Interpolate a vision transformer's position grid once, so that it takes images of `size` pixels as its own."""
+    embeddings: Any = model.base_model.embeddings
+    patch = model.config.patch_size
+    if size % patch:
+        raise ValueError(f"model.image.size={size} is no multiple of the patch size {patch}")
+    if size == model.config.image_size:
+        return
+    first, grid = embeddings.position_embeddings.detach().split([1, embeddings.patch_embeddings.num_patches], dim=1)
+    old, new = model.config.image_size // patch, size // patch
+    grid = grid.unflatten(1, (old, old)).permute(0, 3, 1, 2)  # [1, width, old, old]
+    grid = functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([first, grid.flatten(2).transpose(1, 2)], dim=1))
+    embeddings.image_size = embeddings.patch_embeddings.image_size = (size, size)
+    embeddings.patch_embeddings.num_patches = new * new
+    model.config.image_size = size
+
+
+def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
+    if kind == "causal_lm":
+        return {}
+    return {
+        "num_labels": num_labels,
+        "problem_type": "regression" if num_labels == 1 else "single_label_classification",
+    }
+
+
+def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, missing: set[str], seed: int) -> None:
+    """Fill what the checkpoint lacks, which may only be the head, from a generator that nothing else draws from."""
+    headless = {name for name in missing if name.split(".")[0] not in spec.head_modules}
+    if headless:
+        raise ValueError(f"model={spec.name}: the checkpoint {spec.path} lacks {', '.join(sorted(headless)[:3])}")
+    generator = torch.Generator().manual_seed(seed)
+    std = model.config.initializer_range
+    for name, parameter in model.named_parameters():
+        if name in missing:
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
+                parameter.data.copy_(drawn)
+
+
+def _tokenizer(spec: ModelSpec, *, path: str, revision: str | None) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
+    if spec.pad_token is not None:
+        if spec.pad_token not in tokenizer.get_vocab():
+            raise ValueError(f"model.pad_token={spec.pad_token!r} is not a token of {spec.name}")
+        tokenizer.pad_token = spec.pad_token
+    if spec.padding_side is not None:
+        tokenizer.padding_side = spec.padding_side
+    return tokenizer
+
+
+def _image_processor(image: ImageSpec) -> BaseImageProcessor:
+    return ViTImageProcessorPil(
+        size={"height": image.size, "width": image.size},
+        resample=PILImageResampling[image.resample.upper()],
+        image_mean=list(image.mean),
+        image_std=list(image.std),
+        do_convert_rgb=True,
+    )
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keep the libraries' retries and reports of a missing head off the terminal: both end in a sentence of ours."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _unavailable(spec: ModelSpec, error: OSError) -> str:
+    if spec.source == "carrier" or Path(spec.path).expanduser().is_dir():
+        return f"model={spec.name}: its folder cannot be read ({str(error).splitlines()[0]})"
+    page = f"https://huggingface.co/{spec.path}"
+    if "gated" in str(error) or "401" in str(error) or "403" in str(error):
+        remedy = f"it is gated: accept the licence at {page} and set HF_TOKEN, or give a local copy, model.path=FOLDER"
+    else:
+        remedy = f"connect to {page}, or give a local copy, model.path=FOLDER"
+    return f"model={spec.name}: {spec.path} could not be loaded from the Hugging Face hub; {remedy}"
