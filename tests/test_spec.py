@@ -1,0 +1,69 @@
+"""What a run is, what names it, and which mistakes are caught before anything loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from svft_bench.compose import Cell
+
+Compose = Callable[..., Cell]
+
+
+def test_equal_specs_have_equal_ids(cell: Compose) -> None:
+    assert cell("method=lora").spec.run_id == cell("method=lora").spec.run_id
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=1", "train.lr=0.5", "method=lora", "method.modules=qv", "limit.eval=5", "model.dtype=bfloat16"]
+)
+def test_what_changes_a_result_changes_the_id(cell: Compose, change: str) -> None:
+    assert cell(change).spec.run_id != cell().spec.run_id
+
+
+@pytest.mark.parametrize(
+    "change", ["eval_batch_size=3", "device=cpu", "checkpoint_minutes=1", "tracking=wandb", "model.title=x"]
+)
+def test_what_cannot_change_a_result_does_not_change_the_id(cell: Compose, change: str) -> None:
+    assert cell(change).spec.run_id == cell().spec.run_id
+
+
+def test_seeds_share_a_cell(cell: Compose) -> None:
+    random = [cell("method=svft_random", f"seed={seed}").spec for seed in (0, 1)]
+    assert random[0].cell_id == random[1].cell_id
+    assert random[0].run_id != random[1].run_id
+
+
+def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
+    specs = [cell("model=gemma-2b", f"task={task}").spec for task in ("gsm8k", "math")]
+    assert specs[0].train_id == specs[1].train_id
+    assert specs[0].run_id != specs[1].run_id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["method=lorra"], r"method=lorra is unknown; did you mean lora"),
+        (["model=gemma-3b"], r"model=gemma-3b is unknown; did you mean gemma-2b"),
+        (["task=glue/cola2"], r"task=glue/cola2 is unknown; did you mean glue/cola"),
+        (["experiment=demmo"], r"experiment=demmo is unknown; did you mean demo"),
+        (["train.learning_rate=1"], r"train.learning_rate is not a field"),
+        (
+            ["method.of_diag=3", "method=svft_banded"],
+            r"method.of_diag is not a field here; did you mean method.off_diag",
+        ),
+        (["train.lr=-1"], r"train.lr=-1.*greater than 0"),
+        (["train.lr=fast", "seed=-3"], r"train.lr='fast'.*seed=-3"),
+        (["train.schedule=sawtooth"], r"train.schedule='sawtooth'.*linear.*cosine"),
+        (["device=tpu"], r"device='tpu'"),
+        (["model=vit-b", "task=gsm8k"], r"model=vit-b cannot take task=gsm8k: the task is causal_lm"),
+        (["method.modules=qkvudog"], r"method.modules=qkvudog: this model has no such group"),
+        (["model=gemma-2b", "task=gsm8k", "train.selection=best_validation"], r"needs a validation split"),
+        (["method.peft_type=null"], r"only an adapter has a peft_type"),
+    ],
+)
+def test_bad_input_is_one_sentence(cell: Compose, overrides: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        cell(*overrides)
+    assert "\n" not in str(caught.value)

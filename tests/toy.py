@@ -1,0 +1,35 @@
+"""Small folders that look like the real ones: data of the hub's layout, and tiny random models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """One JSON object a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def toy_data(root: Path) -> Path:
+    """RTE, and GSM8K with MetaMathQA, each with a handful of made-up rows in the hub's columns."""
+    for split, count in (("train", 12), ("validation", 6)):
+        pairs = ({"sentence1": "a" * (3 + i), "sentence2": "b", "label": i % 2, "idx": i} for i in range(count))
+        write_rows(root / "glue" / "rte" / f"{split}.jsonl", pairs)
+    sums = [(i, i + 1) for i in range(8)]
+    asked = [
+        {
+            "type": "GSM_Toy",
+            "query": f"What is {a} plus {b}?",
+            "original_question": f"What is {a} plus {b}?",
+            "response": f"{a} + {b} = {a + b}\n#### {a + b}\nThe answer is: {a + b}",
+        }
+        for a, b in sums
+    ]
+    write_rows(root / "metamathqa" / "train.jsonl", asked)
+    tested = [{"question": f"What is {a} plus 5?", "answer": f"{a} + 5 = {a + 5}\n#### {a + 5}"} for a, _ in sums]
+    write_rows(root / "gsm8k" / "main" / "test.jsonl", tested)
+    return root
