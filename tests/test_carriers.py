@@ -156,13 +156,13 @@ def test_two_starts_at_once_convert_once(toy: Path, monkeypatch: pytest.MonkeyPa
         (lambda path: path.write_bytes(WEIGHTS[:100]), "has 100 bytes instead of 16,384"),
         (lambda path: path.write_bytes(WEIGHTS[::-1]), "has other contents than were written"),
         (lambda path: path.unlink(), "model.safetensors is missing"),
-        (lambda path: path.with_name("manifest.json").write_text("{"), "no manifest.json"),
+        (lambda path: path.with_name("manifest.json").write_text("{"), "no readable manifest.json"),
     ],
 )
 def test_a_damaged_cache_is_reported(toy: Path, damage: Callable[[Path], None], message: str) -> None:
     write_wheel(toy)
     damage(model_folder("toy") / "model.safetensors")
-    with pytest.raises(ValueError, match=f"is damaged: .*{message}.*; delete"):
+    with pytest.raises(ValueError, match=f"is damaged: .*{message}; delete"):
         model_folder("toy")
 
 

