@@ -26,11 +26,14 @@ def predict(
     evaluation: EvalSpec,
     processor: Any,
     batch_size: int,
+    merged: bool,
     progress: Progress,
 ) -> list[Prediction]:
     """One prediction for every example, in the examples' order; `progress` hears how many a batch finished.
 
-    Batches hold examples of similar length, longest first, so that a batch that does not fit fails at once.
+    Batches hold examples of similar length, longest first, so that a batch that does not fit fails at once. `merged`
+    folds an adapter into the weights meanwhile, which is fast but, for tuners that subtract it again, leaves rounding
+    behind: for the end of a run, not for its middle.
     """
     predictors: dict[Kind, Callable[..., list[Any]]] = {
         "image_classification": _class_or_value,
@@ -39,7 +42,7 @@ def predict(
     }
     order = sorted(range(len(examples)), key=lambda index: -text_length(examples[index]))
     found: dict[int, Prediction] = {}
-    with evaluating(model, merged=task.kind == "causal_lm"):
+    with evaluating(model, merged=merged):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = [examples[index] for index in chosen]
@@ -96,7 +99,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def evaluating(model: nn.Module, *, merged: bool = False) -> Iterator[None]:
+def evaluating(model: nn.Module, *, merged: bool) -> Iterator[None]:
     """No gradients, no dropout; with `merged`, an adapter is part of the weights while this lasts."""
     was_training = model.training
     model.eval()

@@ -148,7 +148,7 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
 def predict_eval(
     ready: Prepared, spec: RunSpec, item: EvalSpec, *, examples: list[Example], tracker: Tracker | None
 ) -> list[Prediction]:
-    """Predictions on one eval set, shown as a stage of the run when there is a tracker to show it."""
+    """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
     if tracker is not None:
         tracker.stage(f"eval {item.name}", total=len(examples), unit="example")
     return predict(
@@ -158,6 +158,7 @@ def predict_eval(
         evaluation=item,
         processor=ready.processor,
         batch_size=spec.eval_batch_size,
+        merged=tracker is not None,
         progress=tracker.advance if tracker is not None else lambda count: None,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from svft_bench.encoding import Collate
@@ -73,7 +73,7 @@ def train(
             *([_Epochs(after_epoch)] if after_epoch is not None else []),
         ],
     )
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     start = time.perf_counter()
     if steps:
@@ -102,7 +102,7 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         warmup_steps=warmup,
         max_grad_norm=spec.max_grad_norm,
         bf16=spec.precision == "bfloat16",
-        gradient_checkpointing=spec.gradient_checkpointing,
+        activation_checkpointing=spec.gradient_checkpointing,
         logging_steps=max(1, steps // CURVE_POINTS),
         save_strategy="no",
         save_total_limit=1,
