@@ -1,0 +1,92 @@
+"""The frozen singular basis that all adapters of one layer share, and how it is told from another one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .svd import Factors, waves
+
+# Fixed-point scale of a fingerprint: stored as integers, so that a cast of the model cannot round it.
+SCALE = 2**16
+PROBES = 8
+
+
+class Basis(nn.Module):
+    """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, `s` (n,); frozen, and never part of a checkpoint."""
+
+    u: Tensor
+    s: Tensor
+    vt: Tensor
+
+    def __init__(self, factors: Factors, *, dtype: torch.dtype, fingerprint: Tensor | None = None) -> None:
+        super().__init__()
+        for name, part in factors._asdict().items():
+            # The singular values are few: rounding them would save nothing.
+            self.register_buffer(name, part if name == "s" else part.to(dtype), persistent=False)
+        if fingerprint is None and not factors.u.is_meta:
+            fingerprint = fingerprint_of(factors)
+        # A plain attribute: taken from the unrounded factors, and untouched by moves and casts of the module.
+        self.fingerprint = fingerprint
+
+    @property
+    def factors(self) -> Factors:
+        return Factors(self.u, self.s, self.vt)
+
+    @property
+    def size(self) -> int:
+        """n, the side of the square core M."""
+        return self.s.shape[0]
+
+
+def truncate(factors: Factors, *, rank: int, fill_seed: int | None = None) -> Factors:
+    """Keep the `rank` leading triples; a seed fills up to n with random orthonormal pairs of singular value 0."""
+    head = Factors(factors.u[:, :rank], factors.s[:rank], factors.vt[:rank])
+    missing = factors.s.shape[0] - rank
+    if fill_seed is None or missing == 0:
+        return head
+    generator = torch.Generator().manual_seed(fill_seed)
+    u = _complete(head.u, missing, generator)
+    vt = _complete(head.vt.T, missing, generator).T
+    return Factors(u, torch.cat([head.s, head.s.new_zeros(missing)]), vt)
+
+
+def _complete(columns: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    if columns.is_meta:
+        return columns.new_empty(columns.shape[0], columns.shape[1] + count)
+    noise = torch.randn(columns.shape[0], count, generator=generator, dtype=torch.float64).to(columns.device)
+    known = columns.double()
+    for _ in range(2):  # the second projection removes what rounding left of the first
+        noise = noise - known @ (known.T @ noise)
+    return torch.cat([columns, torch.linalg.qr(noise).Q.to(columns.dtype)], dim=1)
+
+
+def fingerprint_of(factors: Factors) -> Tensor:
+    """Random projections of u, v and s that any other basis changes, (3, PROBES) int32.
+
+    Rows 0 and 1 sketch u and v: the root mean square of their difference estimates the Frobenius distance of two
+    bases, and one flipped pair is a distance of two. Row 2 sketches s relative to its norm.
+    """
+    u, s, vt = (part.detach().double().cpu() for part in factors)
+    n = s.shape[0]
+    inner = waves(n, 2 * PROBES)[:, PROBES:]
+    sketches = [
+        (waves(side.shape[0], PROBES) * (side @ inner)).sum(0) for side in (u, vt.T)
+    ] + [(inner * s[:, None]).sum(0) / torch.linalg.norm(s)]
+    return torch.stack(sketches).mul(SCALE).round().to(torch.int32)
+
+
+def fingerprint_distance(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """The estimated distance of two bases (the larger of u and v), and that of their spectra."""
+    difference = (one.double() - other.double()).cpu() / SCALE
+    rms = difference.square().mean(1).sqrt()
+    return float(rms[:2].max()), float(rms[2])
+
+
+def same_basis(one: Tensor, other: Tensor, *, size: int) -> bool:
+    """Whether two fingerprints of bases of `size` pairs agree up to rounding.
+
+    A basis may be off by two per cent in the mean, and never by a quarter of one flipped pair.
+    """
+    vectors, spectrum = fingerprint_distance(one, other)
+    return vectors <= min(0.5, 0.02 * size**0.5) and spectrum <= 0.02

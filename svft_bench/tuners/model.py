@@ -1,0 +1,194 @@
+"""What the SVFT and VectorFit models share: checks before injection, mixed batches, and the basis in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import (
+    BaseTuner,
+    BaseTunerLayer,
+    _maybe_include_all_linear_layers,
+    check_target_module_exists,
+)
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, AuxiliaryTrainingWrapper
+from peft.utils.quantization_utils import get_quantization_kwargs
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from .basis import same_basis
+from .layer import SingularLayer, matrix_of, quantization_of
+from .svd import Factors, is_sound
+
+# Prefixes that PEFT puts before a module's name in a checkpoint.
+PEFT_PREFIX = "base_model.model."
+
+
+class SingularModel(BaseTuner):  # type: ignore[misc]
+    """A model whose linear layers carry adapters in their singular basis."""
+
+    tuner_layer_cls: Any = SingularLayer
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def check_shapes(self, config: Any, shapes: dict[str, tuple[int, int]]) -> None:
+        """Raise a ValueError where the method cannot adapt one of these modules with an (out, in) weight."""
+
+    def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
+        """Refuse a target that cannot be adapted before the first one is replaced."""
+        config = _maybe_include_all_linear_layers(peft_config, model)
+        quantization = get_quantization_kwargs(model)
+        shapes = {}
+        for name, module in model.named_modules():
+            if check_target_module_exists(config, name):
+                base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+                shapes[name] = _checked_shape(name, base, quantization)
+        self.check_shapes(config, shapes)
+
+    def _create_and_replace(
+        self,
+        peft_config: Any,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **_: Any,
+    ) -> None:
+        if isinstance(target, self.tuner_layer_cls):
+            target.update_layer(adapter_name, config=peft_config)
+            return
+        quantization = get_quantization_kwargs(self.model)
+        layer = self.tuner_layer_cls(
+            target, adapter_name, config=peft_config, key=current_key, quantization=quantization
+        )
+        if adapter_name not in self.active_adapters:
+            layer.requires_grad_(False)
+        self._replace_module(parent, target_name, layer, target)
+
+    # Mixed batches
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Hand `adapter_names` of one forward, or of one generate, to every layer that adapts."""
+        adapter_names = kwargs.get("adapter_names")
+        if adapter_names is None:
+            yield
+            return
+        if self.training:
+            raise ValueError("adapter_names is for inference; the model is in training mode.")
+        known = {"__base__", *self.peft_config}
+        if unknown := sorted(set(adapter_names) - known):
+            raise ValueError(f"adapter_names has {', '.join(unknown)}; the model has {', '.join(sorted(known))}.")
+        names = [name for name in adapter_names for _ in range(kwargs.get("num_beams") or 1)]
+        encoder = getattr(self.model, "get_encoder", lambda: None)()
+        in_encoder = set() if encoder is None or encoder is self.model else set(encoder.modules())
+        handles = []
+        for module in self.model.modules():
+            if isinstance(module, (SingularLayer, AuxiliaryTrainingWrapper)):
+                # Beam search repeats the rows of a decoder, but not those of an encoder.
+                hook = partial(_pass_names, adapter_names=adapter_names if module in in_encoder else names)
+                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    # The basis in a checkpoint
+
+    @classmethod
+    def _get_adapter_state_dict(
+        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        selected: dict[str, Tensor] = super()._get_adapter_state_dict(
+            model=model, config=config, adapter_name=adapter_name, state_dict=state_dict, **kwargs
+        )
+        if config.save_basis:
+            for name, layer in _layers(model, adapter_name):
+                for part, tensor in layer.basis(adapter_name).factors._asdict().items():
+                    selected[f"{name}.{cls.prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
+        return selected
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Refuse a checkpoint that belongs to another basis before anything of it is loaded."""
+        state_dict = dict(state_dict)
+        bases = {}
+        for name, layer in _layers(model, adapter_name):
+            prefix = f"{name}.{cls.prefix}"
+            stored = [state_dict.pop(key, None) for key in _keys(state_dict, prefix, "basis_u", "basis_s", "basis_vt")]
+            if all(part is not None for part in stored):
+                bases[layer] = _checked_factors(name, Factors(*stored), layer)  # type: ignore[arg-type]
+            else:
+                (key,) = _keys(state_dict, prefix, "fingerprint")
+                _check_fingerprint(name, state_dict.get(key), layer, adapter_name)
+        for layer, factors in bases.items():
+            layer.install_basis(adapter_name, factors)
+        remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
+            model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
+        )
+        return remapped
+
+
+def _checked_shape(name: str, module: nn.Module, quantization: dict[str, Any]) -> tuple[int, int]:
+    backend = quantization_of(module, quantization)
+    if backend is None and not isinstance(module, (nn.Linear, Conv1D)):
+        kind = type(module).__name__
+        raise ValueError(f"Module {name!r} is a {kind}; only linear layers and GPT-2's Conv1D can be adapted.")
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
+    try:
+        weight = matrix_of(module, backend)
+    except TypeError as error:
+        raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
+    if not weight.is_floating_point():
+        raise ValueError(f"Module {name!r} has a weight of {weight.dtype}, which nothing here can dequantise.")
+    if not weight.is_meta and not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")
+    if not weight.is_meta and not bool(weight.any()):
+        raise ValueError(f"Module {name!r} has a weight of zeros, which has no singular basis.")
+    return weight.shape[0], weight.shape[1]
+
+
+def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:
+    """The layers on which `adapter` has a basis, by name."""
+    for name, module in model.named_modules():
+        if isinstance(module, SingularLayer) and adapter in module.basis_names:
+            yield name, module
+
+
+def _keys(state_dict: dict[str, Tensor], prefix: str, *names: str) -> list[str]:
+    """The keys of a layer's tensors in a checkpoint, which has PEFT's prefix even where the model has not."""
+    if not any(prefix + name in state_dict for name in names) and not prefix.startswith(PEFT_PREFIX):
+        prefix = PEFT_PREFIX + prefix
+    return [prefix + name for name in names]
+
+
+def _check_fingerprint(name: str, saved: Tensor | None, layer: SingularLayer, adapter: str) -> None:
+    basis = layer.basis(adapter)
+    if saved is None or basis.fingerprint is None or saved.is_meta:
+        return
+    if not same_basis(saved, basis.fingerprint, size=basis.size):
+        raise ValueError(
+            f"The adapter was trained in another singular basis of {name!r}: the base model differs, or its SVD is not "
+            "reproducible; save the adapter with save_basis=True to carry the basis along."
+        )
+
+
+def _checked_factors(name: str, factors: Factors, layer: SingularLayer) -> Factors:
+    weight = layer.matrix()
+    if weight.is_meta:
+        return factors
+    factors = Factors(*(part.to(weight.device, torch.float32) for part in factors))
+    if factors.s.shape[0] == min(weight.shape) and not is_sound(factors, weight.float(), tolerance=0.02):
+        raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {name!r}.")
+    return factors
+
+
+def _pass_names(module: nn.Module, args: Any, kwargs: dict[str, Any], adapter_names: list[str]) -> Any:
+    return args, kwargs | {"adapter_names": adapter_names}

@@ -1,0 +1,179 @@
+"""W = U diag(s) Vᵀ with canonical signs, factored once and then memory-mapped from a content-addressed cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+Precision = Literal["float32", "float64"]
+
+# Part of every cache key: raise it whenever the factors of the same weight may come out different.
+METHOD = "tall-canonical-1"
+# Largest error of an orthogonality or reconstruction probe; sound factors stay two orders of magnitude below it.
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
+
+logger = logging.getLogger(__name__)
+
+
+class Factors(NamedTuple):
+    """The thin factors of a (d1, d2) weight with n = min(d1, d2): `u` (d1, n), `s` (n,) descending, `vt` (n, d2)."""
+
+    u: Tensor
+    s: Tensor
+    vt: Tensor
+
+
+def on_meta(weight: Tensor) -> Factors:
+    """The factors of a weight that has a shape but no values."""
+    n = min(weight.shape)
+    return Factors(*(torch.empty(size, device="meta") for size in ((weight.shape[0], n), (n,), (n, weight.shape[1]))))
+
+
+def cache_folder() -> Path | None:
+    """`$SVFT_BENCH_CACHE/svd`, by default `~/.cache/svft-bench/svd`; None where the variable is set to nothing."""
+    root = os.environ.get("SVFT_BENCH_CACHE")
+    if root is None:
+        return Path.home() / ".cache" / "svft-bench" / "svd"
+    return Path(root) / "svd" if root else None
+
+
+def decompose(weight: Tensor, *, precision: Precision = "float32", cache: Path | None = None) -> Factors:
+    """The canonical thin SVD of `weight`, read from the folder `cache` where it is there and written to it otherwise.
+
+    The factors are float32, or float64 for a float64 weight. A cached file that is damaged, or that does not
+    reproduce the weight, is rebuilt with a warning; a folder that cannot be written costs a warning, never the run.
+    """
+    weight = weight.detach()
+    if cache is None:
+        return factor(weight, precision=precision)
+    path = cache / f"{_key(weight, precision)}.safetensors"
+    if (cached := _read(path, weight)) is not None:
+        return cached
+    factors = factor(weight, precision=precision)
+    _write(path, factors)
+    return factors
+
+
+def factor(weight: Tensor, *, precision: Precision = "float32") -> Factors:
+    """The canonical thin SVD of `weight`, computed.
+
+    LAPACK is several times faster on the tall orientation, so a wide weight is factored as its transpose.
+    `precision="float64"` computes in float64 and rounds once, about ten times more accurate than float32 throughout.
+    """
+    out = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    wide = weight.shape[0] < weight.shape[1]
+    tall = weight.T if wide else weight
+    if precision == "float64" and out == torch.float32:
+        factors = _gram_svd(tall.double())
+    else:
+        factors = Factors(*torch.linalg.svd(tall.to(out), full_matrices=False))
+    if not (precision == "float64" or is_sound(factors, tall.to(out))):
+        logger.info("the float32 SVD of a %s weight was inaccurate; repeated in float64", tuple(weight.shape))
+        factors = Factors(*torch.linalg.svd(tall.double(), full_matrices=False))
+    u, s, vt = factors
+    factors = canonical(Factors(vt.T, s, u.T) if wide else factors)
+    return Factors(*(part.to(out).contiguous() for part in factors))
+
+
+def canonical(factors: Factors) -> Factors:
+    """Flip every pair (u_i, v_i) so that the entry of u_i that is largest in magnitude is positive."""
+    u, s, vt = factors
+    rows = u.abs().argmax(dim=0, keepdim=True)
+    signs = torch.where(u.gather(0, rows).squeeze(0) < 0, -1.0, 1.0).to(u.dtype)
+    return Factors(u * signs, s, vt * signs[:, None])
+
+
+def is_sound(factors: Factors, weight: Tensor, *, tolerance: float | None = None) -> bool:
+    """Whether u and v are orthonormal and u diag(s) vt is `weight`, probed along a few fixed directions."""
+    u, s, vt = (part.to(weight.dtype) for part in factors)
+    limit = TOLERANCE[weight.dtype] if tolerance is None else tolerance
+    inner = waves(s.shape[0], 8).to(weight)
+    outer = waves(weight.shape[1], 8).to(weight)
+    pairs = [
+        (u.T @ (u @ inner), inner),
+        (vt @ (vt.T @ inner), inner),
+        (u @ (s[:, None] * (vt @ outer)), weight @ outer),
+    ]
+    # Written so that a NaN fails.
+    return all(bool(torch.linalg.norm(got - want) <= limit * torch.linalg.norm(want)) for got, want in pairs)
+
+
+def waves(length: int, count: int) -> Tensor:
+    """`count` fixed probe directions of `length` float64 entries each, (length, count).
+
+    Cosines with incommensurate frequencies: spread like random vectors, but equal on every platform and release.
+    """
+    primes = torch.tensor([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53][:count], dtype=torch.float64)
+    position = torch.arange(1, length + 1, dtype=torch.float64)[:, None]
+    # Squared positions make the phase a chirp, so two directions never beat against each other.
+    return torch.cos(2 * torch.pi * torch.frac(position * position * primes.sqrt())) * 2**0.5
+
+
+def _gram_svd(tall: Tensor) -> Factors:
+    """SVD through the small Gram matrix, re-orthogonalised; LAPACK's own where the Gram matrix is too coarse."""
+    _, vectors = torch.linalg.eigh(tall.T @ tall)
+    vt = vectors.flip(1).T
+    u, r = torch.linalg.qr(tall @ vt.T)
+    diagonal = r.diagonal()
+    factors = Factors(u * torch.where(diagonal < 0, -1.0, 1.0), diagonal.abs(), vt)
+    if bool((factors.s[1:] <= factors.s[:-1]).all()) and is_sound(factors, tall, tolerance=1e-7):
+        return factors
+    return Factors(*torch.linalg.svd(tall, full_matrices=False))
+
+
+def _key(weight: Tensor, precision: Precision) -> str:
+    digest = hashlib.sha256(f"{METHOD} {precision} {weight.dtype} {tuple(weight.shape)} ".encode())
+    digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read(path: Path, weight: Tensor) -> Factors | None:
+    """The factors in `path`, memory-mapped; None where the file is missing or (with a warning) not to be trusted."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt", device=str(weight.device)) as file:
+            factors = Factors(*(file.get_tensor(name) for name in Factors._fields))
+        n = min(weight.shape)
+        shapes = [(weight.shape[0], n), (n,), (n, weight.shape[1])]
+        if [part.shape for part in factors] == shapes and is_sound(factors, weight.to(factors.u.dtype)):
+            return factors
+        problem = "does not reproduce its weight"
+    except (SafetensorError, OSError) as error:
+        problem = f"cannot be read ({error})"
+    warnings.warn(f"The cached SVD {path} {problem}; it is computed again.", stacklevel=3)
+    return None
+
+
+def _write(path: Path, factors: Factors) -> None:
+    """Put `factors` at `path` in one step, so that neither a crash nor another process ever shows half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as temporary:
+            save_file({name: part.cpu() for name, part in factors._asdict().items()}, temporary)
+    except (SafetensorError, OSError) as error:
+        warnings.warn(f"The SVD cache {path.parent} cannot be written ({error}); going on without it.", stacklevel=3)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,7 @@
+"""SVFT: a sparse trained core between the frozen singular vectors of a weight."""
+
+from .config import SVFTConfig
+from .layer import SVFTLayer
+from .model import SVFTModel
+
+__all__ = ["SVFTConfig", "SVFTLayer", "SVFTModel"]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model
+from torch import nn
+
+from svft_bench.tuners import SVFTConfig
+from tests.tuners.cases import adapted, make_base, make_input, svft
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pattern": "blocks"}, "pattern='blocks' is not one of plain, banded, random, top_k"),
+        ({"variant": "theirs"}, "variant='theirs' is not one of ours, released"),
+        ({"path": "magic"}, "path='magic' is not one of auto"),
+        ({"basis_dtype": "int8"}, "basis_dtype='int8' is not one of auto"),
+        ({"off_diag": -1, "pattern": "banded"}, "off_diag=-1 is negative"),
+        ({"off_diag": 2}, "off_diag=2 has no meaning for pattern='plain'"),
+        ({"entries": 5}, "entries=5"),
+        ({"rank": 0}, "rank=0"),
+        ({"fill_orthonormal": True}, "needs a rank"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        svft(**options)
+
+
+def refused(base: nn.Module, config: SVFTConfig, message: str) -> None:
+    before = [type(module) for module in base.modules()]
+    with pytest.raises(ValueError, match=message):
+        get_peft_model(base, config)
+    assert [type(module) for module in base.modules()] == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pattern": "banded", "off_diag": 8}, "Module 'wide': off_diag=8 does not fit a core of size 8"),
+        ({"pattern": "random", "entries": 100}, "Module 'wide': entries=100 is more than the 64 cells"),
+        ({"pattern": "top_k"}, "Module 'tall': top_k aligns .* not 20x12"),
+        ({"rank": 13}, "rank=13 is more than the 12 singular values"),
+    ],
+)
+def test_a_pattern_that_does_not_fit_a_layer_is_refused_before_anything_changes(
+    options: dict[str, Any], message: str
+) -> None:
+    refused(make_base(), svft(**options), message)
+
+
+def test_weights_without_a_singular_basis_are_refused_before_anything_changes() -> None:
+    for value, message in ((float("nan"), "not finite"), (float("inf"), "not finite"), (None, "weight of zeros")):
+        base = make_base()
+        if value is None:
+            base.wide.weight.data.zero_()
+        else:
+            base.wide.weight.data[1, 2] = value
+        refused(base, svft(), f"Module 'wide' .*{message}")
+
+
+@pytest.mark.parametrize("layer", [nn.Embedding(5, 4), nn.Conv2d(3, 4, 2), nn.LayerNorm(4)])
+def test_layers_of_other_kinds_are_refused(layer: nn.Module) -> None:
+    base = make_base()
+    base.extra = layer
+    refused(base, svft(target_modules=["square", "extra"]), f"Module 'extra' is a {type(layer).__name__}")
+
+
+def test_the_projection_inside_torch_attention_is_refused_because_it_is_never_called() -> None:
+    base = make_base()
+    base.attention = nn.MultiheadAttention(8, 2)
+    refused(base, svft(target_modules=["square", "out_proj"]), "'attention.out_proj' .*MultiheadAttention")
+
+
+def test_an_integer_weight_is_refused() -> None:
+    base = make_base()
+    base.square.weight = nn.Parameter(torch.ones(12, 12, dtype=torch.int8), requires_grad=False)
+    refused(base, svft(), "Module 'square' has a weight of torch.int8")
+
+
+def test_a_second_adapter_that_does_not_fit_leaves_the_first_alone() -> None:
+    model, x = adapted("svft_plain", moved=True), make_input()
+    before = model(x)
+    with pytest.raises(ValueError, match="off_diag=8"):
+        model.add_adapter("second", svft(pattern="banded", off_diag=8))
+    assert torch.equal(model(x), before)
+    assert list(model.peft_config) == ["default"]
+
+
+def test_a_merge_that_is_not_finite_is_refused_and_changes_nothing() -> None:
+    model, x = adapted("svft_plain"), make_input()
+    before = model(x)
+    model.base_model.model.wide.svft_m["default"].data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="default gives a weight that is not finite"):
+        model.base_model.model.wide.merge(safe_merge=True)
+    with model.disable_adapter():
+        assert torch.equal(model(x), before)
+
+
+def test_two_released_adapters_cannot_be_active_together() -> None:
+    model = adapted("svft_released")
+    model.add_adapter("second", svft())
+    with pytest.raises(ValueError, match="can only be active alone"):
+        model.base_model.set_adapter(["default", "second"])

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+from torch import Tensor, nn
+
+from svft_bench.tuners import VectorFitConfig
+from svft_bench.tuners.vectorfit import freezing
+from tests.tuners.cases import adapted, make_base, make_input, vectorfit
+
+PLAN = freezing.schedule(total_step=100, start=0.1, interval=0.05, rounds=3, thaw_at_end=True)
+
+
+def test_rounds_fall_due_at_the_start_and_after_every_interval() -> None:
+    assert [(step, PLAN.round_at(step)) for step in range(100) if PLAN.round_at(step) is not None] == [
+        (10, 0),
+        (15, 1),
+        (20, 2),
+    ]
+    assert [step for step in range(100) if PLAN.thaws_at(step)] == [25]
+
+
+def test_without_thawing_the_last_round_stays() -> None:
+    assert not any(PLAN._replace(thaw_at_end=False).thaws_at(step) for step in range(100))
+
+
+def test_an_interval_is_at_least_one_step() -> None:
+    plan = freezing.schedule(total_step=10, start=0.1, interval=0.045, rounds=20, thaw_at_end=True)
+    assert plan.interval == 1
+
+
+def test_the_first_round_takes_the_movement_itself_and_later_ones_smooth_it() -> None:
+    old, new = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 0.0])
+    assert torch.equal(freezing.smoothed(old, new, beta=0.75, first=True), new)
+    assert torch.equal(freezing.smoothed(old, new, beta=0.75, first=False), torch.tensor([1.5, 1.5]))
+
+
+def test_the_strongest_vectors_freeze_and_the_earlier_of_equals_comes_first() -> None:
+    mask = freezing.strongest(torch.tensor([1.0, 3.0, 2.0, 3.0, 3.0]), count=2)
+    assert mask.tolist() == [False, True, False, True, False]
+    assert not freezing.strongest(torch.ones(3), count=0).any()
+
+
+def test_random_freezing_repeats_by_round_and_differs_between_rounds() -> None:
+    draws = [freezing.drawn(40, count=10, seed=1, number=number) for number in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert all(int(draw.sum()) == 10 for draw in draws)
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range, *, accumulate: int = 1) -> None:
+    for step in steps:
+        model.update_and_allocate(step)
+        for micro in range(accumulate):
+            x = make_input() + 0.1 * (step * accumulate + micro)
+            loss = (model(x) - 1).square().mean() / accumulate
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def optimizer_of(model: nn.Module, **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **({"lr": 0.05} | options))
+
+
+def vectors(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if ".vectorfit_" in name}
+
+
+FAST: dict[str, Any] = {"total_step": 20, "start": 0.1, "interval": 0.2, "rounds": 3, "k": 0.4}
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "random"])
+def test_frozen_vectors_do_not_move_by_a_bit_and_the_others_train(mode: str) -> None:
+    model = get_peft_model(make_base(), vectorfit(freezing=mode, **FAST))
+    optimizer = optimizer_of(model, weight_decay=0.1)
+    train(model, optimizer, range(2))
+    for first in (2, 6, 10):
+        train(model, optimizer, range(first, first + 1))
+        before = vectors(model)
+        resting = {name for name, p in model.named_parameters() if ".vectorfit_" in name and not p.requires_grad}
+        assert len(resting) == round(0.4 * len(before)) == 3
+        train(model, optimizer, range(first + 1, first + 4))
+        for name, after in vectors(model).items():
+            assert torch.equal(after, before[name]) == (name in resting), name
+    train(model, optimizer, range(14, 15))
+    assert all(p.requires_grad for name, p in model.named_parameters() if ".vectorfit_" in name)
+
+
+def test_adaptive_freezing_takes_the_vectors_that_moved_most() -> None:
+    model = get_peft_model(make_base(), vectorfit(freezing="adaptive", **FAST))
+    parameters = {name: p for name, p in model.named_parameters() if ".vectorfit_" in name}
+    for size, parameter in enumerate(parameters.values()):
+        parameter.data.fill_(-0.1 * size)
+    model.update_and_allocate(2)
+    assert [p.requires_grad for p in parameters.values()] == [True] * 4 + [False] * 3
+
+
+def test_freezing_evens_out_the_strengths() -> None:
+    def spread(**options: Any) -> float:
+        model = get_peft_model(make_base(), vectorfit(total_step=60, interval=0.05, rounds=18, k=0.4, **options))
+        optimizer = optimizer_of(model, lr=0.02)
+        train(model, optimizer, range(60))
+        moved = torch.stack([v.abs().mean() for v in vectors(model).values()])
+        return float(moved.std() / moved.mean())
+
+    assert spread(freezing="adaptive") < spread(freezing="none")
+
+
+def test_freezing_nothing_is_training_without_freezing_bit_for_bit() -> None:
+    results = []
+    for options in ({"freezing": "none"}, {"freezing": "adaptive", "k": 0.0, "total_step": 20}):
+        model = get_peft_model(make_base(), vectorfit(**options))
+        train(model, optimizer_of(model), range(12))
+        results.append(vectors(model))
+    assert all(torch.equal(results[0][name], value) for name, value in results[1].items())
+
+
+def test_switching_adapters_off_and_on_leaves_the_resting_at_rest() -> None:
+    model = get_peft_model(make_base(), vectorfit(freezing="adaptive", **FAST))
+    train(model, optimizer_of(model), range(3))
+    state = {name: p.requires_grad for name, p in model.named_parameters()}
+    with model.disable_adapter():
+        model(make_input())
+    model.set_adapter("default")
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == state
+
+
+@pytest.mark.parametrize("stop", [1, 4, 8, 13, 16])
+def test_a_resumed_training_goes_on_exactly(stop: int, tmp_path: Path) -> None:
+    whole = get_peft_model(make_base(), vectorfit(freezing="adaptive", **FAST))
+    whole_optimizer = optimizer_of(whole)
+    train(whole, whole_optimizer, range(stop))
+    whole.save_pretrained(tmp_path)
+    state = copy.deepcopy(whole_optimizer.state_dict())
+    train(whole, whole_optimizer, range(stop, 20))
+
+    resumed = PeftModel.from_pretrained(make_base(), tmp_path, is_trainable=True)
+    optimizer = optimizer_of(resumed)
+    optimizer.load_state_dict(state)
+    train(resumed, optimizer, range(stop, 20))
+    assert all(torch.equal(vectors(whole)[name], value) for name, value in vectors(resumed).items())
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_l1_penalty_counts_once_for_a_step(accumulate: int) -> None:
+    def gradients(l1: float) -> dict[str, Tensor]:
+        model = adapted("vectorfit", moved=True, l1=l1)
+        model.update_and_allocate(0)
+        for _ in range(accumulate):
+            (model(make_input()).square().mean() / accumulate).backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    plain, values = gradients(0.0), vectors(adapted("vectorfit", moved=True))
+    for name, gradient in gradients(0.01).items():
+        torch.testing.assert_close(gradient - plain[name], 0.01 * values[name].sign(), atol=1e-6, rtol=0)
+
+
+def test_an_l1_penalty_shrinks_the_increments() -> None:
+    def size(l1: float) -> float:
+        model = get_peft_model(make_base(), vectorfit(l1=l1))
+        train(model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05), range(40))
+        return sum(float(v.abs().sum()) for v in vectors(model).values())
+
+    assert size(0.05) < 0.8 * size(0.0)
+
+
+def test_freezing_without_a_total_is_refused_when_training_starts() -> None:
+    model = get_peft_model(make_base(), vectorfit(freezing="adaptive"))
+    with pytest.raises(ValueError, match="needs total_step"):
+        model.update_and_allocate(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_sigma": False, "train_bias": False}, "nothing would train"),
+        ({"freezing": "sometimes"}, "freezing='sometimes' is not one of adaptive, random, none"),
+        ({"k": 1.5}, "k=1.5 is not a fraction"),
+        ({"beta": -0.1}, "beta=-0.1 is not a fraction"),
+        ({"l1": -1.0}, "l1=-1.0"),
+        ({"total_step": 0}, "total_step=0"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        VectorFitConfig(target_modules=["square"], **options)
