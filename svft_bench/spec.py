@@ -10,10 +10,27 @@ import hashlib
 import json
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Kind = Literal["image_classification", "sequence_classification", "causal_lm"]
 Selection = Literal["last", "best_validation", "best_reported"]
+ReaderName = Literal[
+    "image_label",
+    "img_label",
+    "img_fine_label",
+    "sentence",
+    "sentence_pair",
+    "question_sentence",
+    "question_pair",
+    "premise_hypothesis",
+    "metamath",
+    "gsm8k",
+    "math",
+    "llm_adapters",
+]
+PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
+AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option"]
+MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman"]
 
 
 class Spec(BaseModel):
@@ -130,8 +147,8 @@ class FewShotSpec(Spec):
 class PromptSpec(Spec):
     """How a question becomes tokens, and which tokens carry the loss."""
 
-    train: str
-    evaluation: str
+    train: PromptName
+    evaluation: PromptName
     loss_on: Literal["answer", "sequence"]
     max_length: int = Field(gt=0)
 
@@ -149,10 +166,10 @@ class EvalSpec(Spec):
 
     name: str
     data: SourceSpec
-    reader: str
-    metrics: tuple[str, ...] = Field(min_length=1)
+    reader: ReaderName
+    metrics: tuple[MetricName, ...] = Field(min_length=1)
     generation: GenerationSpec | None = None
-    answer: str | None = None
+    answer: AnswerName | None = None
 
 
 class TaskSpec(Spec):
@@ -165,7 +182,7 @@ class TaskSpec(Spec):
     source: str
     version: int = Field(gt=0)
     kind: Kind
-    reader: str
+    reader: ReaderName
     labels: int | None = None
     train: SourceSpec
     validation: SourceSpec | None = None
@@ -174,6 +191,12 @@ class TaskSpec(Spec):
     max_length: int | None = None
     prompt: PromptSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
+
+    @field_validator("evals", mode="before")
+    @classmethod
+    def _named(cls, evals: Any) -> Any:
+        """A mapping from name to eval, as a task's file writes it, so that an override can name what it changes."""
+        return [{"name": name, **item} for name, item in evals.items()] if isinstance(evals, dict) else evals
 
 
 class TrainSpec(Spec):

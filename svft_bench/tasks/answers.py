@@ -1,0 +1,151 @@
+"""From generated text to right or wrong: the papers' released rules, and stricter ones beside them.
+
+Every rule is `(generation, reference) -> bool`, pure and total: text without an answer is wrong, never an error.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from fractions import Fraction
+
+from svft_bench.spec import AnswerName
+from svft_bench.tasks.latex import equivalent, last_boxed
+
+Rule = Callable[[str, str], bool]
+MARKER = "The answer is: "
+
+
+def after_marker(text: str) -> str | None:
+    """The text after the last answer marker; None without one."""
+    _, marker, answer = text.rpartition(MARKER)
+    return answer if marker else None
+
+
+def released_number(text: str) -> int | None:
+    """The first number after the marker, rounded: the released GSM8K rule.
+
+    Its pattern allows one separator, so `1,234,567` is read as 1,234; the quirk is kept.
+    """
+    answer = after_marker(text)
+    match = re.search(r"[\-+]?\d*[\.,/]?\d+", answer) if answer is not None else None
+    if match is None:
+        return None
+    found = match.group().replace(",", "")
+    numerator, slash, denominator = found.partition("/")
+    if slash and not re.search(r"\d", numerator):
+        return None
+    divisor = float(denominator) if slash else 1.0
+    try:
+        return round(float(numerator) / (divisor or 1.0))
+    except OverflowError:  # more than 308 digits
+        return None
+
+
+def gsm8k_released(text: str, reference: str) -> bool:
+    """Equal to the gold integer after rounding."""
+    return released_number(text) == _integer(reference)
+
+
+def _integer(reference: str) -> int:
+    return int(reference.replace(",", ""))
+
+
+_NUMBER = re.compile(
+    r"""(?P<sign>[-+]?)\s*[$€£]?\s*(?P<sign_after>[-+]?)
+        (?P<whole>\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?P<decimals>\.\d+)?
+        (?:\s*/\s*(?P<denominator>\d+))?""",
+    re.VERBOSE,
+)
+_MARKERS = re.compile(r"(?:answer is|####)\s*:?", re.IGNORECASE)
+
+
+def exact_number(text: str) -> Fraction | None:
+    """The first number after the last marker (`The answer is`, `####` or a box), exactly.
+
+    Reads thousands separators, currency signs, fractions, decimals, LaTeX fractions and any script's digits.
+    """
+    marked = [match.end() for match in _MARKERS.finditer(text)]
+    answer = text[marked[-1] :] if marked else last_boxed(text)
+    if answer is None:
+        return None
+    boxed = last_boxed(answer)
+    plain = _ascii_digits(boxed if boxed is not None else answer)
+    plain = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", plain.replace("\\$", "$").replace("{,}", ","))
+    match = _NUMBER.search(plain.replace("\\!", ""))
+    return _value(match) if match else None
+
+
+def _ascii_digits(text: str) -> str:
+    """Digits of any script as 0 to 9, and typographic signs as their plain forms."""
+    text = unicodedata.normalize("NFKC", text).replace("−", "-").replace("⁄", "/")
+    return "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    parts = match.groupdict(default="")
+    value = Fraction(f"{parts['whole'].replace(',', '') or 0}{parts['decimals']}")
+    if parts["denominator"]:
+        if int(parts["denominator"]) == 0:
+            return None
+        value /= int(parts["denominator"])
+    return -value if "-" in (parts["sign"], parts["sign_after"]) else value
+
+
+def gsm8k_strict(text: str, reference: str) -> bool:
+    """Equal to the gold number without rounding."""
+    return exact_number(text) == _integer(reference)
+
+
+def released_expression(text: str) -> str | None:
+    """The text after the marker up to a sentence's end: the released MATH rule."""
+    answer = after_marker(text)
+    if answer is None:
+        return None
+    return answer.split(".\n")[0].strip().removesuffix(".").strip()
+
+
+def math_released(text: str, reference: str) -> bool:
+    """Equal after the normalisation of the MATH scorer."""
+    answer = released_expression(text)
+    return answer is not None and equivalent(answer, reference)
+
+
+def _first_word(words: str) -> Rule:
+    """The released commonsense rule: the first answer word in the text, also inside a longer word; case counts."""
+    pattern = re.compile(words)
+
+    def rule(text: str, reference: str) -> bool:
+        match = pattern.search(text.strip())
+        return match is not None and match.group() == reference
+
+    return rule
+
+
+def _only_word(words: str) -> Rule:
+    """Stricter: the answer words that stand alone in the text, in any case, must all be the right one."""
+    pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
+
+    def rule(text: str, reference: str) -> bool:
+        return {word.lower() for word in pattern.findall(text)} == {reference}
+
+    return rule
+
+
+_WORDS: dict[AnswerName, str] = {
+    "true_false": "true|false",
+    "solution": "solution1|solution2",
+    "answer": "answer1|answer2|answer3|answer4|answer5",
+    "ending": "ending1|ending2|ending3|ending4",
+    "option": "option1|option2",
+}
+RELEASED: dict[AnswerName, Rule] = {
+    "gsm8k": gsm8k_released,
+    "math": math_released,
+    **{name: _first_word(words) for name, words in _WORDS.items()},
+}
+STRICT: dict[AnswerName, Rule] = {
+    "gsm8k": gsm8k_strict,
+    **{name: _only_word(words) for name, words in _WORDS.items()},
+}

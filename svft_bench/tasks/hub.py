@@ -1,0 +1,44 @@
+"""Rows of one split from the hub, images left encoded; the only module that imports `datasets`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from svft_bench.spec import SourceSpec
+
+
+def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:
+    """The rows (memory-mapped, several `a+b` configs one after the other) and the revision they have.
+
+    Raises:
+        ValueError: the hub does not answer, or it has no such data set, config or split.
+    """
+    import datasets
+
+    assert source.hub is not None
+    configs = source.config.split("+") if source.config else [None]
+    try:
+        parts = [
+            datasets.load_dataset(source.hub, config, split=source.split, revision=source.revision)
+            for config in configs
+        ]
+    except Exception as error:  # datasets, huggingface_hub and the network raise dozens of unrelated types here
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"{source.title} could not be loaded from the hub ({source.hub}, split {source.split!r}: "
+            f"{reason[0] if reason else type(error).__name__}); "
+            f"data_root=FOLDER (or SVFT_BENCH_DATA) reads a local copy from FOLDER/{source.local}"
+        ) from None
+    rows = datasets.concatenate_datasets(parts)
+    for name, feature in rows.features.items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    return rows, source.revision or _resolved(parts[0].download_checksums)
+
+
+def _resolved(checksums: dict[str, Any] | None) -> str:
+    """The commit in the addresses of the files that were fetched."""
+    found = re.search(r"@([0-9a-f]{40})/", " ".join(checksums or {}))
+    return found.group(1) if found else "main"
