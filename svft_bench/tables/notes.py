@@ -1,0 +1,118 @@
+"""Footnotes: the real names of model and data, protocol, machine, and everything a sceptic would ask first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from svft_bench.record import RunRecord
+from svft_bench.tables.results import SHARES, CellResult, data_of
+
+SELECTION = {
+    "last": "the last epoch is scored",
+    "best_validation": "the epoch that is best on validation rows outside the scored set is scored",
+    "best_reported": "the epoch that is best on the scored set itself is scored (as published; optimistic)",
+}
+
+
+def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
+    """What the numbers of these cells mean, then the commands for the cells that have none."""
+    done = [result for result in results if result.records]
+    records = [record for result in done for record in result.records]
+    found = [f"Model: {title}." for title in _distinct(result.spec.model.title for result in results)]
+    found += [f"Data: {text}." for text in _distinct(map(_data, records))]
+    found += [f"Protocol: {text}." for text in _by_method(done, _protocol)]
+    found += [f"Learning rates: {_rates(done)}."] if done else []
+    found += _intervals(done)
+    found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
+    found += _versions(records)
+    found += _trust(records)
+    found += [f"Not run: {command}" for result in results for command in result.missing]
+    return tuple(found)
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _by_method(results: Sequence[CellResult], describe: Callable[[CellResult], str]) -> list[str]:
+    """Each description once, with the methods that it holds for unless it holds for all."""
+    texts = _distinct(describe(result) for result in results)
+    if len(texts) == 1:
+        return texts
+    methods = {text: _distinct(r.spec.method.title for r in results if describe(r) == text) for text in texts}
+    return [f"{', '.join(names)}: {text}" for text, names in methods.items()]
+
+
+def _data(record: RunRecord) -> str:
+    evals = [f"{item.name} on {data_of(item, record).label}" for item in record.spec.task.evals]
+    trained = record.data[0]
+    scored = "; ".join(
+        f"{text} ({data_of(item, record).used:,} rows)"
+        for item, text in zip(record.spec.task.evals, evals, strict=True)
+    )
+    return f"trained on {record.spec.task.title}, {trained.used:,} rows of {trained.title}; scored {scored}"
+
+
+def _protocol(result: CellResult) -> str:
+    train = result.spec.train
+    length = f"{train.max_steps} steps" if train.max_steps is not None else f"{train.epochs} epochs"
+    batch = train.batch_size * train.gradient_accumulation
+    return (
+        f"{length} of batch {batch}, AdamW, {train.schedule} schedule, {train.precision}; {SELECTION[train.selection]}"
+    )
+
+
+def _rates(results: Sequence[CellResult]) -> str:
+    def rate(result: CellResult) -> str:
+        train = result.spec.train
+        head = "" if train.lr_head in (None, train.lr) else f" (head {train.lr_head:g})"
+        return f"{result.spec.method.title} {train.lr:g}{head}"
+
+    return ", ".join(_distinct(map(rate, results)))
+
+
+def _intervals(results: Sequence[CellResult]) -> list[str]:
+    scores = [score for result in results for score in result.scores]
+    found = []
+    if any(score.seeds == 1 for score in scores):
+        kinds = {"Wilson" if score.metric in SHARES else "Fisher z" for score in scores if score.interval}
+        named = " or ".join(sorted(kinds, reverse=True))
+        found.append(
+            f"± at one seed: 95 % over test items ({named}, the longer arm); the noise between seeds is not in it."
+        )
+    if any(score.seeds > 1 for score in scores):
+        found.append("± at several seeds: 95 % for the mean, over seeds and test items together.")
+    if any(score.interval is None for score in scores):
+        found.append("Scores without ±: no closed form gives an interval for this metric.")
+    if scores:
+        found.append("Bold: the interval lies above every other of the same model; nothing is bold where they overlap.")
+    return found
+
+
+def _machine(record: RunRecord) -> str:
+    found = record.provenance
+    where = found.cpu if found.device == "cpu" else found.device
+    kind = "the resident process" if record.costs.memory_of == "process" else "the device's allocations"
+    return f"{where}, {found.threads} threads; memory is the peak of {kind}"
+
+
+def _versions(records: Sequence[RunRecord]) -> list[str]:
+    texts = _distinct(
+        ", ".join(f"{name} {version}" for name, version in record.provenance.versions.items()) for record in records
+    )
+    several = len(texts) > 1
+    return [f"Versions{' (records differ)' if several else ''}: {text}." for text in texts]
+
+
+def _trust(records: Sequence[RunRecord]) -> list[str]:
+    found = []
+    commits = _distinct(str(record.provenance.commit)[:12] for record in records if record.provenance.commit)
+    if commits:
+        found.append(f"Code: commit {', '.join(commits)}.")
+    dirty = [record.run_id for record in records if record.provenance.dirty]
+    if dirty:
+        found.append(f"Made with uncommitted changes: {', '.join(dirty)}.")
+    resumed = [record.run_id for record in records if record.costs.resumed]
+    if resumed:
+        found.append(f"Interrupted and resumed, so times are of the last stretch: {', '.join(resumed)}.")
+    return found

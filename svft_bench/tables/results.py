@@ -1,0 +1,130 @@
+"""Records grouped into cells: the mean over seeds and its interval, or a refusal to mix what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from svft_bench.compose import Cell
+from svft_bench.record import DataUse, RunRecord
+from svft_bench.spec import EvalSpec, MetricName, RunSpec
+from svft_bench.stats import Interval, fisher, over_seeds, wilson
+
+SHARES = frozenset({"accuracy", "accuracy_strict"})
+CORRELATIONS = frozenset({"matthews", "pearson", "spearman"})
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one eval, over the seeds of a cell; `interval` is None where no formula gives one."""
+
+    eval: str
+    metric: MetricName
+    mean: float
+    interval: Interval | None
+    items: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell as asked for, and its records in the order of their seeds (none: not run)."""
+
+    spec: RunSpec
+    records: tuple[RunRecord, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The headline metric of every eval of a recorded cell."""
+        return tuple(_score(item, self.records) for item in self.spec.task.evals if self.records)
+
+    def score(self, evaluation: str) -> Score | None:
+        """The score on this eval, if the cell has been run and has it."""
+        return next((score for score in self.scores if score.eval == evaluation), None)
+
+    def cost(self, name: str) -> float:
+        """Median over the seeds of one of the record's costs."""
+        return float(median(getattr(record.costs, name) for record in self.records))
+
+
+def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
+    """One result for each distinct cell, in order of appearance; every recorded seed of a cell counts.
+
+    Raises:
+        ValueError: records of one cell differ in something besides the seed; the message names it.
+    """
+    results = []
+    for cell_id in dict.fromkeys(cell.spec.cell_id for cell in cells):
+        asked = [cell for cell in cells if cell.spec.cell_id == cell_id]
+        found = sorted((r for r in records if r.spec.cell_id == cell_id), key=lambda record: record.spec.seed)
+        _refuse_mixture(found)
+        seeds = {record.spec.seed for record in found}
+        missing = tuple(f"svft-bench {' '.join(cell.overrides)}" for cell in asked if cell.spec.seed not in seeds)
+        results.append(CellResult(asked[0].spec, tuple(found), missing))
+    return results
+
+
+def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
+    """What this eval was scored on: a record lists the data of its evals last, in their order."""
+    evals = record.spec.task.evals
+    return record.data[len(record.data) - len(evals) + evals.index(evaluation)]
+
+
+def _refuse_mixture(records: Sequence[RunRecord]) -> None:
+    for record in records[1:]:
+        first = records[0]
+        names = list(differences(first.spec.identity() | _facts(first), record.spec.identity() | _facts(record)))
+        if names:
+            raise ValueError(
+                f"runs {first.run_id} and {record.run_id} of one cell differ in {', '.join(names)}, not only in the "
+                f"seed; a mean over them would mix two measurements: move one record out of the results folder"
+            )
+    seeds = [record.spec.seed for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{records[0].spec.method.name}: two records of one cell carry the same seed")
+
+
+def _facts(record: RunRecord) -> dict[str, Any]:
+    """What equal specifications must also share for their scores to be repetitions of one measurement."""
+    evals = {item.name: data_of(item, record).used for item in record.spec.task.evals}
+    return {"seed": 0, "items": evals, "trainable": record.sizes.trainable}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -> Iterator[str]:
+    """Dotted names of the leaves in which two nested mappings differ, with both values."""
+    for key in sorted(one.keys() | other.keys()):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from differences(left, right, path=f"{path}{key}.")
+        elif left != right:
+            yield f"{path}{key} ({left} and {right})"
+
+
+def _score(evaluation: EvalSpec, records: Sequence[RunRecord]) -> Score:
+    metric = evaluation.metrics[0]
+    values = [record.scores[evaluation.name][metric] for record in records]
+    items = data_of(evaluation, records[0]).used
+    return Score(
+        eval=evaluation.name,
+        metric=metric,
+        mean=fmean(values),
+        interval=_interval(metric, values, items=items),
+        items=items,
+        seeds=len(values),
+    )
+
+
+def _interval(metric: MetricName, values: Sequence[float], *, items: int) -> Interval | None:
+    mean = fmean(values)
+    if metric in SHARES and items > 0:
+        if len(values) == 1:
+            return wilson(mean, items=items)
+        return over_seeds(values, item_variance=mean * (1 - mean) / items)
+    if metric in CORRELATIONS and items > 3:
+        if len(values) == 1:
+            return fisher(mean, items=items)
+        return over_seeds(values, item_variance=(1 - mean * mean) ** 2 / (items - 3))
+    return None

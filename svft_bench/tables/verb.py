@@ -1,0 +1,69 @@
+"""`svft-bench table NAME [OVERRIDES]`: an experiment's table from the records, printed or written."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from svft_bench.compose import cells, experiment_names
+from svft_bench.record import load_records, write_whole
+from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.render import Format, render
+from svft_bench.tables.results import CellResult, cell_results
+
+WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
+
+
+def table(argv: Sequence[str]) -> int:
+    """Print one table; with --write also leave it and its figure under the results folder."""
+    asked = _parser().parse_intermixed_args(argv)
+    results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
+    made = experiment_table(results, name=asked.name, title=experiment_names()[asked.name])
+    print(render(made, form=asked.format), end="")
+    if asked.write:
+        for path in write_experiment(asked.name, results, folder=asked.results):
+            print(path)
+    return 0
+
+
+def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> list[CellResult]:
+    """The cells of an experiment, each with its records.
+
+    Raises:
+        ValueError: no such experiment, or records that cannot be trusted or mixed.
+    """
+    known = experiment_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or known)}")
+    asked = cells([f"experiment={name}", *overrides], any_data=True)
+    return cell_results(asked, load_records(folder))
+
+
+def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv, and results/figures/NAME.svg and .png; says what was written."""
+    from svft_bench.figures import score_against_parameters
+
+    made = experiment_table(results, name=name, title=experiment_names()[name])
+    written = []
+    for form, suffix in WRITTEN.items():
+        written.append(folder / "tables" / f"{name}.{suffix}")
+        write_whole(written[-1], render(made, form=form))
+    return written + score_against_parameters(results, path=folder / "figures" / name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="svft-bench table",
+        description="An experiment's table from the records; nothing is written without --write.",
+        epilog="svft-bench table demo --format latex; svft-bench table demo seed=0,1,2",
+    )
+    parser.add_argument("name", help="an experiment of `svft-bench list experiments`")
+    parser.add_argument("overrides", nargs="*", help="as for the run whose records are meant")
+    parser.add_argument("--format", choices=get_args(Format), default="terminal")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
+    return parser

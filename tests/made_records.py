@@ -1,0 +1,62 @@
+"""Records as runs would leave them, with scores and costs that a test chooses."""
+
+from __future__ import annotations
+
+from svft_bench.compose import Cell
+from svft_bench.record import Costs, DataUse, Provenance, RunRecord, Sizes
+
+
+def made_record(
+    cell: Cell, *, score: float, items: int = 1000, trained: int = 1000, dirty: bool = False, data: str | None = None
+) -> RunRecord:
+    """A record of this cell in which every eval and metric scored `score` on `items` rows."""
+    spec = cell.spec.model_copy(update={"data": data}) if data else cell.spec
+    used = [(spec.task.train, 100), *((item.data, items) for item in spec.task.evals)]
+    return RunRecord(
+        run_id=spec.run_id,
+        train_id=spec.train_id,
+        spec=spec,
+        scores={item.name: {metric: score for metric in item.metrics} for item in spec.task.evals},
+        sizes=Sizes(
+            total=10**6, trainable=trained + 10, trainable_head=10, checkpoint_bytes=4 * trained, frozen_extra_bytes=0
+        ),
+        costs=Costs(
+            load_seconds=1,
+            adapt_seconds=1,
+            train_seconds=10,
+            step_seconds=0.125,
+            eval_seconds=1,
+            examples_per_second=16,
+            peak_memory_bytes=2**30,
+            memory_of="process",
+            steps=70,
+            resumed=False,
+        ),
+        curve=((1, 2.0), (70, 0.5)),
+        selected={"by": "last"},
+        data=tuple(
+            DataUse(
+                title=source.title,
+                label=source.title,
+                origin="made",
+                split=source.split,
+                rows=rows,
+                used=rows,
+                complete_rows=rows,
+                sha256=None,
+            )
+            for source, rows in used
+        ),
+        skipped={},
+        provenance=Provenance(
+            created="2026-01-01T00:00:00+00:00",
+            versions={"torch": "2.13.0"},
+            commit="0" * 40,
+            dirty=dirty,
+            device="cpu",
+            cpu="a processor",
+            threads=1,
+            platform="Linux",
+            command="svft-bench",
+        ),
+    )
