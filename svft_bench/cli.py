@@ -39,7 +39,7 @@ Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, check
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted (the same command goes on where it stopped)."""
 
 HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
-JOB_NUMBER = "SVFT_BENCH_CELLS"  # how many cells the command has, for whoever runs one of them
+POSITION = "SVFT_BENCH_POSITION"  # cells before this product, and in all: for a launcher's other processes too
 
 
 def main() -> None:
@@ -77,11 +77,12 @@ def _benchmark(argv: list[str]) -> int:
     planned = compose.cells(overrides)
     if len(planned) == 1 and not flags:
         return _attempt(planned[0])
-    fixed, axes = compose.sweep(overrides)
-    swept = [f"{axis[0].split('=', 1)[0]}={','.join(item.split('=', 1)[1] for item in axis)}" for axis in axes]
-    os.environ[JOB_NUMBER] = str(len(planned))
     codes: list[int] = []
-    _hydra(["--multirun", *fixed, "hydra.sweeper.params=null", *swept], lambda config: codes.append(_job(config)))
+    done = 0
+    for part in compose.sweeps(overrides):
+        os.environ[POSITION] = f"{done} {len(planned)}"
+        _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
+        done += len(part.choices())
     return _conclude(planned) or max(codes, default=0)
 
 
@@ -104,7 +105,8 @@ def _job(config: DictConfig) -> int:
 
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = HydraConfig.get()
-    print(f"[{int(job.job.num) + 1}/{os.environ.get(JOB_NUMBER, '?')}] {' '.join(job.overrides.task)}", flush=True)
+    before, total = os.environ.get(POSITION, "0 ?").split()
+    print(f"[{int(before) + int(job.job.num) + 1}/{total}] {' '.join(job.overrides.task)}", flush=True)
     return _attempt(build_cell(values, overrides=list(job.overrides.task)))
 
 

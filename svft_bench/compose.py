@@ -13,13 +13,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from svft_bench.settings import Settings, split_settings
-from svft_bench.spec import RunSpec, TaskSpec, parse_spec
+from svft_bench.spec import ModelSpec, RunSpec, TaskSpec, parse_spec, sentences
 from svft_bench.tasks import data_fingerprint
 
 GROUPS = ("model", "method", "task", "experiment")
@@ -54,33 +55,60 @@ def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:
     Raises:
         ValueError: an unknown name, a value out of range, a part that does not fit another; all before any model loads.
     """
-    with _hydra():
-        fixed, axes = sweep(overrides)
-        return [_cell([*fixed, *choice], any_data=any_data) for choice in itertools.product(*axes)]
+    choices = [choice for part in sweeps(overrides) for choice in part.choices()]
+    return [_cell(choice, any_data=any_data) for choice in choices]
 
 
-def sweep(overrides: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """The fixed overrides, and one axis of alternatives for each that is swept: what is typed wins over the experiment's."""
-    with _readable_errors(overrides):
+@dataclass(frozen=True)
+class Sweep:
+    """The fixed overrides of a product, and one axis of alternatives for each override that is swept."""
+
+    fixed: tuple[str, ...]
+    axes: tuple[tuple[str, ...], ...]
+
+    def line(self) -> list[str]:
+        """The overrides from which Hydra's sweeper makes the same product."""
+        swept = (f"{axis[0].split('=', 1)[0]}={','.join(item.split('=', 1)[1] for item in axis)}" for axis in self.axes)
+        return [*self.fixed, *swept]
+
+    def choices(self) -> list[list[str]]:
+        """The overrides of every cell, in the order in which Hydra's sweeper runs them."""
+        return [[*self.fixed, *choice] for choice in itertools.product(*self.axes)]
+
+
+def sweeps(overrides: Sequence[str]) -> list[Sweep]:
+    """What these overrides stand for: one product, or one for each of the `rows` of an experiment.
+
+    What is typed wins over what the experiment sweeps, and leaves only the rows that agree with it.
+
+    Raises:
+        ValueError: an override cannot be parsed, names something unknown, or agrees with no row.
+    """
+    with _hydra(overrides):
         parser = OverridesParser.create()
         typed = {item.get_key_element(): item for item in parser.parse_overrides(list(overrides))}
-        fixed = [item.input_line for item in typed.values() if not item.is_sweep_override()]
-        swept = [item for item in typed.values() if item.is_sweep_override()]
-        hydra = compose("config", fixed, return_hydra_config=True).hydra
-        params = OmegaConf.to_container(hydra.sweeper.get("params") or OmegaConf.create({}))
-        assert isinstance(params, dict)
+        fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
+        config = compose("config", fixed, return_hydra_config=True)
+        params = dict(config.hydra.sweeper.get("params") or {})
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
-        swept = [item for item in parser.parse_overrides(lines)] + swept
-    axes = []
-    for item in swept:
-        key = item.get_key_element()
-        values = item.sweep_string_iterator() if item.is_sweep_override() else [item.get_value_element_as_str()]
-        axes.append([f"{key}={value}" for value in values])
-    return fixed, axes
+        swept = [*parser.parse_overrides(lines), *(item for item in typed.values() if item.is_sweep_override())]
+    axes = tuple(_axis(item) for item in swept)
+    if not config.rows:
+        return [Sweep(tuple(fixed), axes)]
+    rows = [row.split() for row in config.rows]
+    kept = [row for row in rows if all(line in fixed for line in row if line.split("=")[0] in typed)]
+    if not kept:
+        raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(config.rows)}")
+    return [Sweep((*fixed, *(line for line in row if line not in fixed)), axes) for row in kept]
+
+
+def _axis(item: Override) -> tuple[str, ...]:
+    values = item.sweep_string_iterator() if item.is_sweep_override() else [item.get_value_element_as_str()]
+    return tuple(f"{item.get_key_element()}={value}" for value in values)
 
 
 def _cell(overrides: list[str], *, any_data: bool) -> Cell:
-    with _readable_errors(overrides):
+    with _hydra(overrides):
         config = compose("config", overrides)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
@@ -88,30 +116,25 @@ def _cell(overrides: list[str], *, any_data: bool) -> Cell:
 
 
 def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bool = False) -> Cell:
-    """Validate one resolved configuration; the data it would read is fingerprinted, so that other data is another run."""
+    """Validate one resolved configuration and fingerprint its data: a run on other data is another run."""
     what, how = split_settings(values)
-    what.pop("experiment", None)
+    for name in ("experiment", "rows"):
+        what.pop(name, None)
     try:
         settings = Settings.model_validate(how)
         task = TaskSpec.model_validate(what["task"])
     except ValidationError as error:
-        raise ValueError(
-            "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
-        ) from None
+        raise ValueError(sentences(error)) from None
     fingerprint = "any" if any_data else data_fingerprint(task, data_root=settings.data_root)
     return Cell(tuple(overrides), parse_spec(what | {"data": fingerprint}), settings)
 
 
 @contextmanager
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield
-
-
-@contextmanager
-def _readable_errors(overrides: Sequence[str]) -> Iterator[None]:
+def _hydra(overrides: Sequence[str]) -> Iterator[None]:
+    """Hydra over `conf/`, its errors turned into one sentence each."""
     try:
-        yield
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
     except InterpolationKeyError as error:
         raise ValueError(_missing_target(error) or str(error).splitlines()[0]) from None
     except ConfigCompositionException as error:
@@ -130,17 +153,18 @@ def _unknown_name(message: str, overrides: Sequence[str]) -> str:
     if key:
         written = next((line for line in overrides if key.group(1) in line.split("=")[0]), key.group(1))
         path = written.lstrip("+").split("=")[0]
-        return f"{path} is not a field here; {_nearest(path, _fields())}; +{written.lstrip('+')} adds one to an adapter's config"
+        hint = f"+{written.lstrip('+')} adds a field to an adapter's config"
+        return f"{path} is not a field here; {_nearest(path, _fields())}; {hint}"
     return message.splitlines()[0]
 
 
 def _fields() -> list[str]:
-    config = compose("config")
-    return sorted(_paths(config, ""))
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return sorted(_paths(compose("config"), ""))
 
 
 def _paths(node: DictConfig, prefix: str) -> Iterator[str]:
-    for key in node:
+    for key in map(str, node):
         yield f"{prefix}{key}"
         child = None if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key) else node[key]
         if isinstance(child, DictConfig):
@@ -156,7 +180,8 @@ def _missing_target(error: InterpolationKeyError) -> str | None:
     key = re.search(r"targets\.(\S+?)'", str(error))
     if key is None:
         return None
-    return f"method.modules={key.group(1)}: this model has no such group of modules; `svft-bench list models` shows those it has"
+    name = key.group(1)
+    return f"method.modules={name}: this model has no such group; `svft-bench list models` shows those it has"
 
 
 def experiment_names() -> dict[str, str]:
@@ -167,3 +192,15 @@ def experiment_names() -> dict[str, str]:
         comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@package" not in line]
         names[name] = comments[0] if comments else ""
     return names
+
+
+def model_spec(name: str) -> ModelSpec:
+    """A model of `conf/model` alone, for what needs no cell.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    overrides = [f"model={name}"]
+    with _hydra(overrides):
+        values = OmegaConf.to_container(compose("config", overrides).model, resolve=True)
+    return ModelSpec.model_validate(values)

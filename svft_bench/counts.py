@@ -28,7 +28,7 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
 
 
 def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
-    """[in, out] of each matrix of a block that a group of modules names; a group is spelled by its matrices' letters."""
+    """[in, out] of each matrix of a block in a group of modules, which is spelled by its matrices' letters."""
     if modules == "all_linear":
         return list(model.matrices.values())
     chosen, rest = [], modules

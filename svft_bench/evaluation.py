@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
 
 from svft_bench.encoding import text_length, training_collate
 from svft_bench.spec import EvalSpec, Kind, TaskSpec
@@ -19,7 +18,7 @@ Progress = Callable[[int], None]
 
 
 def predict(
-    model: nn.Module,
+    model: Any,
     examples: Sequence[Example],
     *,
     task: TaskSpec,
@@ -55,7 +54,7 @@ def predict(
 
 
 def _class_or_value(
-    model: nn.Module, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any
+    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any
 ) -> list[int | float]:
     inputs = training_collate(task, processor)(batch)
     inputs.pop("labels")
@@ -94,12 +93,13 @@ def _before_stop(text: str, stops: Sequence[str]) -> str:
     return text[: min(ends)] if ends else text
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
 
 
 @contextmanager
-def evaluating(model: nn.Module, *, merged: bool) -> Iterator[None]:
+def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
     """No gradients, no dropout; with `merged`, an adapter is part of the weights while this lasts."""
     was_training = model.training
     model.eval()

@@ -50,9 +50,13 @@ def _section(section: str) -> Table:
 
 
 def _read(group: str, name: str) -> dict[str, Any]:
+    """The fields of one option, those of the files that it names in its defaults included."""
     content = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    found: dict[str, Any] = content.get(group, content)
-    return found
+    shared = [item for item in content.get("defaults", []) if item.startswith("/")]
+    found: dict[str, Any] = {}
+    for item in shared:
+        found |= _read(*item.split("@")[0].strip("/").rsplit("/", 1))
+    return found | content.get(group, content)
 
 
 def _model(model: dict[str, Any]) -> tuple[str, str]:

@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
     rate = machine_flops()
     table = Table(box=None, pad_edge=False)
     for name in ("model", "method", "task", "seed", "trained", "time", "memory", "record"):
-        table.add_column(name, justify="right" if name in ("seed", "trained", "time", "memory") else "left")
+        numeric = name in ("seed", "trained", "time", "memory")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     left = 0.0
     for cell in planned:
         done = record_path(cell.settings.results_dir, cell.spec).exists()
@@ -97,7 +98,7 @@ def _width(spec: RunSpec) -> int:
 
 
 def machine_flops(*, size: int = 768, seconds: float = 0.05) -> float:
-    """Float32 FLOP/s of this machine's matrix product, timed for a moment; a GPU is not asked, that would load torch."""
+    """Float32 FLOP/s of this machine's CPU in a matrix product, timed for a moment; asking a GPU would load torch."""
     import numpy
 
     left = numpy.ones((size, size), dtype=numpy.float32)

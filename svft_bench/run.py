@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,8 @@ def prepare(spec: RunSpec, settings: Settings) -> Prepared:
 def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
     chooser = spec.task.evals[0]
-    rows = {
-        "last": [],
+    rows: Sequence[Example] = {
+        "last": (),
         "best_validation": ready.task.validation,
         "best_reported": ready.task.evals[chooser.name],
     }[spec.train.selection]
@@ -146,7 +147,7 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
 
 
 def predict_eval(
-    ready: Prepared, spec: RunSpec, item: EvalSpec, *, examples: list[Example], tracker: Tracker | None
+    ready: Prepared, spec: RunSpec, item: EvalSpec, *, examples: Sequence[Example], tracker: Tracker | None
 ) -> list[Prediction]:
     """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
     if tracker is not None:

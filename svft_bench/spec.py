@@ -71,7 +71,9 @@ class ImageSpec(Spec):
 class ModelSpec(Spec):
     """A pre-trained model: where its weights come from, how they load, what its layers are called."""
 
-    describes = frozenset({"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"})
+    describes = frozenset(
+        {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
+    )
 
     name: str
     title: str
@@ -291,7 +293,12 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
     try:
         return RunSpec.model_validate(values)
     except ValidationError as error:
-        raise ValueError("; ".join(_sentence(item) for item in error.errors())) from None
+        raise ValueError(sentences(error)) from None
+
+
+def sentences(error: ValidationError) -> str:
+    """Every offending field with its path, its value and what would be valid, in one line."""
+    return "; ".join(_sentence(item) for item in error.errors())
 
 
 def _sentence(item: Any) -> str:

@@ -56,7 +56,7 @@ def train(
 ) -> Trained:
     """Train in place; a checkpoint in `folder` that an earlier, killed call left is taken up.
 
-    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, is called with the number of finished epochs.
+    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs.
     """
     steps = total_steps(spec, examples=len(examples))
     clock = _Clock(checkpoint_minutes)

@@ -82,7 +82,7 @@ def test_the_path_spells_task_model_method(cell: Callable[..., Cell], tmp_path: 
 
 def test_a_number_that_is_not_finite_is_not_recorded(cell: Callable[..., Cell], tmp_path: Path) -> None:
     record = a_record(cell(), accuracy=float("nan"))
-    with pytest.raises(ValueError, match="scores.*is not a finite number"):
+    with pytest.raises(ValueError, match=r"scores.*is not a finite number"):
         save(record, tmp_path)
     assert not list(tmp_path.iterdir())
 
