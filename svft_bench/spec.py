@@ -173,6 +173,17 @@ class EvalSpec(Spec):
     generation: GenerationSpec | None = None
     answer: AnswerName | None = None
 
+    @model_validator(mode="after")
+    def _metrics_fit_the_answer(self) -> EvalSpec:
+        graded = {"accuracy", "accuracy_strict"}
+        wrong = [name for name in self.metrics if (name in graded) != (self.answer is not None) and name != "accuracy"]
+        if wrong:
+            takes = ", ".join(sorted(graded)) if self.answer else "accuracy, f1, matthews, pearson, spearman"
+            raise ValueError(f"metrics={', '.join(wrong)} cannot be scored with answer={self.answer}; valid: {takes}")
+        if (self.answer is None) != (self.generation is None):
+            raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
+        return self
+
 
 class TaskSpec(Spec):
     """One training set and the eval sets scored after it."""

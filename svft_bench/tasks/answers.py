@@ -44,12 +44,9 @@ def released_number(text: str) -> int | None:
 
 
 def gsm8k_released(text: str, reference: str) -> bool:
-    """Equal to the gold integer after rounding."""
-    return released_number(text) == _integer(reference)
-
-
-def _integer(reference: str) -> int:
-    return int(reference.replace(",", ""))
+    """Equal to the gold number after rounding."""
+    answer = released_number(text)
+    return answer is not None and answer == released_number(f"{MARKER}{reference}")
 
 
 _NUMBER = re.compile(
@@ -95,7 +92,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 def gsm8k_strict(text: str, reference: str) -> bool:
     """Equal to the gold number without rounding."""
-    return exact_number(text) == _integer(reference)
+    answer = exact_number(text)
+    return answer is not None and answer == exact_number(f"{MARKER}{reference}")
 
 
 def released_expression(text: str) -> str | None:
@@ -110,6 +108,17 @@ def math_released(text: str, reference: str) -> bool:
     """Equal after the normalisation of the MATH scorer."""
     answer = released_expression(text)
     return answer is not None and equivalent(answer, reference)
+
+
+def math_strict(text: str, reference: str) -> bool:
+    """Equal as mathematics, by math-verify, which gives up after five seconds of algebra."""
+    from math_verify import parse, verify
+
+    answer = released_expression(text) or last_boxed(text)
+    if not answer:
+        return False
+    gold, found = (parse(f"${_ascii_digits(side).strip('$ ')}$") for side in (reference, answer))
+    return bool(verify(gold, found))
 
 
 def _first_word(words: str) -> Rule:
@@ -147,5 +156,6 @@ RELEASED: dict[AnswerName, Rule] = {
 }
 STRICT: dict[AnswerName, Rule] = {
     "gsm8k": gsm8k_strict,
+    "math": math_strict,
     **{name: _only_word(words) for name, words in _WORDS.items()},
 }

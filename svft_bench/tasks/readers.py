@@ -1,20 +1,17 @@
-"""One reader per column layout of the hub: `read(name, row)` turns a row into the fields of an example."""
+"""One reader per column layout of the hub: image layouts name two columns, text layouts turn a row into fields."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
 from svft_bench.spec import ReaderName
+from svft_bench.tasks.files import Row
 from svft_bench.tasks.latex import last_boxed
 
 Fields = dict[str, Any]
-Reader = Callable[[dict[str, Any]], Fields]
-
-
-def _image(image: str, label: str) -> Reader:
-    return lambda row: {"image": row[image], "label": row[label]}
+Reader = Callable[[Row], Fields]
 
 
 def _text(first: str, second: str | None = None) -> Reader:
@@ -25,17 +22,18 @@ def _text(first: str, second: str | None = None) -> Reader:
     }
 
 
-def _metamath(row: dict[str, Any]) -> Fields:
-    _, marker, answer = row["response"].rpartition("The answer is: ")
-    return {"instruction": row["query"], "response": row["response"], "reference": answer if marker else ""}
+def _metamath(row: Row) -> Fields:
+    _, _, answer = row["response"].rpartition("The answer is: ")
+    return {"instruction": row["query"], "response": row["response"], "reference": answer}
 
 
-def _gsm8k(row: dict[str, Any]) -> Fields:
-    _, marker, answer = row["answer"].rpartition("#### ")
-    return {"instruction": row["question"], "response": row["answer"], "reference": answer if marker else ""}
+def _gsm8k(row: Row) -> Fields:
+    answer = row["answer"].rpartition("#### ")[2].replace(",", "").strip()
+    whole = re.fullmatch(r"-?[0-9]+", answer)
+    return {"instruction": row["question"], "response": row["answer"], "reference": answer if whole else ""}
 
 
-def _math(row: dict[str, Any]) -> Fields:
+def _math(row: Row) -> Fields:
     return {
         "instruction": row["problem"],
         "response": row["solution"],
@@ -43,14 +41,16 @@ def _math(row: dict[str, Any]) -> Fields:
     }
 
 
-def _llm_adapters(row: dict[str, Any]) -> Fields:
+def _llm_adapters(row: Row) -> Fields:
     return {"instruction": row["instruction"], "response": row["output"], "reference": row["answer"]}
 
 
-READERS: dict[ReaderName, Reader] = {
-    "image_label": _image("image", "label"),
-    "img_label": _image("img", "label"),
-    "img_fine_label": _image("img", "fine_label"),
+IMAGE_COLUMNS: dict[ReaderName, tuple[str, str]] = {
+    "image_label": ("image", "label"),
+    "img_label": ("img", "label"),
+    "img_fine_label": ("img", "fine_label"),
+}
+TEXT_READERS: dict[ReaderName, Reader] = {
     "sentence": _text("sentence"),
     "sentence_pair": _text("sentence1", "sentence2"),
     "question_sentence": _text("question", "sentence"),
@@ -61,15 +61,3 @@ READERS: dict[ReaderName, Reader] = {
     "math": _math,
     "llm_adapters": _llm_adapters,
 }
-
-
-def open_image(stored: Any) -> Any:
-    """An RGB `PIL.Image` from the hub's `{"bytes", "path"}` or from an image; None if it does not decode."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        if isinstance(stored, dict):
-            stored = Image.open(BytesIO(stored["bytes"]) if stored["bytes"] is not None else stored["path"])
-        return stored.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None

@@ -1,23 +1,15 @@
-"""Rows of one split, from local files, the hub or a library: `read_rows(source, data_root=...)`.
-
-<data_root>/<local>/<split>.jsonl | .json | .parquet | <split>-00000-of-00001.parquet | <split>_<anything>.jsonl
-"""
+"""Rows of one split, from local files, the hub or a library: `read_rows(source, data_root=...)`."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from svft_bench.spec import SourceSpec
-
-Row = dict[str, Any]
-SUFFIXES = (".jsonl", ".json", ".parquet")
+from svft_bench.tasks.files import Row, local_files, read_file, sha256
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,14 @@ def read_rows(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[R
     return rows, replace(file, rows=len(rows))
 
 
+def column(rows: Sequence[Row], name: str) -> list[Any]:
+    """One column of all rows; of a mapped set the other columns are not read."""
+    if isinstance(rows, list):
+        return [row[name] for row in rows]
+    mapped: Any = rows
+    return list(mapped[name])
+
+
 def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     """`builtin`, `hub`, or the names and contents of the local files that `read_rows` would read.
 
@@ -79,36 +79,9 @@ def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     return " ".join(f"{path.name}:{sha256(path)}" for path in local_files(source, data_root=data_root))
 
 
-def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
-    """The files of a split: the one named as the split, else its numbered shards, else its one sample.
-
-    Raises:
-        ValueError: there is none, or several samples of it; names what the folder holds.
-    """
-    assert source.local is not None
-    folder = data_root / source.local
-    found = sorted(path for path in folder.glob(f"{source.split}*") if path.suffix in SUFFIXES)
-    shard = re.compile(re.escape(source.split) + r"-\d{5}-of-\d{5}")
-    exact = [path for path in found if path.stem == source.split]
-    shards = [path for path in found if shard.fullmatch(path.stem)]
-    samples = [path for path in found if path.stem.startswith(f"{source.split}_")]
-    if len(exact) == 1 or (not exact and shards):
-        return exact or shards
-    if not exact and len(samples) == 1:
-        return samples
-    several = exact or samples
-    there = ", ".join(path.name for path in several or sorted(folder.glob("*"))) or "nothing"
-    problem = "more than one file" if several else "no file"
-    raise ValueError(
-        f"data_root={data_root} has {problem} for split {source.split!r} of {source.title}: "
-        f"{source.local}/ holds {there}, expected {source.split}.jsonl, .json or .parquet"
-    )
-
-
 def _local(source: SourceSpec, *, data_root: Path) -> tuple[Sequence[Row], DataFile]:
     paths = local_files(source, data_root=data_root)
-    parse: dict[str, Callable[[Path], list[Row]]] = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}
-    rows = [row for path in paths for row in parse[paths[0].suffix](path)]
+    rows = [row for path in paths for row in read_file(path)]
     sums = [sha256(path) for path in paths]
     digest = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
     origin = f"{source.local}/{paths[0].name}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
@@ -125,58 +98,6 @@ def _account(source: SourceSpec, *, origin: str, digest: str | None = None) -> D
         used=0,
         sha256=digest,
     )
-
-
-def _jsonl(path: Path) -> list[Row]:
-    rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows.append(_object(line, where=f"{path}:{number}"))
-    return rows
-
-
-def _object(line: str, *, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON: {error.msg}") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"{where} holds {type(row).__name__}, expected an object with named columns")
-    return row
-
-
-def _json(path: Path) -> list[Row]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error.msg} in line {error.lineno}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} is not one array of objects")
-    return rows
-
-
-def _parquet(path: Path) -> list[Row]:
-    import pyarrow as arrow  # type: ignore[import-untyped]
-    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
-
-    try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
-    except arrow.ArrowInvalid:
-        raise ValueError(f"{path} is not a readable parquet file") from None
-    return rows
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file; remembered until the file changes."""
-    state = path.stat()
-    return _sha256(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _builtin(source: SourceSpec) -> tuple[Sequence[Row], DataFile]:

@@ -1,0 +1,108 @@
+"""Local files of one split: which they are, what rows they hold, what their content hashes to.
+
+<data_root>/<local>/<split>.jsonl | .json | .parquet | <split>-00000-of-00001.parquet | <split>_<anything>.jsonl
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from svft_bench.spec import SourceSpec
+
+Row = dict[str, Any]
+
+
+def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
+    """The files of a split: the one named as the split, else its numbered shards, else its one sample.
+
+    Raises:
+        ValueError: there is none, or several samples of it; names what the folder holds.
+    """
+    assert source.local is not None
+    folder = data_root / source.local
+    found = sorted(path for path in folder.glob(f"{source.split}*") if path.suffix in PARSERS)
+    shard = re.compile(re.escape(source.split) + r"-\d{5}-of-\d{5}")
+    exact = [path for path in found if path.stem == source.split]
+    shards = [path for path in found if shard.fullmatch(path.stem)]
+    samples = [path for path in found if path.stem.startswith(f"{source.split}_")]
+    if len(exact) == 1 or (not exact and shards):
+        return exact or shards
+    if not exact and len(samples) == 1:
+        return samples
+    several = exact or samples
+    there = ", ".join(path.name for path in several or sorted(folder.glob("*"))) or "nothing"
+    problem = "more than one file" if several else "no file"
+    raise ValueError(
+        f"data_root={data_root} has {problem} for split {source.split!r} of {source.title}: "
+        f"{source.local}/ holds {there}, expected {source.split}.jsonl, .json or .parquet"
+    )
+
+
+def read_file(path: Path) -> list[Row]:
+    """The rows of one file.
+
+    Raises:
+        ValueError: it does not parse; names the line where there is one.
+    """
+    return PARSERS[path.suffix](path)
+
+
+def _jsonl(path: Path) -> list[Row]:
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                rows.append(_object(line, where=f"{path}:{number}"))
+    return rows
+
+
+def _object(line: str, *, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON: {error.msg}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} holds {type(row).__name__}, expected an object with named columns")
+    return row
+
+
+def _json(path: Path) -> list[Row]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error.msg} in line {error.lineno}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} is not one array of objects")
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    try:
+        rows: list[Row] = parquet.read_table(path).to_pylist()
+    except arrow.ArrowInvalid:
+        raise ValueError(f"{path} is not a readable parquet file") from None
+    return rows
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file; remembered until the file changes."""
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+PARSERS: dict[str, Callable[[Path], list[Row]]] = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}

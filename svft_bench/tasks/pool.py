@@ -1,0 +1,143 @@
+"""`Pool`: the rows of one split that a task can use, and what became of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, overload
+
+from svft_bench.spec import ReaderName, SourceSpec, TaskSpec
+from svft_bench.tasks.files import Row
+from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
+from svft_bench.tasks.sources import DataFile, column, read_rows
+
+Example = dict[str, Any]
+
+
+@dataclass
+class Pool:
+    """Usable rows by row number; whether an image decodes is found out when its row is taken."""
+
+    file: DataFile
+    rows: Sequence[Row]
+    fields: dict[int, Fields]
+    image_column: str | None = None
+    without_answer: int = 0
+    undecodable: set[int] = field(default_factory=set)
+
+    def take(self, order: Iterable[int], count: int | None = None) -> dict[int, Fields]:
+        """The first `count` rows of this order (all without a count), passing over images that do not decode."""
+        if self.image_column is None:
+            return {index: self.fields[index] for index in list(order)[:count]}
+        if count is None:
+            order = list(order)
+            with ThreadPoolExecutor() as threads:
+                decodes = list(threads.map(self._decodes, order))
+            return {index: self.fields[index] for index, good in zip(order, decodes, strict=True) if good}
+        taken: dict[int, Fields] = {}
+        for index in order:
+            if len(taken) == count:
+                break
+            if self._decodes(index):
+                taken[index] = self.fields[index]
+        return taken
+
+    def _decodes(self, index: int) -> bool:
+        assert self.image_column is not None
+        good = open_image(self.rows[index][self.image_column]) is not None
+        if not good:
+            self.undecodable.add(index)
+        return good
+
+    def images(self, taken: dict[int, Fields]) -> Images:
+        """The taken rows as image examples."""
+        assert self.image_column is not None
+        return Images(self.rows, self.image_column, list(taken.items()))
+
+    def account(self, used: int) -> DataFile:
+        """What was read, with how many of its rows were used."""
+        return replace(self.file, used=used)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Rows left out, by reason."""
+        counts = {"no question or no answer": self.without_answer, "image does not decode": len(self.undecodable)}
+        return {f"{self.file.origin}: {reason}": count for reason, count in counts.items() if count}
+
+
+class Images(Sequence[Example]):
+    """Examples whose image is decoded anew at each access, so that a large set never lies decoded in memory."""
+
+    def __init__(self, rows: Sequence[Row], column: str, items: list[tuple[int, Fields]]) -> None:
+        self._rows, self._column, self._items = rows, column, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return Images(self._rows, self._column, self._items[index])
+        row, fields = self._items[index]
+        return {"id": str(row), "image": open_image(self._rows[row][self._column]), **fields}
+
+
+def open_image(stored: Any) -> Any:
+    """An RGB `PIL.Image` from the hub's `{"bytes", "path"}` or from an image; None if it does not decode."""
+    from PIL import Image
+
+    try:
+        if isinstance(stored, dict):
+            stored = Image.open(BytesIO(stored["bytes"]) if stored["bytes"] is not None else stored["path"])
+        return stored.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow's decoders raise
+        return None
+
+
+def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_root: Path | None) -> Pool:
+    """Read a split and check its columns and labels.
+
+    Raises:
+        ValueError: no such split or column, or a label that cannot be one of the task's; names the row.
+    """
+    rows, file = read_rows(source, data_root=data_root)
+    try:
+        if reader in IMAGE_COLUMNS:
+            image, label = IMAGE_COLUMNS[reader]
+            fields = {index: {"label": value} for index, value in enumerate(column(rows, label))}
+            rows[0][image]
+            pool = Pool(file, rows, fields, image_column=image)
+        else:
+            pool = Pool(file, rows, {index: TEXT_READERS[reader](row) for index, row in enumerate(rows)})
+    except KeyError as error:
+        raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
+    if task.kind == "causal_lm":
+        return _answered(pool)
+    for index, item in pool.fields.items():
+        _check_label(item["label"], labels=task.labels, where=f"{file.origin} row {index}")
+    return pool
+
+
+def _missing_column(rows: Sequence[Row], name: str, *, origin: str) -> str:
+    index = next(index for index, row in enumerate(rows) if name not in row)
+    return f"{origin} row {index} has no column {name!r}; its columns are {', '.join(rows[index])}"
+
+
+def _answered(pool: Pool) -> Pool:
+    """The pool without rows that lack a question, a response or an answer."""
+    full = {index: item for index, item in pool.fields.items() if all(text.strip() for text in item.values())}
+    return replace(pool, fields=full, without_answer=len(pool.fields) - len(full))
+
+
+def _check_label(label: Any, *, labels: int | None, where: str) -> None:
+    if labels == 1:
+        if not isinstance(label, int | float) or label != label:
+            raise ValueError(f"{where} has label {label!r}, expected a number")
+    elif not isinstance(label, int) or not 0 <= label < (labels or 0):
+        raise ValueError(f"{where} has label {label!r}, expected a whole number from 0 to {(labels or 0) - 1}")
