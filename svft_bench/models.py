@@ -70,9 +70,13 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
     return model.eval(), processor
 
 
-def build_meta(spec: ModelSpec, *, kind: Kind, num_labels: int) -> PreTrainedModel:
-    """The architecture on the meta device: every module and shape, no weight, no network."""
-    config = architecture(spec.name, **_label_fields(kind, num_labels))
+def build_meta(spec: ModelSpec, *, kind: Kind, num_labels: int, layers: int | None = None) -> PreTrainedModel:
+    """The architecture on the meta device: every module and shape, no weight, no network.
+
+    With `layers` it has that many blocks instead of all of its own.
+    """
+    changes = _label_fields(kind, num_labels) | ({} if layers is None else {"num_hidden_layers": layers})
+    config = architecture(spec.name, **changes)
     if spec.image:
         config.image_size = spec.image.size
     with torch.device("meta"):
