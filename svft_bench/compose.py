@@ -149,18 +149,17 @@ def _unknown_name(message: str, overrides: Sequence[str]) -> str:
         group, _, value = line.lstrip("+").partition("=")
         if group in GROUPS and value not in (*options(group), "null"):
             return f"{group}={value} is unknown; {_nearest(value, options(group))}"
-    key = re.search(r"[Kk]ey '([^']+)'", message)
+    key = re.search(r"Could not override '([^']+)'", message)
     if key:
-        written = next((line for line in overrides if key.group(1) in line.split("=")[0]), key.group(1))
-        path = written.lstrip("+").split("=")[0]
-        hint = f"+{written.lstrip('+')} adds a field to an adapter's config"
-        return f"{path} is not a field here; {_nearest(path, _fields())}; {hint}"
+        hint = f"+{key.group(1)}=VALUE adds a field to an adapter's config"
+        return f"{key.group(1)} is not a field here; {_nearest(key.group(1), _fields(overrides))}; {hint}"
     return message.splitlines()[0]
 
 
-def _fields() -> list[str]:
+def _fields(overrides: Sequence[str]) -> list[str]:
+    chosen = [line for line in overrides if line.split("=")[0] in GROUPS]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return sorted(_paths(compose("config"), ""))
+        return sorted(_paths(compose("config", chosen), ""))
 
 
 def _paths(node: DictConfig, prefix: str) -> Iterator[str]:

@@ -71,7 +71,8 @@ def _kind(task: str) -> Kind:
 def _cell(model: str, method: str) -> Cell:
     for task in ("digits", "gsm8k", "glue/rte"):
         try:
-            return cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)[0]
+            line = [f"model={model}", f"method={method}", f"task={task}", "method.modules=all_linear"]
+            return cells(line, any_data=True)[0]
         except ValueError as error:
             if "cannot take" not in str(error):
                 raise

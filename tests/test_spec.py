@@ -44,14 +44,14 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["method=lorra"], r"method=lorra is unknown; did you mean lora"),
-        (["model=gemma-3b"], r"model=gemma-3b is unknown; did you mean gemma-2b"),
-        (["task=glue/cola2"], r"task=glue/cola2 is unknown; did you mean glue/cola"),
-        (["experiment=demmo"], r"experiment=demmo is unknown; did you mean demo"),
+        (["method=lorra"], r"method=lorra is unknown; did you mean .*lora"),
+        (["model=gemma-3b"], r"model=gemma-3b is unknown; did you mean .*gemma-2b"),
+        (["task=glue/cola2"], r"task=glue/cola2 is unknown; did you mean .*glue/cola"),
+        (["experiment=demmo"], r"experiment=demmo is unknown; did you mean .*demo"),
         (["train.learning_rate=1"], r"train.learning_rate is not a field"),
         (
             ["method.of_diag=3", "method=svft_banded"],
-            r"method.of_diag is not a field here; did you mean method.off_diag",
+            r"method.of_diag is not a field here; did you mean .*method.off_diag",
         ),
         (["train.lr=-1"], r"train.lr=-1.*greater than 0"),
         (["train.lr=fast", "seed=-3"], r"train.lr='fast'.*seed=-3"),
