@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ def _attempt(cell: Cell) -> int:
     if path.exists() and not cell.settings.force:
         print(f"  already recorded in {path} (force=true runs it again)")
         return 0
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
     from svft_bench.run import run
     from svft_bench.summary import one_line
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -71,6 +73,7 @@ def apply_method(
         ValueError: the method's modules match nothing in this model, or the model has no head to train alone.
     """
     if config is not None:
+        check_targets(model, method.adapter.get("target_modules"), method=method.name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*already found.*")
             adapted: nn.Module = get_peft_model(model, config)
@@ -81,6 +84,25 @@ def apply_method(
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not trains_head_only or _in_head(name, head_modules))
     return model
+
+
+def check_targets(model: nn.Module, targets: str | Sequence[str] | None, *, method: str) -> None:
+    """Make sure that every pattern in `targets` names a module, by PEFT's rules: a regex, or a list of suffixes.
+
+    Raises:
+        ValueError: one matches nothing, which PEFT by itself would pass over in silence.
+    """
+    names = [name for name, _ in model.named_modules()]
+    for target in [targets] if isinstance(targets, str) else targets or ():
+        if target == "all-linear":
+            continue
+        is_regex = isinstance(targets, str)
+        if not any(re.fullmatch(target, name) if is_regex else f".{name}".endswith(f".{target}") for name in names):
+            linear = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+            raise ValueError(
+                f"method={method}: target_modules has {target!r}, which matches no module; "
+                f"the linear layers here end in {', '.join(sorted(linear))}"
+            )
 
 
 def count(model: nn.Module, *, head_modules: tuple[str, ...], base_bytes: int) -> Counts:

@@ -25,7 +25,7 @@ from svft_bench.settings import Settings
 from svft_bench.spec import EvalSpec, RunSpec
 from svft_bench.tasks import Example, Task, load_task, score
 from svft_bench.tracking import Tracker, tracking
-from svft_bench.train import total_steps, train
+from svft_bench.train import last_checkpoint, total_steps, train
 from svft_bench.weights import Fitted, load_fitted, save_fitted
 
 
@@ -121,6 +121,8 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
         found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
         return score(chooser, found)[chooser.metrics[0]]
 
+    if last_checkpoint(folder / "checkpoints") is None:
+        (folder / "best.safetensors").unlink(missing_ok=True)  # of a try that has to begin again
     best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
     tracker.stage("train", total=total_steps(spec.train, examples=len(ready.task.train)), unit="step")
     with peak_memory(ready.device) as peak:
