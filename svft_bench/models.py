@@ -21,6 +21,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BaseImageProcessor,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -70,13 +71,19 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
     return model.eval(), processor
 
 
-def build_meta(spec: ModelSpec, *, kind: Kind, num_labels: int, layers: int | None = None) -> PreTrainedModel:
+def build_meta(
+    spec: ModelSpec, *, kind: Kind, num_labels: int, layers: int | None = None, from_path: bool = False
+) -> PreTrainedModel:
     """The architecture on the meta device: every module and shape, no weight, no network.
 
-    With `layers` it has that many blocks instead of all of its own.
+    With `layers` it has that many blocks instead of all of its own. With `from_path` the configuration is the one at
+    `spec.path`, a folder or a repository of the hub, instead of the one that is shipped.
+
+    Raises:
+        ValueError: the configuration cannot be had.
     """
     changes = _label_fields(kind, num_labels) | ({} if layers is None else {"num_hidden_layers": layers})
-    config = architecture(spec.name, **changes)
+    config = _read_config(spec, changes) if from_path else architecture(spec.name, **changes)
     if spec.image:
         config.image_size = spec.image.size
     with torch.device("meta"):
@@ -109,6 +116,16 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
     embeddings.image_size = embeddings.patch_embeddings.image_size = (size, size)
     embeddings.patch_embeddings.num_patches = new * new
     model.config.image_size = size
+
+
+def _read_config(spec: ModelSpec, changes: dict[str, Any]) -> PretrainedConfig:
+    path, revision = locate(spec)
+    try:
+        with _errors_only():
+            config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision, **changes)
+    except OSError as error:
+        raise ValueError(_unavailable(spec, error)) from error
+    return config
 
 
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:

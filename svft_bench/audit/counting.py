@@ -1,4 +1,4 @@
-"""Trained parameters of a cell, counted on the tuner's own modules: the architecture on the meta device, adapted for real.
+"""Trained parameters of a cell, counted on the tuner's own modules: the architecture on meta, adapted for real.
 
 One block is adapted and multiplied by the number of blocks; each kind of matrix is adapted alone, so that every set of
 modules can be added up. A test holds both against whole models adapted whole.
@@ -35,6 +35,7 @@ SAME_COUNT = {"svf": "svft_plain"}
 RANKS = (1, 2, 4, 8, 16, 32, 64)  # for a LoRA row that does not say its own
 
 Measure = Callable[[str, nn.Parameter], int]
+Conventions = tuple[tuple[str, dict[str, Any], Measure], ...]
 
 
 def every_entry(name: str, parameter: nn.Parameter) -> int:
@@ -52,7 +53,7 @@ def free_entries(name: str, parameter: nn.Parameter) -> int:
 
 # How a paper may have counted: the label of a convention, fields that it changes, and what it counts of a parameter.
 # The first of each is the released code's.
-CONVENTIONS: Mapping[str, tuple[tuple[str, dict[str, Any], Measure], ...]] = {
+CONVENTIONS: Mapping[str, Conventions] = {
     "SVFT": (("", {}, every_entry), ("gates counted", {"gate": True}, every_entry)),
     "BOFT": (
         ("", {"bias": "boft_only"}, every_entry),
@@ -61,7 +62,7 @@ CONVENTIONS: Mapping[str, tuple[tuple[str, dict[str, Any], Measure], ...]] = {
     ),
     "VECTORFIT": (("", {}, every_entry), ("singular values only", {"train_bias": False}, every_entry)),
 }
-ANY = (("", {}, every_entry),)
+ANY: Conventions = (("", {}, every_entry),)
 
 
 @cache
@@ -84,7 +85,9 @@ def compose_parts(overrides: list[str]) -> list[RunSpec]:
     """
     named = next((item.removeprefix("model=") for item in overrides if item.startswith("model=")), None)
     path = conf_dir() / "model" / f"{named}.yaml"
-    kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"][0] if path.is_file() else "image_classification"
+    kind: Kind = "image_classification"
+    if path.is_file():
+        kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"][0]
     task = [] if any(item.startswith("task=") for item in overrides) else [f"task={TASK_OF_KIND[kind]}"]
     return [cell.spec for cell in cells([*task, *overrides], any_data=True)]
 
@@ -117,6 +120,14 @@ def _whole(spec: ModelSpec) -> Counts:
     return {"": {"all": body}, "embeddings left out": {"all": body - sum(embeddings.values())}}
 
 
+def count_whole(model: ModelSpec, method: MethodSpec, *, num_labels: int, from_path: bool) -> tuple[int, int, int]:
+    """Parameters that train outside the head and in it, and all of the base, on the whole model."""
+    built = build_meta(model, kind=model.kinds[0], num_labels=num_labels, from_path=from_path)
+    total = sum(p.numel() for p in built.parameters())
+    head = sum(p.numel() for name, p in built.named_parameters() if name.split(".")[0] in model.head_modules)
+    return count_adapted(built, model, method), head, total
+
+
 def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, measure: Measure = every_entry) -> int:
     """Adapt a meta model and count what trains outside the head."""
     # BOFT builds dense permutations of a layer's inputs: gigabytes for the widest layers, were they not on meta too.
@@ -130,9 +141,7 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
     return sum(measure(name, p) for name, p in trained if not heads & set(name.split(".")))
 
 
-def _count_block(
-    model: ModelSpec, method: MethodSpec, letter: str, fields: dict[str, Any], measure: Measure
-) -> int:
+def _count_block(model: ModelSpec, method: MethodSpec, letter: str, fields: dict[str, Any], measure: Measure) -> int:
     if "rank" in fields:  # as released: a matrix with fewer singular values keeps them all
         fields = fields | {"rank": min(fields["rank"], *model.matrices[letter])}
     chosen = method.model_copy(update=fields | {"target_modules": model.targets[letter]})

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from svft_bench.audit.verdict import AuditRow, Counts, Match, Printed, fit, rounds_twice, search, shifted, split_modules, total
+from svft_bench.audit.verdict import (
+    AuditRow,
+    Counts,
+    Match,
+    Printed,
+    fit,
+    rounds_twice,
+    search,
+    shifted,
+    split_modules,
+    total,
+)
 
 CountsOf = Callable[[Printed], Counts]
 
@@ -58,7 +69,7 @@ def _right_elsewhere(row: AuditRow, rows: Sequence[AuditRow]) -> str:
 
 
 def _slip(row: AuditRow, rows: Sequence[AuditRow], counts_of: CountsOf) -> str:
-    """A misplaced decimal point or a second rounding, of the modules as stated or as the same cell elsewhere has them."""
+    """A misplaced decimal point or a second rounding, of the stated modules or those of the same cell elsewhere."""
     counts = counts_of(row.printed)
     candidates = set(_as_stated(row.printed, counts).values())
     for other in rows:
@@ -75,14 +86,15 @@ def _slip(row: AuditRow, rows: Sequence[AuditRow], counts_of: CountsOf) -> str:
 
 
 def _copied(row: AuditRow, rows: Sequence[AuditRow], counts_of: CountsOf) -> str:
+    """The count of the same cell of another model, or of another cell of the same model in the same table."""
     for other in rows:
-        if _same_cell(other.printed, row.printed) and other.printed.model != row.printed.model:
-            if any(fit(count, row.printed.text) for count in _as_stated(other.printed, counts_of(other.printed)).values()):
+        if other.printed.model != row.printed.model:
+            same = _as_stated(other.printed, counts_of(other.printed)) if _same_cell(other.printed, row.printed) else {}
+            if any(fit(count, row.printed.text) for count in same.values()):
                 return f"the count of {other.printed.model}"
-        same_table = (other.printed.table, other.printed.model) == (row.printed.table, row.printed.model)
-        if same_table and other.match and fit(other.match.count, row.printed.text):
-            settings = ", ".join(f"{name}={value}" for name, value in other.printed.settings)
-            return f"the count of {other.printed.method} {settings} in the same table"
+        elif other.printed.table == row.printed.table and other.match and fit(other.match.count, row.printed.text):
+            settings = "".join(f" {name}={value}" for name, value in other.printed.settings)
+            return f"the count of {other.printed.method}{settings} in the same table"
     return ""
 
 

@@ -97,7 +97,7 @@ def split_modules(modules: str, letters: Iterable[str]) -> tuple[str, ...] | Non
 
 
 def search(counts: Counts, printed: str, *, groups: Iterable[str]) -> list[Match]:
-    """Every set of modules that gives the print: any so many of all where they count alike, then those that papers adapt.
+    """Every set of modules that gives the print: any so many where all count alike, then those that papers adapt.
 
     Other sets would fit by chance: a block of seven matrices has 127, a print two or three digits.
     """
