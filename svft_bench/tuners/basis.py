@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -12,31 +15,46 @@ SCALE = 2**16
 PROBES = 8
 
 
+Side = Literal["both", "left", "right"]
+
+
 class Basis(nn.Module):
-    """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, `s` (n,); frozen, and never part of a checkpoint."""
+    """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, and `s` (n,); a side that is not needed is None.
 
-    u: Tensor
-    s: Tensor
-    vt: Tensor
+    The factors are no buffers, so they are in no state dict, no broadcast of DDP and no cast of the model: they
+    follow a module to another device, but keep their dtype.
+    """
 
-    def __init__(self, factors: Factors, *, dtype: torch.dtype, fingerprint: Tensor | None = None) -> None:
+    def __init__(self, factors: Factors, *, dtype: torch.dtype, side: Side = "both") -> None:
         super().__init__()
-        for name, part in factors._asdict().items():
-            # The singular values are few: rounding them would save nothing.
-            self.register_buffer(name, part if name == "s" else part.to(dtype), persistent=False)
-        if fingerprint is None and not factors.u.is_meta:
-            fingerprint = fingerprint_of(factors)
-        # A plain attribute: taken from the unrounded factors, and untouched by moves and casts of the module.
-        self.fingerprint = fingerprint
-
-    @property
-    def factors(self) -> Factors:
-        return Factors(self.u, self.s, self.vt)
+        self.u = None if side == "right" else factors.u.to(dtype)
+        self.vt = None if side == "left" else factors.vt.to(dtype)
+        # The singular values are few: rounding them would save nothing.
+        self.s = factors.s
+        self.fingerprint = None if factors.u.is_meta else fingerprint_of(factors)
 
     @property
     def size(self) -> int:
         """n, the side of the square core M."""
         return self.s.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.s.device
+
+    @property
+    def nbytes(self) -> int:
+        """What the factors occupy."""
+        return sum(part.nbytes for part in (self.u, self.s, self.vt) if part is not None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Basis:
+        device = fn(self.s.new_empty(0)).device
+        for name in ("u", "s", "vt"):
+            part = getattr(self, name)
+            if part is not None and part.device != device:
+                setattr(self, name, part.to(device))
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 def truncate(factors: Factors, *, rank: int, fill_seed: int | None = None) -> Factors:

@@ -1,42 +1,119 @@
-"""How x becomes U M Vᵀ x: the paths of the adapted linear, each equal to the dense definition."""
+"""y = (W0 + U M Vᵀ) x + b along four paths, equal to the dense definition up to rounding.
+
+`token`      W0 x + U (M (Vᵀ x))                 both factors
+`weight`     (W0 + U M Vᵀ) x                     both factors, and a dense weight that lives for one optimizer step
+`one_sided`  W0 (x + V Σ⁻¹ M Vᵀ x) or (1 + U M Σ⁻¹ Uᵀ) W0 x     the factor on the small side only
+`rotated`    U ((Σ + M) Vᵀ x)                    both factors; not W0 itself, so the start drifts by a rounding
+
+All but `rotated` are W0 x to the bit while M is zero.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import rounding
 from .basis import Basis
+from .cores import Pattern, core_product
+from .rounding import Rounding
 
 
 class Core(NamedTuple):
-    """A trained core M in its basis: `m` (k,) at the flat `cells` (k,), or the whole diagonal without one."""
+    """A trained core in its basis: the entries `m` (k,) of its pattern."""
 
     basis: Basis
     m: Tensor
-    cells: Tensor | None
+    pattern: Pattern
 
 
-def dense_core(core: Core) -> Tensor:
-    """M as an n x n matrix; cells that occur twice add up."""
-    n = core.basis.size
-    if core.cells is None:
-        return torch.diag(core.m)
-    return core.m.new_zeros(n * n).index_add(0, core.cells, core.m).view(n, n)
+def weight_delta(core: Core, weight: Tensor) -> Tensor:
+    """U M Vᵀ, (d1, d2), in the precision of the entries; `weight` is W0, which stands in for a factor not kept."""
+    dtype = core.m.dtype
+    m = core.pattern.dense(core.m)
+    s = core.basis.s.to(dtype)
+    u, vt = (None if factor is None else factor.to(dtype) for factor in (core.basis.u, core.basis.vt))
+    if vt is None:
+        assert u is not None
+        return u @ ((m / s) @ (u.T @ weight.to(dtype)))
+    if u is None:
+        return (weight.to(dtype) @ vt.T) @ ((m / s[:, None]) @ vt)
+    return u @ (m @ vt)
 
 
-def weight_delta(core: Core) -> Tensor:
-    """U M Vᵀ, (d1, d2), in the precision of the entries."""
-    u, vt = core.basis.u.to(core.m.dtype), core.basis.vt.to(core.m.dtype)
-    if core.cells is None:
-        return (u * core.m) @ vt
-    return u @ (dense_core(core) @ vt)
+def token(x: Tensor, linear: Callable[[Tensor], Tensor], core: Core, *, how: Rounding) -> Tensor:
+    """W0 x + U M Vᵀ x, the update in token space."""
+    u, vt = _both(core)
+    p = F.linear(x.to(vt.dtype), vt)
+    return rounding.add(linear(x), F.linear(core_product(p, core.m, core.pattern), u), how=how)
 
 
-def token_delta(x: Tensor, core: Core) -> Tensor:
-    """x (U M Vᵀ)ᵀ without forming a weight."""
-    h = F.linear(x.to(core.basis.vt.dtype), core.basis.vt)
-    h = h * core.m.to(h.dtype) if core.cells is None else F.linear(h, dense_core(core).to(h.dtype))
-    return F.linear(h, core.basis.u)
+def one_sided(
+    x: Tensor, linear: Callable[[Tensor], Tensor], core: Core, *, bias: Tensor | None, how: Rounding
+) -> Tensor:
+    """The update on the small side of W0: before it for a tall weight, after it for a wide one.
+
+    `linear` adds the bias itself, so that the start is the base layer to the bit; a wide layer takes it off again
+    where it would be seen as part of W0 x.
+    """
+    u, s, vt = core.basis.u, core.basis.s, core.basis.vt
+    if vt is not None:
+        scaled = core._replace(m=core.m / _along(s, core.pattern.rows(s.device)))
+        p = F.linear(x.to(vt.dtype), vt)
+        return linear(rounding.add(x, F.linear(core_product(p, scaled.m, core.pattern), vt.T), how=how))
+    assert u is not None
+    scaled = core._replace(m=core.m / _along(s, core.pattern.columns(s.device)))
+    y = linear(x)
+    p = F.linear(y.to(u.dtype), u.T)
+    if bias is not None:
+        p = p - F.linear(bias.to(u.dtype), u.T).to(p.dtype)
+    return rounding.add(y, F.linear(core_product(p, scaled.m, core.pattern), u), how=how)
+
+
+def rotated(x: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
+    """U (Σ + M) Vᵀ x + b, without W0."""
+    u, vt = _both(core)
+    p = F.linear(x.to(vt.dtype), vt)
+    h = p * core.basis.s.to(p.dtype) + core_product(p, core.m, core.pattern)
+    return F.linear(h, u, None if bias is None else bias.to(u.dtype)).to(x.dtype)
+
+
+def weight(x: Tensor, adapted: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
+    """W x + b for the ready-made W = W0 + U M Vᵀ, with the gradient of M through that of W."""
+    y: Tensor = _WeightPath.apply(x, adapted, bias, core.m, core)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _WeightPath(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adapted: Tensor, bias: Tensor | None, m: Tensor, core: Core) -> Tensor:
+        u, vt = _both(core)
+        ctx.save_for_backward(x, adapted, u, vt)
+        ctx.pattern, ctx.m_dtype = core.pattern, m.dtype
+        return F.linear(x, adapted, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None]:
+        x, adapted, u, vt = ctx.saved_tensors
+        need_x, _, need_bias, need_m, _ = ctx.needs_input_grad
+        tokens = g.flatten(0, -2)
+        dm = None
+        if need_m:
+            gradient = tokens.T @ x.flatten(0, -2)
+            dm = ctx.pattern.project(u, gradient.to(vt.dtype) @ vt.T).to(ctx.m_dtype)
+        return g @ adapted if need_x else None, None, tokens.sum(0) if need_bias else None, dm, None
+
+
+def _both(core: Core) -> tuple[Tensor, Tensor]:
+    u, vt = core.basis.u, core.basis.vt
+    assert u is not None and vt is not None
+    return u, vt
+
+
+def _along(s: Tensor, index: Tensor | None) -> Tensor:
+    return s if index is None else s[index]

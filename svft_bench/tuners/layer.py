@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
 from peft.tuners._buffer_dict import BufferDict
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from peft.utils.quantization_utils import quantization_extra_repr, resolve_quantization_backend
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from . import kernels, svd
-from .basis import Basis, truncate
+from . import chooser, kernels, rounding, svd
+from .adapted import AdaptedWeight
+from .basis import Basis, Side, truncate
 from .kernels import Core
-from .options import BasisDtype, resolve_dtype
+from .merging import MergingLayer
+from .options import resolve_dtype
+
+logger = logging.getLogger(__name__)
 
 
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
@@ -30,73 +35,54 @@ def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
     return weight.T if isinstance(base, Conv1D) else weight
 
 
-class SingularLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
+class SingularLayer(MergingLayer):
     """What SVFT and VectorFit share. A subclass says what an adapter adds, in `core` and `bias_offset`."""
 
-    # What PEFT's untyped half provides.
-    base_layer: nn.Module
-    quantization_backend: Any
-    active_adapters: list[str]
-    disable_adapters: bool
-    adapter_layer_names: tuple[str, ...]
-    other_param_names: tuple[str, ...]
-    set_adapter: Callable[..., None]
-    merged: bool
-    get_base_layer: Callable[[], Any]
-    get_base_weight: Callable[[], Tensor]
-    set_base_weight: Callable[[Tensor], None]
-    _get_available_adapters: Callable[[], set[str]]
-    _get_base_layer_device_and_dtype: Callable[[nn.Module], tuple[torch.device, torch.dtype]]
-
-    def __init__(self, base_layer: nn.Module, *, quantization: dict[str, Any]) -> None:
+    def __init__(self, base_layer: nn.Module, *, key: str, quantization: dict[str, Any]) -> None:
         super().__init__()
         self.base_layer = base_layer
+        self.key = key
         self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
+        self.shape = (self.matrix().shape[0], self.matrix().shape[1])
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
         self.basis_names: dict[str, str] = {}
+        self.configs: dict[str, Any] = {}
+        self.path_taken: chooser.Path | None = None
+        self._adapted = AdaptedWeight()
         self._disable_adapters = False
-        self.merged_adapters: list[str] = []
-        # The base's weight parameter, weight values and bias values while adapters are merged into them.
-        self._kept: tuple[nn.Parameter, Tensor, Tensor | None] | None = None
 
     def core(self, adapter: str) -> Core | None:
         """The adapter's trained core, None where it has none on this layer."""
         raise NotImplementedError
 
-    def bias_offset(self, adapter: str) -> Tensor | None:
-        """What the adapter adds to the bias, None where it adds nothing."""
-        return None
-
     def matrix(self) -> Tensor:
         """The base weight as (out, in)."""
         return matrix_of(self.get_base_layer(), self.quantization_backend)
 
+    def oriented(self, weight: Tensor) -> Tensor:
+        """An (out, in) matrix as the base layer stores it."""
+        return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
+
     # The basis
 
     def basis(self, adapter: str) -> Basis:
+        """The basis of an adapter."""
         return cast(Basis, self.singular_bases[self.basis_names[adapter]])
 
-    def add_basis(
-        self,
-        adapter: str,
-        *,
-        dtype: BasisDtype,
-        precision: svd.Precision,
-        rank: int | None = None,
-        fill_seed: int | None = None,
-    ) -> Basis:
-        """Give `adapter` a basis of the base weight, the one of another adapter where that is equal."""
-        weight = self.matrix()
-        rank = None if rank is None or rank >= min(weight.shape) else rank
-        run_dtype = resolve_dtype(dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
-        name = f"{run_dtype}_{precision}_rank{rank}_fill{fill_seed if rank else None}".removeprefix("torch.")
+    def add_basis(self, adapter: str, *, rank: int | None = None, fill_seed: int | None = None) -> svd.Factors:
+        """Give `adapter` a basis of the base weight, that of another adapter where it is the same; all its factors."""
+        config, weight = self.configs[adapter], self.matrix()
+        factors = self._factors(weight, config.svd_precision)
+        if rank is not None and rank < min(weight.shape):
+            factors = truncate(factors, rank=rank, fill_seed=fill_seed)
+        dtype = resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
+        side = self._side(factors, dtype, config)
+        name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
         if name not in self.singular_bases:
-            full = self._factors(weight, precision)
-            factors = full if rank is None else truncate(full, rank=rank, fill_seed=fill_seed)
-            self.singular_bases[name] = Basis(factors, dtype=run_dtype)
+            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side)
         self.basis_names[adapter] = name
-        return self.basis(adapter)
+        return factors
 
     @staticmethod
     def _factors(weight: Tensor, precision: svd.Precision) -> svd.Factors:
@@ -104,15 +90,28 @@ class SingularLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return svd.on_meta(weight)
         return svd.decompose(weight, precision=precision, cache=svd.cache_folder())
 
+    def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
+        shape = self.shape
+        conditioning = chooser.conditioning(factors.s)
+        if config.save_basis or getattr(config, "variant", None) == "released":
+            return "both"
+        if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
+            logger.info("%s %s keeps both factors (conditioning %.3g)", self.key, shape, conditioning)
+            return "both"
+        logger.info("%s %s keeps one factor (conditioning %.3g)", self.key, shape, conditioning)
+        return "left" if shape[0] < shape[1] else "right"
+
     def install_basis(self, adapter: str, factors: svd.Factors) -> None:
         """Replace the computed basis of `adapter` by the one it was saved with."""
         own = f"saved_{adapter}"
-        self.singular_bases[own] = Basis(factors, dtype=self.basis(adapter).u.dtype)
+        dtype = resolve_dtype(self.configs[adapter].basis_dtype, self.matrix().dtype)
+        self.singular_bases[own] = Basis(factors, dtype=dtype)
         self.basis_names[adapter] = own
         self._drop_unused_bases()
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
+        self._adapted.drop()
         self._drop_unused_bases()
 
     def _drop_unused_bases(self) -> None:
@@ -128,41 +127,107 @@ class SingularLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             if held and not container[adapter_name].is_meta:
                 container[adapter_name] = container[adapter_name].to(device)
 
-    # What the adapters add
-
-    def get_delta_weight(self, adapter: str) -> Tensor:
-        """What merging `adapter` adds to the base weight, in that weight's own orientation, at least in float32."""
-        core = self.core(adapter)
-        if core is None:
-            return torch.zeros_like(self.get_base_weight(), dtype=torch.float32)
-        return self.oriented(kernels.weight_delta(core._replace(m=core.m.to(_at_least_float32(core.m)))))
-
-    def oriented(self, weight: Tensor) -> Tensor:
-        """An (out, in) matrix as the base layer stores it."""
-        return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
-
-    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        return self.bias_offset(adapter_name) is None
-
-    def adapt(self, x: Tensor, y: Tensor, adapter: str) -> Tensor:
-        """y plus what `adapter` adds for the input x; y itself while the adapter adds nothing."""
-        core, offset = self.core(adapter), self.bias_offset(adapter)
-        if core is not None:
-            y = y + kernels.token_delta(x, core).to(y.dtype)
-        return y if offset is None else y + offset.to(y.dtype)
+    # The forward
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
         if adapter_names is not None:
             self._check_mixed_batch(x, adapter_names)
         if self.disable_adapters and self.merged:
             self.unmerge()
-        y: Tensor = self.base_layer(x, *args, **kwargs)
+        linear: Callable[[Tensor], Tensor] = partial(self.base_layer, *args, **kwargs)
         if self.disable_adapters or self.merged:
-            return y
+            return linear(x)
         if adapter_names is not None:
-            return self._adapt_rows(x, y, adapter_names)
-        for adapter in self.active_adapters:
-            y = self.adapt(x, y, adapter)
+            return self._mixed_batch(x, linear, adapter_names)
+        adapters = [name for name in self.active_adapters if name in self.configs]
+        if len(adapters) == 1:
+            return self.adapt(x, linear, adapters[0])
+        return self._adapt_together(x, linear, adapters)
+
+    def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str) -> Tensor:
+        """The output of the layer with one adapter, along the path that was chosen for it."""
+        config, core = self.configs[adapter], self.core(adapter)
+        bias, linear = self._with_bias(linear, self.bias_offset(adapter), x, config.rounding)
+        if core is None:
+            return linear(x)
+        path = self._path(x, core, config.path)
+        if path == "one_sided":
+            return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
+        if path == "token":
+            return kernels.token(x, linear, core, how=config.rounding)
+        if path == "rotated":
+            return kernels.rotated(x, core, bias=bias)
+        dtype = _run_dtype(x)
+        weight = self._adapted_weight(core, adapter, dtype)
+        return kernels.weight(x.to(dtype), weight, core, bias=None if bias is None else bias.to(dtype))
+
+    def _with_bias(
+        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, x: Tensor, how: rounding.Rounding
+    ) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
+        """The bias with the adapter's offset, and the base layer with that bias."""
+        bias: Tensor | None = getattr(self.get_base_layer(), "bias", None)
+        if offset is None or bias is None:
+            return bias, linear
+        if self._is_plain():
+            bias = rounding.add(bias, offset, how=how)
+            return bias, partial(F.linear, weight=self.matrix(), bias=bias)
+        original = linear
+        return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), offset, how=how)
+
+    def _is_plain(self) -> bool:
+        """Whether the base layer is nothing but its weight and bias, so that it need not be called itself."""
+        base = self.base_layer
+        watched = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
+        return type(base) in (nn.Linear, Conv1D) and not watched
+
+    def _path(self, x: Tensor, core: Core, option: chooser.PathOption) -> chooser.Path:
+        basis, tokens = core.basis, x.numel() // x.shape[-1]
+        if basis.u is None or basis.vt is None:
+            path: chooser.Path = "one_sided"
+        else:
+            trains = torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad)
+            if trains:
+                self._adapted.count_forward()
+            path = chooser.choose(
+                self.shape,
+                size=basis.size,
+                tokens=tokens,
+                accumulation=self._adapted.accumulation,
+                core_macs=core.pattern.macs,
+                trains=trains,
+                dense=self._is_plain() and not torch.compiler.is_compiling(),
+                option=option,
+            )
+        if path != self.path_taken and not torch.compiler.is_compiling():
+            logger.info("%s %s takes the %s path for %d tokens", self.key, self.shape, path, tokens)
+            self.path_taken = path
+        return path
+
+    def _adapted_weight(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
+        base = self.get_base_layer().weight
+
+        def build() -> Tensor:
+            with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
+                matrix = self.matrix()
+                delta = kernels.weight_delta(core, matrix)
+                return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
+
+        return self._adapted.get(build, entries=core.m, made_of=[base, *self.trained(adapter)], dtype=dtype)
+
+    def trained(self, adapter: str) -> list[Tensor]:
+        """The adapter's trained tensors on this layer."""
+        containers = [getattr(self, name) for name in self.adapter_layer_names]
+        return [container[adapter] for container in containers if adapter in container]
+
+    def _adapt_together(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapters: list[str]) -> Tensor:
+        """Several active adapters at once: rare, so their updates are simply added up as one dense matrix."""
+        y = linear(x)
+        cores = [core for name in adapters if (core := self.core(name)) is not None]
+        if cores:
+            delta = sum(kernels.weight_delta(core, self.matrix()) for core in cores)
+            y = y + F.linear(x, cast(Tensor, delta).to(x.dtype)).to(y.dtype)
+        for offset in (self.bias_offset(name) for name in adapters):
+            y = y if offset is None else y + offset.to(y.dtype)
         return y
 
     def _check_mixed_batch(self, x: Tensor, adapter_names: list[str]) -> None:
@@ -171,64 +236,32 @@ class SingularLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if self.merged:
             raise ValueError(f"adapter_names cannot be used while {', '.join(self.merged_adapters)} is merged.")
 
-    def _adapt_rows(self, x: Tensor, y: Tensor, adapter_names: list[str]) -> Tensor:
-        y = y.clone()
+    def _mixed_batch(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter_names: list[str]) -> Tensor:
+        y = linear(x)
         for adapter in dict.fromkeys(adapter_names):
-            rows = [row for row, name in enumerate(adapter_names) if name == adapter]
-            y[rows] = self.adapt(x[rows], y[rows], adapter)
+            if adapter in self.configs:
+                rows = [row for row, name in enumerate(adapter_names) if name == adapter]
+                y[rows] = self.adapt(x[rows], linear, adapter).to(y.dtype)
         return y
 
-    # Merging
+    # For PEFT
 
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Fold adapters into the base weight and bias; the originals are kept aside until `unmerge`.
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        core = self.core(adapter)
+        if core is None:
+            return torch.zeros_like(self.get_base_weight(), dtype=torch.float32)
+        return self.oriented(kernels.weight_delta(core, self.matrix()))
 
-        Raises a ValueError, leaving the base as it was, where `safe_merge` finds a result that is not finite.
-        """
-        available = self._get_available_adapters()
-        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in available]
-        if not names:
-            return
-        base = self.get_base_layer()
-        bias = getattr(base, "bias", None)
-        kept = self._kept or (base.weight, self.get_base_weight(), None if bias is None else bias.data)
-        merged = [*self.merged_adapters, *names]
-        weight, new_bias = self._merged(merged, kept[1], kept[2])
-        if safe_merge and not all(bool(torch.isfinite(part).all()) for part in (weight, new_bias) if part is not None):
-            raise ValueError(f"Merging {', '.join(names)} gives a weight that is not finite; nothing was merged.")
-        self._kept, self.merged_adapters = kept, merged
-        self.set_base_weight(weight)
-        if bias is not None:
-            bias.data = new_bias
-
-    def _merged(self, names: list[str], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        with torch.no_grad():
-            if any(self.core(name) is not None for name in names):
-                total = sum((self.get_delta_weight(name) for name in names), weight.to(_at_least_float32(weight)))
-                weight = total.to(weight.dtype)
-            for offset in (self.bias_offset(name) for name in names):
-                bias = bias if offset is None or bias is None else bias + offset.to(bias.dtype)
-        return weight, bias
-
-    def unmerge(self) -> None:
-        """Put the base weight and bias back, bit for bit."""
-        if self._kept is None:
-            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
-            return
-        base = self.get_base_layer()
-        parameter, weight, bias = self._kept
-        if self.quantization_backend is None:
-            base.weight.data = weight.to(base.weight)
-        else:
-            base.weight = parameter
-        if bias is not None:
-            base.bias.data = bias.to(base.bias)
-        self._kept, self.merged_adapters = None, []
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
+        return self.bias_offset(adapter_name) is None
 
     def extra_repr(self) -> str:
         text: str = quantization_extra_repr(self)
         return text
 
 
-def _at_least_float32(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
+def _run_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that a linear layer computes in for the input x."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype

@@ -108,7 +108,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         )
         if config.save_basis:
             for name, layer in _layers(model, adapter_name):
-                for part, tensor in layer.basis(adapter_name).factors._asdict().items():
+                for part in Factors._fields:
+                    tensor = getattr(layer.basis(adapter_name), part)
                     selected[f"{name}.{cls.prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
         return selected
 

@@ -6,10 +6,11 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from .chooser import PathOption
+from .rounding import Rounding
 from .svd import Precision
 
 BasisDtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
-Path = Literal["auto", "token", "weight"]
 
 
 def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
@@ -28,11 +29,12 @@ def check_common(config: Any) -> None:
         for name in ("layers_to_transform", "layers_pattern"):
             if getattr(config, name) is not None:
                 raise ValueError(f"{name} selects among a list of target_modules, not within a regular expression.")
-    check_choices(config, basis_dtype=get_args(BasisDtype), svd_precision=get_args(Precision), path=get_args(Path))
+    choices = {"basis_dtype": BasisDtype, "svd_precision": Precision, "path": PathOption, "rounding": Rounding}
+    check_choices(config, **{name: get_args(literal) for name, literal in choices.items()})
 
 
-def resolve_dtype(basis_dtype: BasisDtype, weight: torch.dtype) -> torch.dtype:
+def resolve_dtype(basis_dtype: BasisDtype, weight: torch.dtype | None) -> torch.dtype:
     """The run-time dtype of the factors of a weight of dtype `weight`."""
     if basis_dtype != "auto":
         return getattr(torch, basis_dtype)  # type: ignore[no-any-return]
-    return weight if weight.is_floating_point else torch.float32
+    return weight if weight is not None and weight.is_floating_point else torch.float32

@@ -6,15 +6,6 @@ import torch
 from svft_bench.tuners.svft import patterns
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 0), (5, 0), (5, 1), (7, 3), (7, 6)])
-def test_a_band_is_the_cells_near_the_diagonal_in_order(n: int, d: int) -> None:
-    rows, columns = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-    want = ((rows - columns).abs() <= d).flatten().nonzero().squeeze(1)
-    cells = patterns.banded(n, off_diag=d)
-    assert torch.equal(cells, want)
-    assert len(cells) == patterns.band_count(n, d)
-
-
 @pytest.mark.parametrize("entries", [1, 10, 60, 144])
 def test_random_cells_are_distinct_and_repeatable(entries: int) -> None:
     cells = patterns.random(12, entries=entries, seed=3)

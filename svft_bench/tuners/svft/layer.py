@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..basis import Basis
-from ..kernels import Core, dense_core
+from ..cores import Band, Diagonal, Pattern, Scattered
+from ..kernels import Core
 from ..layer import SingularLayer
+from ..svd import Factors
 from . import patterns
 from .config import SVFTConfig
 
@@ -21,42 +23,34 @@ class SVFTLayer(SingularLayer):
     """y = W0 x + b + U M Vᵀ x, with M trained on the entries of a pattern."""
 
     adapter_layer_names = ("svft_m", "svft_gate")
-    other_param_names = ("svft_index", "svft_band", "svft_fingerprint", "basis_names", "configs")
+    other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "configs")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, *, config: SVFTConfig, key: str, quantization: dict[str, Any]
     ) -> None:
-        super().__init__(base_layer, quantization=quantization)
-        self.key = key
+        super().__init__(base_layer, key=key, quantization=quantization)
         self.svft_m = nn.ParameterDict()
         self.svft_gate = nn.ParameterDict()
         # A drawn pattern is saved: the draw depends on the release of torch, top_k on the last bits of the basis.
         self.svft_index = BufferDict(persistent=True)
-        self.svft_band = BufferDict(persistent=False)
         self.svft_fingerprint = BufferDict(persistent=True)
-        self.configs: dict[str, SVFTConfig] = {}
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config)
 
     def update_layer(self, adapter_name: str, *, config: SVFTConfig) -> None:
         """Give the layer one more adapter."""
-        seed = zlib.crc32(f"{config.pattern_seed} {self.key}".encode())
-        basis = self.add_basis(
-            adapter_name,
-            dtype=config.basis_dtype,
-            precision=config.svd_precision,
-            rank=config.rank,
-            fill_seed=seed if config.fill_orthonormal else None,
-        )
         self.configs[adapter_name] = config
-        index = _index(basis, config, seed=seed)
-        if index is not None:
-            container = self.svft_band if config.pattern == "banded" else self.svft_index
-            container[adapter_name] = index.to(device=basis.u.device, dtype=torch.int32)
+        seed = zlib.crc32(f"{config.pattern_seed} {self.key}".encode())
+        fill_seed = seed if config.fill_orthonormal else None
+        factors = self.add_basis(adapter_name, rank=config.rank, fill_seed=fill_seed)
+        basis = self.basis(adapter_name)
+        if config.pattern in ("random", "top_k"):
+            cells = _drawn(factors, config, seed=seed)
+            self.svft_index[adapter_name] = cells.to(device=basis.device, dtype=torch.int32)
         if basis.fingerprint is not None:
-            self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.u.device)
-        k = basis.size if index is None else index.numel()
-        m = torch.zeros(k, device=basis.u.device, dtype=basis.s.dtype)
+            self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.device)
+        k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
+        m = torch.zeros(k, device=basis.device, dtype=basis.s.dtype)
         if config.init == "kaiming" and not m.is_meta:
             nn.init.kaiming_normal_(m.view(1, -1))
         self.svft_m[adapter_name] = nn.Parameter(m)
@@ -70,18 +64,24 @@ class SVFTLayer(SingularLayer):
         m = self.svft_m[adapter]
         if adapter in self.svft_gate:
             m = m * torch.sigmoid(self.svft_gate[adapter])
-        indices = [container[adapter] for container in (self.svft_index, self.svft_band) if adapter in container]
-        return Core(self.basis(adapter), m, indices[0] if indices else None)
+        return Core(self.basis(adapter), m, self._pattern(adapter))
 
-    def adapt(self, x: Tensor, y: Tensor, adapter: str) -> Tensor:
-        if adapter not in self.svft_m or self.configs[adapter].variant == "ours":
-            return super().adapt(x, y, adapter)
+    def _pattern(self, adapter: str) -> Pattern:
+        n, config = self.basis(adapter).size, self.configs[adapter]
+        if config.pattern == "plain":
+            return Diagonal(n)
+        if config.pattern == "banded":
+            return Band(n, config.off_diag)
+        return Scattered(n, self.svft_index[adapter])
+
+    def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str) -> Tensor:
+        if self.configs[adapter].variant == "ours":
+            return super().adapt(x, linear, adapter)
         bias = self.get_base_layer().bias
-        weight = self._released_weight(adapter)
-        return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype)).to(y.dtype)
+        return F.linear(x, self._released_weight(adapter).to(x.dtype), bias)
 
     def get_delta_weight(self, adapter: str) -> Tensor:
-        if adapter not in self.svft_m or self.configs[adapter].variant == "ours":
+        if self.configs[adapter].variant == "ours":
             return super().get_delta_weight(adapter)
         return self.oriented(self._released_weight(adapter) - self.matrix())
 
@@ -89,8 +89,10 @@ class SVFTLayer(SingularLayer):
         """U (Σ + M) Vᵀ, rebuilt from the factors as the authors' layer does in every forward."""
         core = self.core(adapter)
         assert core is not None
-        u, s, vt = (part.to(core.m.dtype) for part in core.basis.factors)
-        return u @ ((torch.diag(s) + dense_core(core)) @ vt)
+        u, s, vt = core.basis.u, core.basis.s, core.basis.vt
+        assert u is not None and vt is not None
+        m = torch.diag(s) + core.pattern.dense(core.m)
+        return u.to(m.dtype) @ (m @ vt.to(m.dtype))
 
     def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
         names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
@@ -102,16 +104,12 @@ class SVFTLayer(SingularLayer):
         super().set_adapter(adapter_names, inference_mode=inference_mode)
 
 
-def _index(basis: Basis, config: SVFTConfig, *, seed: int) -> Tensor | None:
-    """The flat cells of the core that train; None for the whole diagonal."""
-    n = basis.size
-    if config.pattern == "plain":
-        return None
-    if config.pattern == "banded":
-        return patterns.banded(n, off_diag=config.off_diag)
+def _drawn(factors: Factors, config: SVFTConfig, *, seed: int) -> Tensor:
+    """The flat cells of a random or top_k pattern."""
+    n = factors.s.shape[0]
     k = patterns.count(n, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
-    if basis.u.is_meta:
+    if factors.u.is_meta:
         return torch.empty(k, device="meta")
     if config.pattern == "random":
         return patterns.random(n, entries=k, seed=seed, replacement=config.replacement)
-    return patterns.top_k(basis.u.float(), basis.vt.float(), entries=k, rule=config.top_k_rule)
+    return patterns.top_k(factors.u.float(), factors.vt.float(), entries=k, rule=config.top_k_rule)

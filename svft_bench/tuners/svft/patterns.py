@@ -54,14 +54,6 @@ def check(
         raise ValueError(f"top_k_rule='released' needs the whole basis of {min(shape)} pairs, not rank={n}.")
 
 
-def banded(n: int, *, off_diag: int) -> Tensor:
-    """The main diagonal and `off_diag` diagonals on each side."""
-    rows = torch.arange(n).repeat_interleave(2 * off_diag + 1)
-    columns = rows + torch.arange(-off_diag, off_diag + 1).repeat(n)
-    inside = (columns >= 0) & (columns < n)
-    return (rows * n + columns)[inside]
-
-
 def random(n: int, *, entries: int, seed: int, replacement: bool = False) -> Tensor:
     """`entries` cells drawn uniformly; with `replacement` a cell drawn twice has two coefficients that add up."""
     generator = torch.Generator().manual_seed(seed)

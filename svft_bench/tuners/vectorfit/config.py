@@ -8,7 +8,9 @@ from typing import Literal
 from peft.config import PeftConfig
 from peft.utils import PeftType
 
-from ..options import BasisDtype, Path, check_choices, check_common
+from ..chooser import PathOption
+from ..options import BasisDtype, check_choices, check_common
+from ..rounding import Rounding
 from ..svd import Precision
 
 
@@ -41,7 +43,10 @@ class VectorFitConfig(PeftConfig):  # type: ignore[misc]
         save_basis: Store the factors in the checkpoint, for weights whose SVD is not reproducible.
         basis_dtype: Run-time dtype of the factors; "auto" is that of the weight.
         svd_precision: Precision of the SVD itself.
-        path: How the forward is computed; "auto" chooses for each layer.
+        path: How the forward is computed: "token", "weight", "one_sided", "rotated", or "auto", which chooses for each
+            layer. A path that cannot serve a layer gives way to "token".
+        rounding: How updates are added to bfloat16 and float16 tensors. "dithered" lets small ones survive on average,
+            "nearest" is a little faster and drops what is under half a unit in the last place.
     """
 
     target_modules: list[str] | str | None = field(default=None)
@@ -64,7 +69,8 @@ class VectorFitConfig(PeftConfig):  # type: ignore[misc]
     save_basis: bool = field(default=False)
     basis_dtype: BasisDtype = field(default="auto")
     svd_precision: Precision = field(default="float32")
-    path: Path = field(default="auto")
+    path: PathOption = field(default="auto")
+    rounding: Rounding = field(default="dithered")
 
     def __post_init__(self) -> None:
         super().__post_init__()

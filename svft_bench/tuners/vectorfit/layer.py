@@ -8,6 +8,7 @@ import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
 
+from ..cores import Diagonal
 from ..kernels import Core
 from ..layer import SingularLayer
 from .config import VectorFitConfig
@@ -30,15 +31,13 @@ class VectorFitLayer(SingularLayer):
         key: str,
         quantization: dict[str, Any],
     ) -> None:
-        super().__init__(base_layer, quantization=quantization)
-        self.key = key
+        super().__init__(base_layer, key=key, quantization=quantization)
         self.vectorfit_sigma = nn.ParameterDict()
         self.vectorfit_bias = nn.ParameterDict()
         # The state of the freezing, one element for each of VECTORS, saved so that a resumed training goes on exactly.
         self.vectorfit_strength = BufferDict(persistent=True)
         self.vectorfit_frozen = BufferDict(persistent=True)
         self.vectorfit_fingerprint = BufferDict(persistent=True)
-        self.configs: dict[str, VectorFitConfig] = {}
         # PEFT's own list of weights to keep frozen whenever it switches adapters; per instance, not shared.
         self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
         self.stale = True
@@ -52,7 +51,8 @@ class VectorFitLayer(SingularLayer):
         weight = self.matrix()
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
         if config.train_sigma:
-            basis = self.add_basis(adapter_name, dtype=config.basis_dtype, precision=config.svd_precision)
+            self.add_basis(adapter_name)
+            basis = self.basis(adapter_name)
             zeros = torch.zeros(basis.size, device=weight.device, dtype=dtype)
             self.vectorfit_sigma[adapter_name] = nn.Parameter(zeros)
             if basis.fingerprint is not None:
@@ -68,7 +68,8 @@ class VectorFitLayer(SingularLayer):
     def core(self, adapter: str) -> Core | None:
         if adapter not in self.vectorfit_sigma:
             return None
-        return Core(self.basis(adapter), self.vectorfit_sigma[adapter], None)
+        basis = self.basis(adapter)
+        return Core(basis, self.vectorfit_sigma[adapter], Diagonal(basis.size))
 
     def bias_offset(self, adapter: str) -> Tensor | None:
         offset: Tensor | None = self.vectorfit_bias.get(adapter)

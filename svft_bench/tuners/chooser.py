@@ -1,0 +1,83 @@
+"""Which path a layer takes: the cheapest in floating-point operations among those that are exact for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Path = Literal["token", "weight", "one_sided", "rotated"]
+PathOption = Literal["auto", "token", "weight", "one_sided", "rotated"]
+
+# The one-sided path multiplies with 1/σ: the largest σ_rms/σ_min at which it is as accurate as the others.
+CONDITIONING = {torch.float16: 30.0, torch.bfloat16: 30.0, torch.float32: 1e4, torch.float64: 1e9}
+
+
+def one_sided_fits(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, option: PathOption) -> bool:
+    """Whether the layer keeps only the factor on its small side, and so takes the one-sided path from then on.
+
+    It needs a well-conditioned weight. On its own account the chooser takes it where one side is at least twice the
+    other: there it costs less than the token path, and it holds a small factor instead of two.
+    """
+    sound = conditioning <= CONDITIONING[dtype]
+    if option == "one_sided":
+        return sound
+    return option == "auto" and sound and max(shape) >= 2 * min(shape)
+
+
+def conditioning(s: torch.Tensor) -> float:
+    """σ_rms/σ_min, infinite for a rank-deficient weight; 1 where there are no values to look at."""
+    if s.is_meta:
+        return 1.0
+    smallest = float(s.min())
+    return float(s.square().mean().sqrt()) / smallest if smallest > 0 else float("inf")
+
+
+def costs(
+    shape: tuple[int, int], *, size: int, tokens: int, accumulation: int, core_macs: float
+) -> dict[Path, float]:
+    """Multiply-adds of one forward and backward by path, relative to those of the frozen layer.
+
+    `size` is the side of the core, `core_macs` what one product with it costs for one token. The weight path builds
+    its weight once for `accumulation` micro-batches, and projects the weight's gradient in every one.
+    """
+    d1, d2 = shape
+    frozen = 2.0 * tokens * d1 * d2
+    core = 3 * tokens * core_macs
+    build = size * d1 * d2 + size * core_macs
+    return {
+        "token": (frozen + 2 * tokens * size * (d1 + d2) + core) / frozen,
+        "weight": (1.5 * frozen + size * d1 * d2 + size * core_macs + build / accumulation) / frozen,
+        "one_sided": (frozen + 4 * tokens * size * min(shape) + core) / frozen,
+        "rotated": (2 * tokens * size * (d1 + d2) + core) / frozen,
+    }
+
+
+def choose(
+    shape: tuple[int, int],
+    *,
+    size: int,
+    tokens: int,
+    accumulation: int,
+    core_macs: float,
+    trains: bool,
+    dense: bool,
+    option: PathOption,
+) -> Path:
+    """The path of a layer that keeps both factors.
+
+    Args:
+        size, tokens, accumulation, core_macs: As in `costs`.
+        trains: Whether a backward will follow. Without one the adapted weight costs nothing more than the base's.
+        dense: Whether a dense weight may be formed at all (not for a quantised base, a hooked layer, or under a
+            compiler, which would capture the weight of one step).
+        option: A path forced by the configuration; "weight" gives way to "token" where no dense weight may be formed.
+    """
+    if option in ("token", "rotated"):
+        return option
+    if not dense:
+        return "token"
+    if option == "weight" or not trains:
+        return "weight"
+    cost = costs(shape, size=size, tokens=tokens, accumulation=accumulation, core_macs=core_macs)
+    return min(("token", "weight"), key=cost.__getitem__)

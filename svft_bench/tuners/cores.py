@@ -1,0 +1,232 @@
+"""The trained core M in the three shapes that it comes in, each with the products a layer needs.
+
+Every pattern offers, for an n x n core with entries m: `times` (p Mᵀ), `transposed_times` (g M), `project`
+((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
+TILE = 128
+
+
+class Pattern(Protocol):
+    """Which cells of an n x n core train, ascending in `row * n + column`; `macs` is what a product costs a token."""
+
+    @property
+    def n(self) -> int: ...
+
+    @property
+    def macs(self) -> int: ...
+
+    def rows(self, device: torch.device) -> Tensor | None: ...
+
+    def columns(self, device: torch.device) -> Tensor | None: ...
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor: ...
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor: ...
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor: ...
+
+    def dense(self, m: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """The diagonal."""
+
+    n: int
+
+    @property
+    def macs(self) -> int:
+        return self.n
+
+    def rows(self, device: torch.device) -> None:
+        return None
+
+    def columns(self, device: torch.device) -> None:
+        return None
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor:
+        return p * m
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
+        return g * m
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.sum(a * b, dim=0, dtype=torch.promote_types(a.dtype, torch.float32))
+
+    def dense(self, m: Tensor) -> Tensor:
+        return torch.diag(m)
+
+
+@dataclass(frozen=True)
+class Band:
+    """The main diagonal and `off_diag` diagonals on each side, multiplied tile by tile."""
+
+    n: int
+    off_diag: int
+
+    @property
+    def macs(self) -> int:
+        return self.n * self.window
+
+    @property
+    def tile(self) -> int:
+        return min(TILE, self.n)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.n // self.tile)
+
+    @property
+    def window(self) -> int:
+        return self.tile + 2 * self.off_diag
+
+    def rows(self, device: torch.device) -> Tensor:
+        return _band_rows(self, device)
+
+    def columns(self, device: torch.device) -> Tensor:
+        return _band_columns(self, device)
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor:
+        return self._tiled(p, self._tiles(m, _tile_cells(self, m.device)))
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
+        return self._tiled(g, self._tiles(m, _transposed_tile_cells(self, m.device)))
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        padded = F.pad(a, (0, self.blocks * self.tile - self.n))
+        blocks = padded.view(a.shape[0], self.blocks, self.tile).transpose(0, 1)
+        products = self._windows(b).transpose(1, 2) @ blocks
+        entries: Tensor = products.flatten()[_tile_cells(self, a.device)]
+        return entries.to(torch.promote_types(a.dtype, torch.float32))
+
+    def dense(self, m: Tensor) -> Tensor:
+        cells = self.rows(m.device) * self.n + self.columns(m.device)
+        return m.new_zeros(self.n * self.n).index_copy(0, cells, m).view(self.n, self.n)
+
+    def _windows(self, p: Tensor) -> Tensor:
+        """The columns that each block of rows meets, (blocks, tokens, window), as overlapping views."""
+        d = self.off_diag
+        padded = F.pad(p, (d, self.blocks * self.tile - self.n + d))
+        return padded.unfold(1, self.window, self.tile).transpose(0, 1)
+
+    def _tiles(self, m: Tensor, cells: Tensor) -> Tensor:
+        size = self.blocks * self.window * self.tile
+        return m.new_zeros(size).index_copy(0, cells, m).view(self.blocks, self.window, self.tile)
+
+    def _tiled(self, p: Tensor, tiles: Tensor) -> Tensor:
+        product = self._windows(p) @ tiles
+        return product.transpose(0, 1).flatten(1)[:, : self.n].contiguous()
+
+
+@lru_cache(maxsize=64)
+def _band_rows(band: Band, device: torch.device) -> Tensor:
+    return _band_cells(band, device)[0]
+
+
+@lru_cache(maxsize=64)
+def _band_columns(band: Band, device: torch.device) -> Tensor:
+    return _band_cells(band, device)[1]
+
+
+def _band_cells(band: Band, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows = torch.arange(band.n, device=device).repeat_interleave(2 * band.off_diag + 1)
+    columns = rows + torch.arange(-band.off_diag, band.off_diag + 1, device=device).repeat(band.n)
+    inside = (columns >= 0) & (columns < band.n)
+    return rows[inside], columns[inside]
+
+
+@lru_cache(maxsize=64)
+def _tile_cells(band: Band, device: torch.device) -> Tensor:
+    """Where each entry lies in the tiles of p Mᵀ, whose columns are rows of M."""
+    return _place(band, out=band.rows(device), into=band.columns(device))
+
+
+@lru_cache(maxsize=64)
+def _transposed_tile_cells(band: Band, device: torch.device) -> Tensor:
+    return _place(band, out=band.columns(device), into=band.rows(device))
+
+
+def _place(band: Band, *, out: Tensor, into: Tensor) -> Tensor:
+    block = out // band.tile
+    return (block * band.window + into - block * band.tile + band.off_diag) * band.tile + out % band.tile
+
+
+@dataclass(frozen=True, eq=False)
+class Scattered:
+    """Any cells, as a flat index (k,); a cell that occurs twice has two entries that add up."""
+
+    n: int
+    cells: Tensor
+
+    @property
+    def macs(self) -> int:
+        return self.n * self.n
+
+    def rows(self, device: torch.device) -> Tensor:
+        return self.cells // self.n
+
+    def columns(self, device: torch.device) -> Tensor:
+        return self.cells % self.n
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor:
+        return F.linear(p, self.dense(m))
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
+        return g @ self.dense(m)
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        fits = self.cells.shape[0] <= self.n**2  # drawn with replacement there may be more, which CSR does not take
+        if fits and a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64):
+            # The sampled product touches the wanted cells only; several times faster than the whole one on a CPU.
+            sampled = torch.sparse.sampled_addmm(self._sparse(a.dtype), a.T, b, beta=0.0)
+            return cast(Tensor, sampled.values())
+        return (a.T @ b).flatten()[self.cells].to(torch.promote_types(a.dtype, torch.float32))
+
+    def dense(self, m: Tensor) -> Tensor:
+        return m.new_zeros(self.n * self.n).index_add(0, self.cells, m).view(self.n, self.n)
+
+    def _sparse(self, dtype: torch.dtype) -> Tensor:
+        starts = torch.searchsorted(self.cells.long(), torch.arange(self.n + 1, device=self.cells.device) * self.n)
+        values = torch.zeros(self.cells.shape[0], dtype=dtype, device=self.cells.device)
+        columns = self.columns(self.cells.device)
+        return torch.sparse_csr_tensor(starts, columns, values, (self.n, self.n), check_invariants=False)
+
+
+class CoreProduct(torch.autograd.Function):
+    """p Mᵀ for p (tokens, n), with the sparse gradient of m."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(p, m)
+        ctx.pattern = pattern
+        return pattern.times(p, m.to(p.dtype))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        p, m = ctx.saved_tensors
+        g = g.contiguous()
+        need_p, need_m, _ = ctx.needs_input_grad
+        return (
+            ctx.pattern.transposed_times(g, m.to(g.dtype)) if need_p else None,
+            ctx.pattern.project(g, p).to(m.dtype) if need_m else None,
+            None,
+        )
+
+
+def core_product(p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
+    """p Mᵀ for p (..., n)."""
+    product: Tensor = CoreProduct.apply(p.flatten(0, -2), m, pattern)  # type: ignore[no-untyped-call]
+    return product.view(p.shape)

@@ -1,0 +1,90 @@
+"""Folding adapters into the base weight and bias, and putting the originals back bit for bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from torch import Tensor, nn
+
+
+class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
+    """A tuner layer whose adapters can be written as a change of its weight and bias."""
+
+    # What PEFT's untyped half provides.
+    base_layer: nn.Module
+    quantization_backend: Any
+    active_adapters: list[str]
+    disable_adapters: bool
+    adapter_layer_names: tuple[str, ...]
+    other_param_names: tuple[str, ...]
+    set_adapter: Callable[..., None]
+    merged: bool
+    get_base_layer: Callable[[], Any]
+    get_base_weight: Callable[[], Tensor]
+    set_base_weight: Callable[[Tensor], None]
+    _get_available_adapters: Callable[[], set[str]]
+    _get_base_layer_device_and_dtype: Callable[[nn.Module], tuple[torch.device, torch.dtype]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merged_adapters: list[str] = []
+        # The base's weight parameter, weight values and bias values while adapters are merged into them.
+        self._kept: tuple[nn.Parameter, Tensor, Tensor | None] | None = None
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What `adapter` adds to the base weight, as the base layer stores it and at least in float32."""
+        raise NotImplementedError
+
+    def bias_offset(self, adapter: str) -> Tensor | None:
+        """What `adapter` adds to the bias, None where it adds nothing."""
+        return None
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Fold adapters into the base weight and bias; the originals are kept aside until `unmerge`.
+
+        Raises a ValueError, leaving the base as it was, where `safe_merge` finds a result that is not finite.
+        """
+        available = self._get_available_adapters()
+        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in available]
+        if not names:
+            return
+        base = self.get_base_layer()
+        bias = getattr(base, "bias", None)
+        kept = self._kept or (base.weight, self.get_base_weight(), None if bias is None else bias.data)
+        merged = [*self.merged_adapters, *names]
+        weight, new_bias = self._merged(merged, kept[1], kept[2])
+        if safe_merge and not all(bool(torch.isfinite(part).all()) for part in (weight, new_bias) if part is not None):
+            raise ValueError(f"Merging {', '.join(names)} gives a weight that is not finite; nothing was merged.")
+        self._kept, self.merged_adapters = kept, merged
+        self.set_base_weight(weight)
+        if bias is not None:
+            bias.data = new_bias
+
+    def _merged(self, names: list[str], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        with torch.no_grad():
+            total = weight.to(torch.promote_types(weight.dtype, torch.float32))
+            for name in names:
+                total = total + self.get_delta_weight(name)
+            weight = total.to(weight.dtype)
+            for offset in (self.bias_offset(name) for name in names):
+                bias = bias if offset is None or bias is None else bias + offset.to(bias.dtype)
+        return weight, bias
+
+    def unmerge(self) -> None:
+        """Put the base weight and bias back, bit for bit."""
+        if self._kept is None:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+            return
+        base = self.get_base_layer()
+        parameter, weight, bias = self._kept
+        if self.quantization_backend is None:
+            base.weight.data = weight.to(base.weight)
+        else:
+            base.weight = parameter
+        if bias is not None:
+            base.bias.data = bias.to(base.bias)
+        self._kept, self.merged_adapters = None, []

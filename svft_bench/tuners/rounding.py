@@ -1,0 +1,51 @@
+"""Adding a small update to a low-precision tensor without losing it to rounding.
+
+A bfloat16 sum rounded to nearest ignores every update below half a unit in the last place. Rounded against
+thresholds that are spread evenly over that unit, the updates survive on average, and a sum that needs no rounding,
+as at the start of training, stays as it is to the bit. The thresholds are fixed, so nothing depends on a generator.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Rounding = Literal["dithered", "nearest"]
+
+# Bits of a float32 that the narrower type drops.
+DROPPED = {torch.bfloat16: 16, torch.float16: 13}
+
+
+def add(y: Tensor, update: Tensor, *, how: Rounding) -> Tensor:
+    """y + update in the dtype of y; differentiable in both."""
+    if how == "nearest" or y.dtype not in DROPPED:
+        return y + update.to(y.dtype)
+    total: Tensor = _DitheredAdd.apply(y, update)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _DitheredAdd(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, update: Tensor) -> Tensor:
+        ctx.dtypes = (y.dtype, update.dtype)
+        total = torch.add(update.float(), y)
+        bits = total.view(torch.int32) + _thresholds(y.shape[-1], y.dtype, y.device)
+        rounded = bits.bitwise_and_(-(2 ** DROPPED[y.dtype])).view(torch.float32)
+        # The carry out of a NaN of all ones, the usual one on some devices, would be a zero.
+        return torch.where(total.isnan(), total, rounded).to(y.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        return g.to(ctx.dtypes[0]), g.to(ctx.dtypes[1])
+
+
+@lru_cache(maxsize=256)
+def _thresholds(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What is added to the dropped bits before they are cut off, one for each column, spread by the golden ratio."""
+    spread = torch.frac(torch.arange(1, length + 1, dtype=torch.float64) * 0.6180339887498949)
+    offsets: Tensor = (spread * 2 ** DROPPED[dtype]).to(torch.int32)
+    return offsets.to(device)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from svft_bench.tuners import cores
+from svft_bench.tuners.cores import Band, Diagonal, Pattern, Scattered, core_product
+from svft_bench.tuners.svft import patterns
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "TILE", 4)
+
+
+CORES: list[tuple[Pattern, int]] = [
+    (Diagonal(7), 7),
+    *((Band(n, d), patterns.band_count(n, d)) for n, d in ((1, 0), (5, 0), (7, 1), (8, 3), (9, 8), (13, 5))),
+    (Scattered(6, patterns.random(6, entries=14, seed=2).int()), 14),
+    (Scattered(6, patterns.random(6, entries=50, seed=2, replacement=True).int()), 50),
+]
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 0), (5, 0), (5, 1), (7, 3), (7, 6)])
+def test_a_band_is_the_cells_near_the_diagonal_in_order(n: int, d: int) -> None:
+    rows, columns = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    want = ((rows - columns).abs() <= d).flatten().nonzero().squeeze(1)
+    band, cpu = Band(n, d), torch.device("cpu")
+    assert torch.equal(band.rows(cpu) * n + band.columns(cpu), want)
+    assert len(want) == patterns.band_count(n, d)
+
+
+@pytest.mark.parametrize(("pattern", "k"), CORES)
+def test_the_products_of_a_pattern_are_those_of_its_dense_core(pattern: Pattern, k: int) -> None:
+    torch.manual_seed(0)
+    m, p, g = torch.randn(k).double(), torch.randn(11, pattern.n).double(), torch.randn(11, pattern.n).double()
+    dense = pattern.dense(m)
+    torch.testing.assert_close(pattern.times(p, m), p @ dense.T)
+    torch.testing.assert_close(pattern.transposed_times(g, m), g @ dense)
+    rows, columns = pattern.rows(m.device), pattern.columns(m.device)
+    every = torch.arange(pattern.n)
+    wanted = (g.T @ p)[every if rows is None else rows, every if columns is None else columns]
+    torch.testing.assert_close(pattern.project(g, p), wanted)
+
+
+@pytest.mark.parametrize(("pattern", "k"), CORES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_low_precision_products_agree_within_rounding(pattern: Pattern, k: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    m, p, g = torch.randn(k), torch.randn(40, pattern.n), torch.randn(40, pattern.n)
+    exact, rounded = pattern.project(g, p), pattern.project(g.to(dtype), p.to(dtype))
+    assert rounded.dtype == torch.float32
+    assert torch.linalg.norm(exact - rounded) < 0.02 * torch.linalg.norm(exact)
+    product = pattern.times(p.to(dtype), m.to(dtype)).float()
+    torch.testing.assert_close(product, pattern.times(p, m), atol=0.2, rtol=0.05)
+
+
+@pytest.mark.parametrize(("pattern", "k"), CORES)
+def test_the_gradients_of_a_core_product_are_exact(pattern: Pattern, k: int) -> None:
+    torch.manual_seed(0)
+    p = torch.randn(2, 3, pattern.n, dtype=torch.float64, requires_grad=True)
+    m = torch.randn(k, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p, m: core_product(p, m, pattern), (p, m))
