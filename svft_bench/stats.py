@@ -57,5 +57,14 @@ def over_seeds(scores: Sequence[float], *, item_variance: float, confidence: flo
     return Interval(fmean(scores) - spread, fmean(scores) + spread)
 
 
+def another_run(scores: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
+    """Where one more seed on the same items would score: mean ± t(S-1) · s · √(1 + 1/S), for two scores or more."""
+    from scipy.special import stdtrit
+
+    seeds = len(scores)
+    spread = float(stdtrit(seeds - 1, (1 + confidence) / 2)) * math.sqrt(variance(scores) * (1 + 1 / seeds))
+    return Interval(fmean(scores) - spread, fmean(scores) + spread)
+
+
 def _normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -20,7 +20,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     records = [record for result in done for record in result.records]
     found = [f"Model: {title}." for title in _distinct(result.spec.model.title for result in results)]
     found += [f"Data: {text}." for text in _distinct(map(_data, records))]
-    found += [f"Protocol: {text}." for text in _by_method(done, _protocol)]
+    found += [f"Protocol: {text}." for text in _by_method(done, lambda result: _protocol(result.records[0]))]
     found += [f"Learning rates: {_rates(done)}."] if done else []
     found += _intervals(done)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
@@ -28,6 +28,13 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += _trust(records)
     found += [f"Not run: {command}" for result in results for command in result.missing]
     return tuple(found)
+
+
+def protocols(records: Sequence[RunRecord]) -> list[str]:
+    """How the records behind a table were trained, where, and whether their code was committed."""
+    found = [f"Protocol of ours: {text}." for text in _distinct(map(_protocol, records))]
+    found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
+    return found + _versions(records) + _trust(records)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
@@ -53,8 +60,8 @@ def _data(record: RunRecord) -> str:
     return f"trained on {record.spec.task.title}, {trained.used:,} rows of {trained.title}; scored {scored}"
 
 
-def _protocol(result: CellResult) -> str:
-    train = result.spec.train
+def _protocol(record: RunRecord) -> str:
+    train = record.spec.train
     length = f"{train.max_steps} steps" if train.max_steps is not None else f"{train.epochs} epochs"
     batch = train.batch_size * train.gradient_accumulation
     return (

@@ -69,13 +69,13 @@ def as_csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.facts for row in table.rows)
+    writer.writerows(row.facts for row in table.rows if row.facts)
     return text.getvalue()
 
 
 def as_json(table: Table) -> str:
     """The numbers behind the table with its title and notes."""
-    rows = [row.facts for row in table.rows]
+    rows = [row.facts for row in table.rows if row.facts]
     body = {"name": table.name, "title": table.title, "rows": rows, "notes": table.notes}
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 

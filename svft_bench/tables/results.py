@@ -73,6 +73,11 @@ def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
     return record.data[len(record.data) - len(evals) + evals.index(evaluation)]
 
 
+def items_of(evaluation: str, record: RunRecord) -> int:
+    """How many examples the eval of this name was scored on."""
+    return next(data_of(item, record).used for item in record.spec.task.evals if item.name == evaluation)
+
+
 def _refuse_mixture(records: Sequence[RunRecord]) -> None:
     for record in records[1:]:
         first = records[0]
@@ -111,20 +116,24 @@ def _score(evaluation: EvalSpec, records: Sequence[RunRecord]) -> Score:
         eval=evaluation.name,
         metric=metric,
         mean=fmean(values),
-        interval=_interval(metric, values, items=items),
+        interval=score_interval(metric, values, items=items),
         items=items,
         seeds=len(values),
     )
 
 
-def _interval(metric: MetricName, values: Sequence[float], *, items: int) -> Interval | None:
-    mean = fmean(values)
-    if metric in SHARES and items > 0:
-        if len(values) == 1:
-            return wilson(mean, items=items)
-        return over_seeds(values, item_variance=mean * (1 - mean) / items)
-    if metric in CORRELATIONS and items > 3:
-        if len(values) == 1:
-            return fisher(mean, items=items)
-        return over_seeds(values, item_variance=(1 - mean * mean) ** 2 / (items - 3))
-    return None
+def score_interval(metric: MetricName, values: Sequence[float], *, items: int) -> Interval | None:
+    """Interval of the mean over seeds, the noise of items included; None where no closed form gives that."""
+    if len(values) == 1 and metric in SHARES:
+        return wilson(values[0], items=items)
+    if len(values) == 1 and metric in CORRELATIONS:
+        return fisher(values[0], items=items)
+    variance = item_variance(metric, fmean(values), items=items)
+    return None if variance is None or len(values) == 1 else over_seeds(values, item_variance=variance)
+
+
+def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
+    """Variance of one score from the choice of `items` examples: binomial, or that of a correlation of normal data."""
+    if metric in SHARES:
+        return score * (1 - score) / items
+    return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None

@@ -1,4 +1,4 @@
-"""`svft-bench table NAME [OVERRIDES]`: an experiment's table from the records, printed or written."""
+"""`svft-bench table NAME [OVERRIDES]`: an experiment's or a paper's table from the records, printed or written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import get_args
 
 from svft_bench.compose import cells, experiment_names
 from svft_bench.record import load_records, write_whole
+from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.paper import paper_table
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
+from svft_bench.tables.value import Table
 
 WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
 
@@ -20,12 +23,17 @@ WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
 def table(argv: Sequence[str]) -> int:
     """Print one table; with --write also leave it and its figure under the results folder."""
     asked = _parser().parse_intermixed_args(argv)
-    results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
-    made = experiment_table(results, name=asked.name, title=experiment_names()[asked.name])
-    print(render(made, form=asked.format), end="")
-    if asked.write:
-        for path in write_experiment(asked.name, results, folder=asked.results):
-            print(path)
+    if asked.name in reference_names():
+        made = paper_table(load_reference(asked.name), load_records(asked.results), extra=asked.overrides)
+        print(render(made, form=asked.format), end="")
+        written = write_table(made, folder=asked.results) if asked.write else []
+    else:
+        results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
+        made = experiment_table(results, name=asked.name, title=experiment_names()[asked.name])
+        print(render(made, form=asked.format), end="")
+        written = write_experiment(asked.name, results, folder=asked.results) if asked.write else []
+    for path in written:
+        print(path)
     return 0
 
 
@@ -37,8 +45,9 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
     """
     known = experiment_names()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or known)}")
+        every = [*known, *reference_names()]
+        close = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
+        raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
     return cell_results(asked, load_records(folder))
 
@@ -48,20 +57,25 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
     from svft_bench.figures import score_against_parameters
 
     made = experiment_table(results, name=name, title=experiment_names()[name])
+    return write_table(made, folder=folder) + score_against_parameters(results, path=folder / "figures" / name)
+
+
+def write_table(table: Table, *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv; says what was written."""
     written = []
     for form, suffix in WRITTEN.items():
-        written.append(folder / "tables" / f"{name}.{suffix}")
-        write_whole(written[-1], render(made, form=form))
-    return written + score_against_parameters(results, path=folder / "figures" / name)
+        written.append(folder / "tables" / f"{table.name}.{suffix}")
+        write_whole(written[-1], render(table, form=form))
+    return written
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="svft-bench table",
-        description="An experiment's table from the records; nothing is written without --write.",
+        description="An experiment's or a paper's table from the records; nothing is written without --write.",
         epilog="svft-bench table demo --format latex; svft-bench table demo seed=0,1,2",
     )
-    parser.add_argument("name", help="an experiment of `svft-bench list experiments`")
+    parser.add_argument("name", help="an experiment, or a published table such as svft_table1_math")
     parser.add_argument("overrides", nargs="*", help="as for the run whose records are meant")
     parser.add_argument("--format", choices=get_args(Format), default="terminal")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")

@@ -1,0 +1,150 @@
+"""A published table beside our records: verdicts only where they are safe, commands for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from svft_bench.cli import command
+from svft_bench.compose import cells
+from svft_bench.record import RunRecord, save_record
+from svft_bench.references import Reference, load_reference
+from svft_bench.stats import Interval
+from svft_bench.tables.paper import paper_table
+from svft_bench.tables.selecting import command_of
+from svft_bench.tables.value import Table
+from svft_bench.tables.verdict import compare
+from tests.made_records import made_record
+
+CELL = ["model=gemma-2b", "method=svft_plain", "task=gsm8k", "method.modules=qkvudog"]  # printed: 40.34
+
+
+@pytest.fixture(scope="module")
+def table1() -> Reference:
+    return load_reference("svft_table1_math")
+
+
+def runs(scores: Sequence[float], *more: str, items: int = 1319) -> list[RunRecord]:
+    seeds = f"seed={','.join(str(seed) for seed in range(len(scores)))}"
+    asked = cells([*CELL, *more, seeds], any_data=True)
+    return [made_record(cell, score=score, items=items) for cell, score in zip(asked, scores, strict=True)]
+
+
+def gsm8k(table: Table, line: str = "verdict") -> str:
+    """What stands in the GSM8K column of the only row with records."""
+    return next(row.cells[-2] for row in table.rows if line in row.cells[:-2])
+
+
+def facts(table: Table) -> dict[str, object]:
+    return next(row.facts for row in table.rows if row.facts.get("runs"))
+
+
+def test_without_records_every_cell_has_its_command(table1: Reference) -> None:
+    found = paper_table(table1, [])
+    assert len(found.rows) == len(table1.rows) == sum(note.startswith("Not run: ") for note in found.notes)
+    assert "Of 54 printed scores that a cell here repeats or could: 54 not run." in found.notes
+
+
+def test_rows_stand_model_by_model(table1: Reference) -> None:
+    models = [row.cells[0] for row in paper_table(table1, []).rows]
+    assert models == sorted(models, key=["gemma-2b", "gemma-7b", "llama-3-8b"].index)
+
+
+def test_close_scores_over_seeds_reproduce(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.400, 0.404, 0.408]))
+    assert gsm8k(found) == "reproduced"
+    assert gsm8k(found, "difference").startswith("+0.06 ±")
+    assert facts(found)["math.verdict"] == "not run"
+
+
+def test_a_steady_gap_differs(table1: Reference) -> None:
+    assert gsm8k(paper_table(table1, runs([0.350, 0.352, 0.351]))) == "differs"
+
+
+def test_scattered_seeds_decide_nothing(table1: Reference) -> None:
+    assert gsm8k(paper_table(table1, runs([0.35, 0.40, 0.45]))) == "inconclusive"
+
+
+def test_one_seed_decides_nothing(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.4034]))
+    assert gsm8k(found) == "inconclusive"
+    assert any("one seed" in note for note in found.notes)
+
+
+def test_a_sample_of_the_test_set_decides_nothing(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.400, 0.404, 0.408], items=100))
+    assert gsm8k(found) == "inconclusive"
+    assert any("100 items; the paper's GSM8K has 1,319" in note for note in found.notes)
+
+
+def test_other_settings_decide_nothing_and_are_named(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"))
+    assert gsm8k(found) == "inconclusive"
+    assert any("train.epochs (2 and 7)" in note for note in found.notes)
+
+
+def test_the_published_cell_wins_over_its_neighbours(table1: Reference) -> None:
+    found = paper_table(table1, [*runs([0.9, 0.9], "train.epochs=7"), *runs([0.400, 0.404, 0.408])])
+    assert gsm8k(found) == "reproduced"
+
+
+def test_overrides_say_which_cell_is_meant(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"), extra=["train.epochs=7"])
+    assert gsm8k(found) == "reproduced"
+
+
+def test_a_truncated_svd_is_not_the_plain_row(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.4, 0.4], "++method.rank=1536"))
+    assert not any(row.facts.get("runs") for row in found.rows)
+
+
+def test_other_modules_are_another_row(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.4, 0.4], "method.modules=qv"))
+    assert not any(row.facts.get("runs") for row in found.rows)
+
+
+def test_two_names_of_one_set_of_modules_are_one_row(table1: Reference) -> None:
+    found = paper_table(table1, runs([0.4, 0.4], "method.modules=all_linear"))
+    assert sum(bool(row.facts.get("runs")) for row in found.rows) == 1
+
+
+def test_a_mean_of_two_tasks_needs_both_at_the_same_seeds() -> None:
+    memory = load_reference("svft_table5_memory_neurips")
+    gsm8k_runs = runs([0.40, 0.41])
+    asked = cells([*CELL[:2], "task=math", CELL[3], "seed=1,2"], any_data=True)
+    math_runs = [made_record(cell, score=0.20, items=5000) for cell in asked]
+    alone = facts(paper_table(memory, gsm8k_runs))
+    both = facts(paper_table(memory, [*gsm8k_runs, *math_runs]))
+    assert alone["avg_gsm8k_math.verdict"] == "not run"
+    assert both["avg_gsm8k_math.ours"] == pytest.approx((41 + 20) / 2)
+    assert "gpu_mem_gb.verdict" not in both
+
+
+def test_the_command_sweeps_the_tasks_of_a_row(table1: Reference) -> None:
+    row = next(row for row in table1.rows if (row.model, row.method) == ("gemma-2b", "svft_random"))
+    of = [of for column in table1.columns for of in column.of]
+    assert command_of(row, of) == (
+        "svft-bench -m model=gemma-2b method=svft_random task=gsm8k,math method.off_diag=16 method.modules=qkvudog"
+    )
+
+
+def test_methods_that_are_not_offered_have_no_command() -> None:
+    found = paper_table(load_reference("adalora_table2_squad"), [])
+    assert not any(note.startswith("Not run") for note in found.notes)
+
+
+def test_slack_forgives_truncation_only() -> None:
+    steady = Interval(50.0, 50.0)
+    assert compare(50.04, ours=50.0, repetition=steady, slack=0.05).verdict == "reproduced"
+    assert compare(50.06, ours=50.0, repetition=steady, slack=0.05).verdict == "differs"
+
+
+def test_the_verb_prints_a_published_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for record in runs([0.400, 0.404, 0.408]):
+        save_record(record, results=tmp_path, predictions=[])
+    assert command(["table", "svft_table1_math", "--format", "markdown", "--results", str(tmp_path), "--write"]) == 0
+    printed = capsys.readouterr().out
+    assert "| gemma-2b | svft_plain | 0.19M | paper | 40.34 | 14.38 |" in printed
+    assert (tmp_path / "tables" / "svft_table1_math.md").read_text(encoding="utf-8") in printed
