@@ -18,10 +18,10 @@ from torch import nn
 
 import svft_bench.boft  # noqa: F401  all butterfly factors, see there
 from svft_bench.audit.verdict import Counts
-from svft_bench.compose import cells, conf_dir
+from svft_bench.compose import Cell, cells, conf_dir
 from svft_bench.methods import apply_method, peft_config
 from svft_bench.models import build_meta
-from svft_bench.spec import Kind, MethodSpec, ModelSpec, RunSpec
+from svft_bench.spec import Kind, MethodSpec, ModelSpec
 
 # A task of each kind, for composing a model and a method where the task plays no part.
 TASK_OF_KIND: dict[Kind, str] = {
@@ -68,17 +68,17 @@ ANY: Conventions = (("", {}, every_entry),)
 @cache
 def model_of(name: str) -> ModelSpec:
     """A model as `conf/` composes it."""
-    return compose_parts([f"model={name}", "method=lora"])[0].model
+    return compose_parts([f"model={name}", "method=lora"])[0].spec.model
 
 
 @cache
 def method_of(name: str) -> MethodSpec:
     """A method as `conf/` composes it, with the modules of some model."""
-    return compose_parts([f"method={SAME_COUNT.get(name, name)}"])[0].method
+    return compose_parts([f"method={SAME_COUNT.get(name, name)}"])[0].spec.method
 
 
-def compose_parts(overrides: list[str]) -> list[RunSpec]:
-    """Specs whose model and method are what the overrides say; unless they name a task it is any that the model takes.
+def compose_parts(overrides: list[str]) -> list[Cell]:
+    """Cells with the model and the method of these overrides; a task that they do not name is any that the model takes.
 
     Raises:
         ValueError: see `cells`.
@@ -89,7 +89,7 @@ def compose_parts(overrides: list[str]) -> list[RunSpec]:
     if path.is_file():
         kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"][0]
     task = [] if any(item.startswith("task=") for item in overrides) else [f"task={TASK_OF_KIND[kind]}"]
-    return [cell.spec for cell in cells([*task, *overrides], any_data=True)]
+    return cells([*task, *overrides], any_data=True)
 
 
 @cache

@@ -80,25 +80,24 @@ def count_cells(overrides: Sequence[str], *, from_path: bool) -> Table:
     from svft_bench.audit.counting import compose_parts, count_whole
 
     rows = []
-    for spec in compose_parts(list(overrides)):
-        trained, head, total = count_whole(
-            spec.model, spec.method, num_labels=spec.task.labels or 0, from_path=from_path
-        )
-        facts: dict[str, Any] = {"model": spec.model.name, "path": spec.model.path, "method": spec.method.name}
-        facts |= {"modules": spec.method.modules, "trained": trained, "head": head, "of": total}
-        cells = (
-            spec.model.path,
-            spec.method.name,
-            spec.method.modules or "-",
-            f"{trained:,}",
-            f"{head:,}",
-            f"{total:,}",
-        )
-        rows.append(Row(cells=(*cells, f"{trained / total:.4%}"), facts=facts))
-    left = [Column(title, "left") for title in ("model", "method", "modules")]
-    right = [Column(title) for title in ("trained", "head", "of", "share")]
-    notes = ("Trained without the head, which trains in full where the model has one; of all parameters of the base.",)
-    return Table("count", "Parameters, counted on the adapted model", (*left, *right), tuple(rows), notes)
+    for cell in compose_parts(list(overrides)):
+        model, method, labels = cell.spec.model, cell.spec.method, cell.spec.task.labels or 0
+        trained, head, total = count_whole(model, method, num_labels=labels, from_path=from_path)
+        named = " ".join(item for item in cell.overrides if not item.startswith("task="))
+        facts: dict[str, Any] = {
+            "cell": named,
+            "modules": method.modules,
+            "trained": trained,
+            "head": head,
+            "of": total,
+        }
+        numbers = (f"{trained:,}", f"{head:,}", f"{total:,}", f"{trained / total:.4%}")
+        rows.append(Row(cells=(named, method.modules or "-", *numbers), facts=facts))
+    columns = [Column("cell", "left"), Column("modules", "left"), *map(Column, ("trained", "head", "of", "share"))]
+    notes = (
+        "Trained: outside the head, which trains in full beside it. The share is of the whole model, head included.",
+    )
+    return Table("count", "Parameters, counted on the adapted model", tuple(columns), tuple(rows), notes)
 
 
 def _parser() -> argparse.ArgumentParser:
