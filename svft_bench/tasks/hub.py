@@ -35,10 +35,10 @@ def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
-    return rows, source.revision or _resolved(parts[0].download_checksums)
+    return rows, source.revision or resolved_revision(parts[0].download_checksums)
 
 
-def _resolved(checksums: dict[str, Any] | None) -> str:
+def resolved_revision(checksums: dict[str, Any] | None) -> str:
     """The commit in the addresses of the files that were fetched."""
     found = re.search(r"@([0-9a-f]{40})/", " ".join(checksums or {}))
     return found.group(1) if found else "main"

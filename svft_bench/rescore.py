@@ -1,0 +1,56 @@
+"""Score stored predictions again, without a model: `svft-bench rescore results/runs/.../<run_id>.json [--json]`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from svft_bench.record import load_predictions, load_record
+from svft_bench.spec import EvalSpec
+from svft_bench.tasks import score
+
+Scores = dict[str, dict[str, float]]
+
+
+def rescore(argv: list[str]) -> int:
+    """Print recorded and new scores side by side; 1 if any of them differs.
+
+    Raises:
+        ValueError: not one record, or predictions that do not belong to it.
+    """
+    paths = [Path(item) for item in argv if item != "--json"]
+    if len(paths) != 1 or not paths[0].is_file():
+        raise ValueError(f"rescore {' '.join(argv)}: expected the path of one record, RUN.json [--json]")
+    record = load_record(paths[0])
+    found = score_rows(record.spec.task.evals, load_predictions(paths[0]))
+    if "--json" in argv:
+        print(json.dumps(found, indent=1))
+    else:
+        Console().print(_table(record.scores, found))
+    return 0 if found == record.scores else 1
+
+
+def score_rows(evals: tuple[EvalSpec, ...], rows: list[dict[str, Any]]) -> Scores:
+    """Scores of every eval from the rows of one predictions file.
+
+    Raises:
+        ValueError: a row of an unknown eval, or an eval without rows.
+    """
+    by_eval: dict[str, list[dict[str, Any]]] = {item.name: [] for item in evals}
+    for row in rows:
+        if row["eval"] not in by_eval:
+            raise ValueError(f"prediction {row['id']} is of eval {row['eval']!r}; this task has {', '.join(by_eval)}")
+        by_eval[row["eval"]].append(row)
+    return {item.name: score(item, by_eval[item.name]) for item in evals}
+
+
+def _table(recorded: Scores, found: Scores) -> Table:
+    table = Table("eval", "metric", "recorded", "now", box=None, pad_edge=False)
+    for name, values in found.items():
+        for metric, value in values.items():
+            table.add_row(name, metric, f"{recorded[name][metric]:.6f}", f"{value:.6f}")
+    return table

@@ -1,0 +1,99 @@
+"""Overlap between a training set and its evals is found, and boilerplate is not mistaken for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svft_bench.leakage import compare, leakage, ngrams, words
+from tests.tasks.data import write_images
+from tests.toy import write_rows
+
+
+def test_words_ignore_case_punctuation_and_typography() -> None:
+    assert words("Tom’s “DOG”, 3.5 km!") == words('tom\'s "dog" 3 5 KM')
+    assert words("ﬁve") == ("five",)
+
+
+def test_ngrams_are_words_in_a_row() -> None:
+    assert list(ngrams(("a", "b", "c"), 2)) == [("a", "b"), ("b", "c")]
+    assert list(ngrams(("a",), 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("one two three four five", (1, 1, 1)),
+        ("ONE two, three four five!", (1, 1, 1)),
+        ("zero one two three four five six", (0, 1, 1)),
+        ("one two three zero nine eight seven six", (0, 1, 0)),
+        ("five four three two one", (0, 0, 0)),
+        ("short one", (1, 1, 1)),
+        ("one two", (0, 0, 0)),
+        ("", (0, 0, 0)),
+    ],
+)
+def test_an_eval_text_against_training_texts(text: str, counts: tuple[int, int, int]) -> None:
+    training = ["One two three four five.", "Short one"]
+    assert compare({"7": text}, training, n=3)[:3] == counts
+    assert compare({"7": text}, training, n=3)[3] == (("7",) if counts[1] else ())
+
+
+def write_math(root: Path) -> None:
+    question = "A farmer has twelve red hens and sells five of them at the market on Monday morning."
+    asked = {"type": "t", "query": "x?", "response": "The answer is: 7", "original_question": question}
+    write_rows(root / "metamathqa" / "train.jsonl", [asked])
+    tested = [{"question": text, "answer": "#### 7"} for text in (question, question + " Why?", "Who?")]
+    write_rows(root / "gsm8k" / "main" / "test.jsonl", tested)
+
+
+def test_original_questions_count_as_training_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_math(tmp_path)
+    assert leakage(["task=gsm8k", f"data_root={tmp_path}", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["rows"], found["identical"], found["sharing"], found["half"]) == (3, 1, 2, 2)
+    assert found["first"] == ["0", "1"]
+
+
+def test_the_report_names_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_math(tmp_path)
+    leakage(["task=gsm8k", f"data_root={tmp_path}", "n=5"])
+    printed = capsys.readouterr().out
+    assert "Against metamathqa/train.jsonl (1 rows)" in printed
+    assert "33.3%" in printed
+
+
+def test_the_frame_of_a_commonsense_question_is_no_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = "Please answer the following question with true or false, question: {}?\n\nAnswer format: true/false"
+    rows = [
+        {"instruction": frame.format(text), "input": "", "output": "the correct answer is true", "answer": "true"}
+        for text in ("is a b", "is c d")
+    ]
+    write_rows(tmp_path / "commonsense" / "train.jsonl", rows[:1])
+    for name in "boolq piqa social_i_qa hellaswag winogrande ARC-Easy ARC-Challenge openbookqa".split():  # noqa: SIM905
+        write_rows(tmp_path / "commonsense" / name / "test.jsonl", rows)
+    leakage(["task=commonsense", f"data_root={tmp_path}", "n=4", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["identical"], item["sharing"]) for item in found] == [(1, 1)] * 8
+
+
+def test_identical_images_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [label for _ in range(12) for label in range(10)]
+    for split in ("train", "test"):
+        write_images(tmp_path / f"images/cifar10/{split}.parquet", labels, columns=("img", "label"))
+    leakage(["task=cifar10", f"data_root={tmp_path}", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["rows"], found["identical"], found["sharing"]) == (120, 120, None)
+
+
+@pytest.mark.parametrize("argv", [[], ["gsm8k"], ["task=gsm8k", "n=0"], ["task=gsm8k", "n=x"], ["task=gsm8k", "k=3"]])
+def test_bad_arguments_are_one_sentence(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected task=NAME"):
+        leakage(argv)
+
+
+def test_an_unknown_task_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match="task=gsm is unknown; there are"):
+        leakage(["task=gsm"])
