@@ -150,7 +150,9 @@ class SingularLayer(MergingLayer):
         bias, linear = self._with_bias(linear, self.bias_offset(adapter), x, config.rounding)
         if core is None:
             return linear(x)
-        path = self._path(x, core, config.path)
+        # A truncated basis does not hold the whole weight, which the rotated path would take from it.
+        whole = getattr(config, "rank", None) is None
+        path = self._path(x, core, config.path if whole or config.path != "rotated" else "token")
         if path == "one_sided":
             return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
         if path == "token":
