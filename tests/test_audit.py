@@ -13,9 +13,11 @@ import pytest
 from svft_bench.audit import audit, audit_rows
 from svft_bench.audit.counting import SAME_COUNT, compose_parts, count_whole, counts
 from svft_bench.audit.judging import judge
+from svft_bench.audit.report import audit_table
 from svft_bench.audit.verdict import AuditRow, Printed, fit, rounds_twice, search, shifted, split_modules, total
 from svft_bench.compose import options
 from svft_bench.references import Row, load_references
+from svft_bench.tables.render import markdown
 from svft_bench.tiny import tiny_model_folder
 
 # The prints that nothing reproduces, and what is known of their origin.
@@ -235,3 +237,8 @@ def test_a_configuration_elsewhere_is_counted_from_its_path(tmp_path: Path, caps
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     # Two blocks of width 32 with 4 heads, 1 key/value head and an MLP of 64, at rank 8.
     assert row["trained"] == 2 * 8 * ((32 + 32) * 2 + (32 + 8) * 2 + (32 + 64) * 3)
+
+
+def test_the_committed_audit_is_what_the_audit_says(all_rows: tuple[list[AuditRow], float]) -> None:
+    committed = Path(__file__).parent.parent / "results" / "tables" / "audit.md"
+    assert committed.read_text(encoding="utf-8") == markdown(audit_table(all_rows[0]))
