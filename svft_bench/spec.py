@@ -211,6 +211,25 @@ class TaskSpec(Spec):
         """A mapping from name to eval, as a task's file writes it, so that an override can name what it changes."""
         return [{"name": name, **item} for name, item in evals.items()] if isinstance(evals, dict) else evals
 
+    @model_validator(mode="after")
+    def _parts_fit_the_kind(self) -> TaskSpec:
+        needed: dict[Kind, tuple[str, ...]] = {
+            "image_classification": ("labels",),
+            "sequence_classification": ("labels", "max_length"),
+            "causal_lm": ("prompt",),
+        }
+        missing = [name for name in needed[self.kind] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
+        for item in self.evals:
+            if (item.generation is not None) != (self.kind == "causal_lm"):
+                raise ValueError(f"eval {item.name}: generation is for causal_lm tasks, this one is {self.kind}")
+        if self.few_shot is not None and self.validation_rows:
+            raise ValueError(
+                f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
+            )
+        return self
+
 
 class TrainSpec(Spec):
     """The optimisation: AdamW with one group for the head and one for everything else."""

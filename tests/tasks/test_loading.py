@@ -236,3 +236,28 @@ def test_the_fingerprint_tells_builtin_hub_and_local_data(tmp_path: Path) -> Non
     assert local.startswith("local:") and len(local) == 18
     with pytest.raises(ValueError, match="no file for split 'test' of MATH"):
         data_fingerprint(task_spec("math"), data_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "sentence"),
+    [
+        ("glue/rte", "task.max_length=null", "needs max_length"),
+        ("gsm8k", "task.prompt=null", "needs prompt"),
+        ("cifar10", "task.labels=null", "needs labels"),
+        ("cifar10", "task.validation_rows=5", "with few_shot, use few_shot.validation_per_class"),
+        ("gsm8k", "task.evals.gsm8k.generation=null", "answer and generation belong together"),
+        ("gsm8k", "task.reader=csv", "'image_label', 'img_label'"),
+        ("gsm8k", "task.evals.gsm8k.metrics=[bleu]", "'accuracy', 'accuracy_strict'"),
+        ("gsm8k", "task.prompt.loss_on=question", "'answer' or 'sequence'"),
+    ],
+)
+def test_a_task_whose_parts_do_not_fit_is_refused(name: str, override: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        task_spec(name, override)
+
+
+def test_a_whole_image_set_can_be_trained_on(tmp_path: Path) -> None:
+    spec = task_spec("cifar10", "task.few_shot=null", "task.validation_rows=20")
+    write_layout(tmp_path, spec)
+    task = load_task(spec, data_root=tmp_path, limit=ALL, seed=0)
+    assert (len(task.train), len(task.validation), len(task.evals["cifar10"])) == (110, 20, 130)
