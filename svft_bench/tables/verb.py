@@ -12,6 +12,7 @@ from svft_bench.compose import cells, experiment_names
 from svft_bench.record import load_records, write_whole
 from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import paper_table
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
@@ -29,7 +30,7 @@ def table(argv: Sequence[str]) -> int:
         written = write_table(made, folder=asked.results) if asked.write else []
     else:
         results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
-        made = experiment_table(results, name=asked.name, title=experiment_names()[asked.name])
+        made = _experiment(asked.name, results, pairs=asked.pairs, folder=asked.results)
         print(render(made, form=asked.format), end="")
         written = write_experiment(asked.name, results, folder=asked.results) if asked.write else []
     for path in written:
@@ -50,6 +51,13 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
     return cell_results(asked, load_records(folder))
+
+
+def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
+    title = experiment_names()[name]
+    if pairs:
+        return pairs_table(results, name=name, title=title, folder=folder)
+    return experiment_table(results, name=name, title=title)
 
 
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
@@ -78,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", help="an experiment, or a published table such as svft_table1_math")
     parser.add_argument("overrides", nargs="*", help="as for the run whose records are meant")
     parser.add_argument("--format", choices=get_args(Format), default="terminal")
+    parser.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
     return parser

@@ -1,0 +1,141 @@
+"""Every two methods of an experiment compared on the same items: the gap, its interval, and a corrected p-value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, variance
+
+from svft_bench.spec import EvalSpec
+from svft_bench.stats import Interval, detectable_difference, holm, mcnemar, no_difference, over_seeds, split_variance
+from svft_bench.tables.predictions import difference_of, eval_rows, right_items
+from svft_bench.tables.results import SHARES, CellResult, item_variance
+from svft_bench.tables.value import Column, Row, Table
+
+LEVEL = 0.05
+COLUMNS = (
+    Column("eval", "left"),
+    Column("method", "left"),
+    Column("against", "left"),
+    Column("difference"),
+    Column("p"),
+    Column("p (Holm)"),
+    Column("seeds"),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells on one eval at the seeds that both have; the difference is first - second."""
+
+    evaluation: str
+    first: CellResult
+    second: CellResult
+    difference: float
+    interval: Interval
+    p: float
+    seeds: int
+
+
+def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder: Path) -> Table:
+    """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05."""
+    pairs = [pair for pair in _pairs(results, folder=folder) if pair is not None]
+    corrected = holm([pair.p for pair in pairs])
+    order = sorted(range(len(pairs)), key=lambda index: (pairs[index].evaluation, pairs[index].p))
+    rows = [_row(pairs[index], corrected[index]) for index in order]
+    notes = (
+        f"Differences in points on the same items at the same seeds, with 95 % intervals; {len(pairs)} comparisons, "
+        "p-values corrected by Holm's method. Bold: corrected p below 0.05; everything else is inside the noise.",
+        "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds. Else a t-test "
+        "over seeds with the paired noise of items added (binomial, or bootstrap for other metrics).",
+        *_seed_spread(results, folder=folder),
+        *_detectable(results),
+    )
+    return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
+
+
+def _pairs(results: Sequence[CellResult], *, folder: Path) -> list[Pair | None]:
+    done = [result for result in results if result.records]
+    return [
+        _pair(item, one, other, folder=folder)
+        for one, other in combinations(done, 2)
+        if (one.spec.model.name, one.spec.task.name) == (other.spec.model.name, other.spec.task.name)
+        for item in one.spec.task.evals
+    ]
+
+
+def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, *, folder: Path) -> Pair | None:
+    by_seed = {record.spec.seed: record for record in other.records}
+    shared = [(record, by_seed[record.spec.seed]) for record in one.records if record.spec.seed in by_seed]
+    if not shared:
+        return None
+    found = [
+        difference_of(evaluation, *(eval_rows(record, evaluation, folder=folder) for record in both)) for both in shared
+    ]
+    gaps, noise, alone = [gap for gap, _, _ in found], fmean(variance for _, variance, _ in found), found[0][2]
+    p = mcnemar(*alone) if len(gaps) == 1 and alone else no_difference(gaps, item_variance=noise)
+    low, high = over_seeds(gaps, item_variance=noise)
+    if fmean(gaps) >= 0:
+        return Pair(evaluation.name, one, other, fmean(gaps), Interval(low, high), p, len(gaps))
+    return Pair(evaluation.name, other, one, -fmean(gaps), Interval(-high, -low), p, len(gaps))
+
+
+def _row(pair: Pair, corrected: float) -> Row:
+    low, high = 100 * pair.interval.low, 100 * pair.interval.high
+    names = pair.first.spec.method.name, pair.second.spec.method.name
+    cells = (
+        pair.evaluation,
+        pair.first.spec.method.title,
+        pair.second.spec.method.title,
+        f"{100 * pair.difference:+.1f} [{low:+.1f}, {high:+.1f}]",
+        _p_text(pair.p),
+        _p_text(corrected),
+        str(pair.seeds),
+    )
+    facts = {"eval": pair.evaluation, "method": names[0], "against": names[1], "difference": pair.difference}
+    facts |= {"low": pair.interval.low, "high": pair.interval.high, "p": pair.p, "p_holm": corrected}
+    return Row(cells, facts, frozenset({3}) if corrected < LEVEL else frozenset())
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _seed_spread(results: Sequence[CellResult], *, folder: Path) -> list[str]:
+    """For shares: the standard deviation between seeds that is left when the noise of items is taken out."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for item in result.spec.task.evals:
+            if len(result.records) < 2 or item.metrics[0] not in SHARES:
+                continue
+            right = [right_items(item, eval_rows(record, item, folder=folder)) for record in result.records]
+            shared = sorted(set.intersection(*map(set, right)), key=str)
+            if len(shared) > 1:
+                seeds = split_variance([[float(of_seed[key]) for key in shared] for of_seed in right]).seeds
+                found.setdefault(item.name, []).append(f"{result.spec.method.title} {100 * math.sqrt(seeds):.1f}")
+    return [
+        f"{name}: standard deviation between seeds, noise of items removed, in points: {', '.join(spreads)}."
+        for name, spreads in found.items()
+    ]
+
+
+def _detectable(results: Sequence[CellResult]) -> list[str]:
+    """For each eval with several seeds: the gap that its seeds and items can show."""
+    found = []
+    scores = [score for result in results for score in result.scores if score.seeds > 1]
+    for name in dict.fromkeys(score.eval for score in scores):
+        cells = [result for result in results if (score := result.score(name)) is not None and score.seeds > 1]
+        first = cells[0].score(name)
+        assert first is not None
+        spread = fmean(variance([r.scores[name][first.metric] for r in cell.records]) for cell in cells)
+        items = item_variance(first.metric, first.mean, items=first.items)
+        if items is not None:
+            gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
+            found.append(
+                f"{name}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap under {100 * gap:.1f} "
+                "points more than one time in five."
+            )
+    return found

@@ -1,0 +1,118 @@
+"""Methods are compared item by item, on predictions that give the recorded scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svft_bench.compose import Cell, cells
+from svft_bench.record import RunRecord, save_record
+from svft_bench.stats import mcnemar
+from svft_bench.tables import table
+from svft_bench.tables.pairs import pairs_table
+from svft_bench.tables.results import cell_results
+from svft_bench.tables.value import Table
+from svft_bench.tasks.scoring import score
+from tests.made_records import made_record
+
+
+def digits(*methods: str, seeds: str) -> list[Cell]:
+    return cells(["experiment=demo", f"method={','.join(methods)}", f"seed={seeds}"], any_data=True)
+
+
+def saved(cell: Cell, right: Sequence[bool], *, folder: Path, score: float | None = None) -> RunRecord:
+    rows = [
+        {"eval": "digits", "id": index, "prediction": int(good), "reference": 1} for index, good in enumerate(right)
+    ]
+    share = sum(right) / len(right)
+    record = made_record(cell, score=share if score is None else score, items=len(right))
+    save_record(record, results=folder, predictions=rows)
+    return record
+
+
+def made(asked: Sequence[Cell], records: Sequence[RunRecord], folder: Path) -> Table:
+    return pairs_table(cell_results(asked, records), name="demo", title="Demo", folder=folder)
+
+
+def test_one_seed_is_the_exact_mcnemar_test(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    better = [index >= 5 for index in range(100)]  # wrong on 0 to 4
+    worse = [index < 85 for index in range(100)]  # wrong on 85 to 99
+    records = [saved(cell, right, folder=tmp_path) for cell, right in zip(asked, (worse, better), strict=True)]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.cells[1:3] == ("SVFT plain", "LoRA")
+    assert row.facts["difference"] == pytest.approx(0.10)
+    assert row.facts["p"] == pytest.approx(mcnemar(15, 5))
+    assert row.bold
+
+
+def test_equal_predictions_are_no_difference(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [saved(cell, [True, False] * 20, folder=tmp_path) for cell in asked]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.facts["p"] == 1.0 and not row.bold
+
+
+def test_every_pair_counts_in_the_correction(tmp_path: Path) -> None:
+    asked = digits("head", "lora", "svft_plain", seeds="0")
+    rights = ([index >= wrong for index in range(60)] for wrong in (20, 4, 3))
+    records = [saved(cell, right, folder=tmp_path) for cell, right in zip(asked, rights, strict=True)]
+    rows = made(asked, records, tmp_path).rows
+    assert len(rows) == 3
+    assert rows[0].facts["p_holm"] == pytest.approx(3 * rows[0].facts["p"])
+
+
+def test_several_seeds_pair_by_seed_and_report_their_spread(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0,1,2")
+    wrong = {"lora": (30, 31, 32), "svft_plain": (20, 21, 22)}
+    records = [
+        saved(cell, [i >= wrong[cell.spec.method.name][cell.spec.seed] for i in range(100)], folder=tmp_path)
+        for cell in asked
+    ]
+    found = made(asked, records, tmp_path)
+    assert found.rows[0].facts["difference"] == pytest.approx(0.10)
+    assert found.rows[0].cells[-1] == "3"
+    assert any("3 seeds and 100 items miss an unpaired gap" in note for note in found.notes)
+    assert any("noise of items removed" in note for note in found.notes)
+
+
+def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None:
+    asked = cells(["model=minilm-l6", "method=lora,svft_plain", "task=glue/stsb"], any_data=True)
+    folder, records = tmp_path, []
+    for cell, noise in zip(asked, (0.1, 2.0), strict=True):
+        truth = [float(index % 7) for index in range(60)]
+        guess = [value + noise * ((index * 37) % 11 - 5) for index, value in enumerate(truth)]
+        rows: list[dict[str, Any]] = [
+            {"eval": "stsb", "id": i, "prediction": g, "reference": t}
+            for i, (g, t) in enumerate(zip(guess, truth, strict=True))
+        ]
+        record = made_record(cell, score=score(cell.spec.task.evals[0], rows)["pearson"], items=60)
+        save_record(record, results=folder, predictions=rows)
+        records.append(record)
+    (row,) = made(asked, records, folder).rows
+    assert row.facts["method"] == "lora" and row.bold
+
+
+def test_predictions_that_do_not_give_the_score_are_refused(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [saved(cell, [True, False] * 5, folder=tmp_path, score=0.9) for cell in asked]
+    with pytest.raises(ValueError, match=r"give accuracy 0\.500000, its record says 0\.900000"):
+        made(asked, records, tmp_path)
+
+
+def test_missing_predictions_are_named(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [made_record(cell, score=0.5) for cell in asked]
+    with pytest.raises(ValueError, match="has no predictions beside its record"):
+        made(asked, records, tmp_path)
+
+
+def test_the_verb_prints_the_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    for cell in asked:
+        saved(cell, [True, False] * 20, folder=tmp_path)
+    assert table(["demo", "--pairs", "--format", "csv", "--results", str(tmp_path)]) == 0
+    assert "digits,lora,svft_plain,0.0" in capsys.readouterr().out
