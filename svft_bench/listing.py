@@ -56,7 +56,8 @@ def _read(group: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in shared:
         found |= _read(*item.split("@")[0].strip("/").rsplit("/", 1))
-    return found | content.get(group, content)
+    found |= content.get(group, content)
+    return found
 
 
 def _model(model: dict[str, Any]) -> tuple[str, str]:
