@@ -101,6 +101,16 @@ def fingerprint_distance(one: Tensor, other: Tensor) -> tuple[float, float]:
     return float(rms[:2].max()), float(rms[2])
 
 
+def check_fingerprint(saved: Tensor, basis: Basis, *, module: str) -> None:
+    """Raise a ValueError where a saved fingerprint is not that of `basis`."""
+    if basis.fingerprint is None or saved.is_meta or same_basis(saved, basis.fingerprint, size=basis.size):
+        return
+    raise ValueError(
+        f"The adapter was trained in another singular basis of {module!r}: the base model differs, or its SVD is not "
+        "reproducible; save the adapter with save_basis=True to carry the basis along."
+    )
+
+
 def same_basis(one: Tensor, other: Tensor, *, size: int) -> bool:
     """Whether two fingerprints of bases of `size` pairs agree up to rounding.
 

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from . import chooser, kernels, rounding, svd
 from .adapted import AdaptedWeight
-from .basis import Basis, Side, truncate
+from .basis import Basis, Side, check_fingerprint, truncate
 from .kernels import Core
 from .merging import MergingLayer
 from .options import resolve_dtype
@@ -50,6 +50,8 @@ class SingularLayer(MergingLayer):
         self.configs: dict[str, Any] = {}
         self.path_taken: chooser.Path | None = None
         self._adapted = AdaptedWeight()
+        # The fingerprints that were compared with the basis, by adapter: which tensor, and how often it was written.
+        self._compared: dict[str, tuple[int, int]] = {}
         self._disable_adapters = False
 
     def core(self, adapter: str) -> Core | None:
@@ -83,6 +85,18 @@ class SingularLayer(MergingLayer):
             self.singular_bases[name] = Basis(factors, dtype=dtype, side=side)
         self.basis_names[adapter] = name
         return factors
+
+    def fingerprints(self) -> BufferDict:
+        """The saved fingerprint of each adapter's basis."""
+        raise NotImplementedError
+
+    def _check_basis(self, adapter: str) -> None:
+        """Compare the basis with a fingerprint that was loaded since the last forward, by whatever way."""
+        saved = self.fingerprints()[adapter]
+        mark = (id(saved), 0 if saved.is_inference() else saved._version)
+        if self._compared.get(adapter) != mark:
+            check_fingerprint(saved, self.basis(adapter), module=self.key)
+            self._compared[adapter] = mark
 
     @staticmethod
     def _factors(weight: Tensor, precision: svd.Precision) -> svd.Factors:
@@ -150,6 +164,8 @@ class SingularLayer(MergingLayer):
         bias, linear = self._with_bias(linear, self.bias_offset(adapter), x, config.rounding)
         if core is None:
             return linear(x)
+        if not torch.compiler.is_compiling():
+            self._check_basis(adapter)
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
         path = self._path(x, core, config.path if whole or config.path != "rotated" else "token")

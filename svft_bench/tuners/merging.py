@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
+
+
+class Original(NamedTuple):
+    """The weight and bias before a merge, and what a quantised layer of bitsandbytes keeps beside its weight."""
+
+    weight: Tensor
+    bias: Tensor | None
+    quantised: nn.Parameter | None
+    state: Any
 
 
 class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -32,8 +42,8 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.merged_adapters: list[str] = []
-        # The base's weight parameter, weight values and bias values while adapters are merged into them.
-        self._kept: tuple[nn.Parameter, Tensor, Tensor | None] | None = None
+        # The base as it was, while adapters are merged into it.
+        self._kept: Original | None = None
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What `adapter` adds to the base weight, as the base layer stores it and at least in float32."""
@@ -54,9 +64,9 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return
         base = self.get_base_layer()
         bias = getattr(base, "bias", None)
-        kept = self._kept or (base.weight, self.get_base_weight(), None if bias is None else bias.data)
+        kept = self._kept or self._original()
         merged = [*self.merged_adapters, *names]
-        weight, new_bias = self._merged(merged, kept[1], kept[2])
+        weight, new_bias = self._merged(merged, kept)
         if safe_merge and not all(bool(torch.isfinite(part).all()) for part in (weight, new_bias) if part is not None):
             raise ValueError(f"Merging {', '.join(names)} gives a weight that is not finite; nothing was merged.")
         self._kept, self.merged_adapters = kept, merged
@@ -64,7 +74,14 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if bias is not None:
             bias.data = new_bias
 
-    def _merged(self, names: list[str], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _original(self) -> Original:
+        base = self.get_base_layer()
+        quantised = None if self.quantization_backend is None else getattr(base, "weight", None)
+        bias = None if base.bias is None else base.bias.data
+        return Original(self.get_base_weight(), bias, quantised, copy.copy(getattr(base, "state", None)))
+
+    def _merged(self, names: list[str], original: Original) -> tuple[Tensor, Tensor | None]:
+        weight, bias = original.weight, original.bias
         with torch.no_grad():
             total = weight.to(torch.promote_types(weight.dtype, torch.float32))
             for name in names:
@@ -75,16 +92,19 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return weight, bias
 
     def unmerge(self) -> None:
-        """Put the base weight and bias back, bit for bit."""
+        """Put the base weight and bias back, bit for bit (a backend without a weight parameter quantises anew)."""
         if self._kept is None:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        base = self.get_base_layer()
-        parameter, weight, bias = self._kept
+        base, kept = self.get_base_layer(), self._kept
         if self.quantization_backend is None:
-            base.weight.data = weight.to(base.weight)
+            base.weight.data = kept.weight.to(base.weight)
+        elif kept.quantised is None:
+            self.set_base_weight(kept.weight)
         else:
-            base.weight = parameter
-        if bias is not None:
-            base.bias.data = bias.to(base.bias)
+            base.weight = kept.quantised
+            if kept.state is not None:
+                base.state = kept.state
+        if kept.bias is not None:
+            base.bias.data = kept.bias.to(base.bias)
         self._kept, self.merged_adapters = None, []

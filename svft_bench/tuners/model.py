@@ -19,7 +19,7 @@ from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .basis import same_basis
+from .basis import check_fingerprint
 from .layer import SingularLayer, matrix_of, quantization_of
 from .svd import Factors, is_sound
 
@@ -127,7 +127,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 bases[layer] = _checked_factors(name, Factors(*stored), layer)  # type: ignore[arg-type]
             else:
                 (key,) = _keys(state_dict, prefix, "fingerprint")
-                _check_fingerprint(name, state_dict.get(key), layer, adapter_name)
+                if key in state_dict:
+                    check_fingerprint(state_dict[key], layer.basis(adapter_name), module=name)
         for layer, factors in bases.items():
             layer.install_basis(adapter_name, factors)
         remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
@@ -168,17 +169,6 @@ def _keys(state_dict: dict[str, Tensor], prefix: str, *names: str) -> list[str]:
     if not any(prefix + name in state_dict for name in names) and not prefix.startswith(PEFT_PREFIX):
         prefix = PEFT_PREFIX + prefix
     return [prefix + name for name in names]
-
-
-def _check_fingerprint(name: str, saved: Tensor | None, layer: SingularLayer, adapter: str) -> None:
-    basis = layer.basis(adapter)
-    if saved is None or basis.fingerprint is None or saved.is_meta:
-        return
-    if not same_basis(saved, basis.fingerprint, size=basis.size):
-        raise ValueError(
-            f"The adapter was trained in another singular basis of {name!r}: the base model differs, or its SVD is not "
-            "reproducible; save the adapter with save_basis=True to carry the basis along."
-        )
 
 
 def _checked_factors(name: str, factors: Factors, layer: SingularLayer) -> Factors:

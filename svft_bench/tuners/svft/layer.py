@@ -58,6 +58,9 @@ class SVFTLayer(SingularLayer):
             self.svft_gate[adapter_name] = nn.Parameter(m.new_zeros(1))
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
+    def fingerprints(self) -> BufferDict:
+        return self.svft_fingerprint
+
     def core(self, adapter: str) -> Core | None:
         if adapter not in self.svft_m:
             return None

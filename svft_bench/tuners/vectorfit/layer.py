@@ -65,6 +65,9 @@ class VectorFitLayer(SingularLayer):
             self.vectorfit_frozen[adapter_name] = torch.zeros(2, device=weight.device, dtype=torch.bool)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
+    def fingerprints(self) -> BufferDict:
+        return self.vectorfit_fingerprint
+
     def core(self, adapter: str) -> Core | None:
         if adapter not in self.vectorfit_sigma:
             return None
