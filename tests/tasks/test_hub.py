@@ -13,7 +13,7 @@ from svft_bench.tasks import load_task
 from svft_bench.tasks.hub import load_split, resolved_revision
 from svft_bench.tasks.sources import read_rows
 from tests.tasks.data import png
-from tests.tasks.test_loading import task_spec
+from tests.tasks.layout import task_spec
 from tests.toy import write_rows
 
 

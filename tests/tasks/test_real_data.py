@@ -10,7 +10,7 @@ import pytest
 from svft_bench.spec import LimitSpec
 from svft_bench.tasks import load_task, score
 from svft_bench.tasks.answers import MARKER
-from tests.tasks.test_loading import ALL, task_spec
+from tests.tasks.layout import task_spec
 
 pytestmark = pytest.mark.data
 
@@ -43,7 +43,7 @@ LABELS = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_real_sets_load_whole(data_root: Path, name: str) -> None:
-    task = load_task(task_spec(name), data_root=data_root, limit=ALL, seed=0)
+    task = load_task(task_spec(name), data_root=data_root, limit=LimitSpec(), seed=0)
     assert (len(task.train), len(task.validation), [len(rows) for rows in task.evals.values()]) == SIZES[name]
     assert task.skipped == {}
     assert all(file.sha256 and file.used == file.rows for file in task.files[1:])
@@ -79,6 +79,6 @@ def _solutions(root: Path, name: str, column: str) -> list[str]:
 
 def test_the_wrong_answer_of_another_row_is_mostly_wrong(data_root: Path) -> None:
     spec = task_spec("gsm8k")
-    rows = load_task(spec, data_root=data_root, limit=ALL, seed=0).evals["gsm8k"]
+    rows = load_task(spec, data_root=data_root, limit=LimitSpec(), seed=0).evals["gsm8k"]
     shifted = [{**row, "prediction": f"{MARKER}{other['reference']}"} for row, other in itertools.pairwise(rows)]
     assert all(value < 0.05 for value in score(spec.evals[0], shifted).values())
