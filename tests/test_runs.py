@@ -213,6 +213,28 @@ def test_ctrl_c_in_training_ends_in_a_sentence_and_130(arguments: Command, tmp_p
     assert not list((tmp_path / "results").rglob("*.json"))
 
 
-def test_gsm8k_and_math_train_once(arguments: Command, tmp_path: Path) -> None:
-    command(arguments("language", "method=svft_plain"))
+@pytest.fixture
+def clean_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained weights are only taken up where the code that made them is known; here it is."""
+    monkeypatch.setattr("svft_bench.weights.git_state", lambda: ("a" * 40, False))
+
+
+def test_gsm8k_and_math_train_once(arguments: Command, tmp_path: Path, clean_tree: None) -> None:
+    assert command(arguments("language", "method=svft_plain")) == 0
+    line = arguments("language", "method=svft_plain", "task=math")
+    short = [item.replace("task.evals.gsm8k", "task.evals.math") for item in line if item != "task=gsm8k"]
+    assert command(short) == 0
     assert len(list((tmp_path / "outputs").glob("*/fitted.json"))) == 1
+    first, second = records(tmp_path)
+    assert first.train_id == second.train_id
+    assert first.costs.train_seconds == second.costs.train_seconds
+
+
+def test_weights_of_changed_code_are_not_taken_up(
+    arguments: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for commit in ("a", "b"):
+        monkeypatch.setattr("svft_bench.weights.git_state", lambda commit=commit: (commit * 40, False))
+        assert command(arguments("text", f"results_dir={tmp_path}/{commit}")) == 0
+    times = [load_records(tmp_path / commit)[0].costs.train_seconds for commit in ("a", "b")]
+    assert times[0] != times[1]

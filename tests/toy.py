@@ -32,4 +32,8 @@ def toy_data(root: Path) -> Path:
     write_rows(root / "metamathqa" / "train.jsonl", asked)
     tested = [{"question": f"What is {a} plus 5?", "answer": f"{a} + 5 = {a + 5}\n#### {a + 5}"} for a, _ in sums]
     write_rows(root / "gsm8k" / "main" / "test.jsonl", tested)
+    solved = [
+        {"problem": f"{a}+1", "level": "Level 1", "type": "Algebra", "solution": f"\\boxed{{{b}}}"} for a, b in sums
+    ]
+    write_rows(root / "math" / "test.jsonl", solved)
     return root

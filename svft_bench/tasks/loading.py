@@ -63,17 +63,21 @@ def load_task(task: TaskSpec, *, data_root: Path | None, limit: LimitSpec, seed:
 
 
 def data_fingerprint(task: TaskSpec, *, data_root: Path | None) -> str:
-    """`hub`, `builtin`, or `local:` and twelve hex digits of the names and contents of the local files that are read.
+    """What is trained on, `+`, what is scored: each `hub`, `builtin`, or twelve hex digits of the files' contents.
 
     Raises:
         ValueError: the folder has no such split.
     """
-    sources: list[SourceSpec] = [task.train, *([task.validation] if task.validation else [])]
-    sources += [item.data for item in task.evals if item.data.split != REST]
+    trained = [task.train, *([task.validation] if task.validation else [])]
+    scored = [item.data for item in task.evals if item.data.split != REST]
+    return "+".join(_fingerprint(sources, data_root=data_root) for sources in (trained, scored) if sources)
+
+
+def _fingerprint(sources: Sequence[SourceSpec], *, data_root: Path | None) -> str:
     prints = [source_fingerprint(source, data_root=data_root) for source in sources]
     if set(prints) <= {"hub", "builtin"}:
         return "hub" if "hub" in prints else "builtin"
-    return f"local:{hashlib.sha256(' '.join(prints).encode()).hexdigest()[:12]}"
+    return hashlib.sha256(" ".join(prints).encode()).hexdigest()[:12]
 
 
 def _rest(pool: Pool, indices: list[int]) -> Pool:

@@ -204,9 +204,9 @@ def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
 def test_the_fingerprint_tells_builtin_hub_and_local_data(tmp_path: Path) -> None:
     toy_math(tmp_path)
     assert data_fingerprint(task_spec("digits"), data_root=tmp_path) == "builtin"
-    assert data_fingerprint(task_spec("gsm8k"), data_root=None) == "hub"
-    local = data_fingerprint(task_spec("gsm8k"), data_root=tmp_path)
-    assert local.startswith("local:") and len(local) == 18
+    assert data_fingerprint(task_spec("gsm8k"), data_root=None) == "hub+hub"
+    trained, scored = data_fingerprint(task_spec("gsm8k"), data_root=tmp_path).split("+")
+    assert len(trained) == len(scored) == 12 and trained != scored
     with pytest.raises(ValueError, match="no file for split 'test' of MATH"):
         data_fingerprint(task_spec("math"), data_root=tmp_path)
 

@@ -1,0 +1,47 @@
+"""`RunSpec`: all that determines one run, validated before anything heavy is imported.
+
+A spec is composed from `conf/` and the command line, checked once here and trusted afterwards. `run_id` hashes what
+determines the result; titles, sources and tables of module names describe a run without determining it.
+"""
+
+from svft_bench.spec.base import Kind, Spec, sentences
+from svft_bench.spec.model import ImageSpec, MethodSpec, ModelSpec
+from svft_bench.spec.run import LimitSpec, RunSpec, Selection, TrainSpec, parse_spec
+from svft_bench.spec.task import (
+    AnswerName,
+    EvalSpec,
+    FewShotSpec,
+    GenerationSpec,
+    MetricName,
+    PromptName,
+    PromptSpec,
+    ReaderName,
+    SourceSpec,
+    TaskSpec,
+    has_validation,
+)
+
+__all__ = [
+    "AnswerName",
+    "EvalSpec",
+    "FewShotSpec",
+    "GenerationSpec",
+    "ImageSpec",
+    "Kind",
+    "LimitSpec",
+    "MethodSpec",
+    "MetricName",
+    "ModelSpec",
+    "PromptName",
+    "PromptSpec",
+    "ReaderName",
+    "RunSpec",
+    "Selection",
+    "SourceSpec",
+    "Spec",
+    "TaskSpec",
+    "TrainSpec",
+    "has_validation",
+    "parse_spec",
+    "sentences",
+]

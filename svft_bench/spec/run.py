@@ -1,0 +1,107 @@
+"""All that determines one run, and the names that follow from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from svft_bench.spec.base import Spec, digest, sentences
+from svft_bench.spec.model import MethodSpec, ModelSpec
+from svft_bench.spec.task import TaskSpec, has_validation
+
+Selection = Literal["last", "best_validation", "best_reported"]
+
+
+class TrainSpec(Spec):
+    """The optimisation: AdamW with one group for the head and one for everything else."""
+
+    describes = frozenset({"source"})
+
+    lr: float = Field(gt=0)
+    lr_head: float | None = Field(default=None, gt=0)
+    epochs: int = Field(gt=0)
+    max_steps: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(gt=0)
+    gradient_accumulation: int = Field(default=1, gt=0)
+    weight_decay: float = Field(ge=0)
+    betas: tuple[float, float]
+    eps: float = Field(gt=0)
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup_ratio: float = Field(ge=0, lt=1)
+    warmup_steps: int | None = Field(default=None, ge=0)
+    max_grad_norm: float = Field(gt=0)
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: bool
+    selection: Selection
+    source: str
+
+
+class LimitSpec(Spec):
+    """Fewer rows than the data set has; `None` takes them all."""
+
+    train: int | None = Field(default=None, gt=0)
+    eval: int | None = Field(default=None, gt=0)
+
+
+class RunSpec(Spec):
+    """One cell (model, method, task) at one seed."""
+
+    model: ModelSpec
+    method: MethodSpec
+    task: TaskSpec
+    train: TrainSpec
+    limit: LimitSpec
+    eval_batch_size: int = Field(gt=0)
+    data: str
+    seed: int = Field(ge=0)
+
+    describes = frozenset({"eval_batch_size"})
+
+    @model_validator(mode="after")
+    def _model_takes_task(self) -> RunSpec:
+        if self.task.kind not in self.model.kinds:
+            raise ValueError(
+                f"model={self.model.name} cannot take task={self.task.name}: the task is {self.task.kind}, "
+                f"the model does {', '.join(self.model.kinds)}"
+            )
+        if self.train.selection == "best_validation" and not has_validation(self.task):
+            raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hex digits that name this run: equal specs, equal ids, on any machine."""
+        return digest(self.identity())
+
+    @property
+    def cell_id(self) -> str:
+        """What repetitions of one measurement share: everything but the seed and where the data came from."""
+        identity = self.identity()
+        del identity["seed"], identity["data"]
+        return digest(identity)
+
+    @property
+    def train_id(self) -> str:
+        """Names the training alone, so that tasks which share it share the trained weights.
+
+        An epoch chosen by an eval set is part of the training, and so is that eval.
+        """
+        identity = self.identity()
+        if self.train.selection == "last":
+            del identity["task"]["evals"], identity["limit"]["eval"]
+            identity["data"] = self.data.split("+")[0]
+        del identity["task"]["name"]
+        return digest(identity)
+
+
+def parse_spec(values: dict[str, Any]) -> RunSpec:
+    """Validate a composed configuration.
+
+    Raises:
+        ValueError: names every offending field with its path, its value and what would be valid.
+    """
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(sentences(error)) from None

@@ -1,0 +1,140 @@
+"""The task of a run: where its rows are, how they become examples, and how predictions on them are scored."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from svft_bench.spec.base import Kind, Spec
+
+ReaderName = Literal[
+    "image_label",
+    "img_label",
+    "img_fine_label",
+    "sentence",
+    "sentence_pair",
+    "question_sentence",
+    "question_pair",
+    "premise_hypothesis",
+    "metamath",
+    "gsm8k",
+    "math",
+    "llm_adapters",
+]
+PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
+AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option"]
+MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman"]
+
+
+class SourceSpec(Spec):
+    """One split of one data set: on the hub, as files below the data root, or built into a library."""
+
+    describes = frozenset({"title", "rows", "local"})
+
+    title: str
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    split: str
+    local: str | None = None
+    builtin: Literal["digits"] | None = None
+    rows: int | None = None
+
+
+class FewShotSpec(Spec):
+    """A balanced draw: this many images of every class for training and for validation."""
+
+    train_per_class: int = Field(gt=0)
+    validation_per_class: int = Field(ge=0)
+
+
+class PromptSpec(Spec):
+    """How a question becomes tokens, and which tokens carry the loss."""
+
+    train: PromptName
+    evaluation: PromptName
+    loss_on: Literal["answer", "sequence"]
+    max_length: int = Field(gt=0)
+
+
+class GenerationSpec(Spec):
+    """Decoding of one eval; always without sampling."""
+
+    max_new_tokens: int = Field(gt=0)
+    num_beams: int = Field(default=1, gt=0)
+    stop: tuple[str, ...] = ()
+
+
+class EvalSpec(Spec):
+    """One scored data set; the first metric is the one a table shows."""
+
+    name: str
+    data: SourceSpec
+    reader: ReaderName
+    metrics: tuple[MetricName, ...] = Field(min_length=1)
+    generation: GenerationSpec | None = None
+    answer: AnswerName | None = None
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_answer(self) -> EvalSpec:
+        graded = {"accuracy", "accuracy_strict"}
+        wrong = [name for name in self.metrics if (name in graded) != (self.answer is not None) and name != "accuracy"]
+        if wrong:
+            takes = ", ".join(sorted(graded)) if self.answer else "accuracy, f1, matthews, pearson, spearman"
+            raise ValueError(f"metrics={', '.join(wrong)} cannot be scored with answer={self.answer}; valid: {takes}")
+        if (self.answer is None) != (self.generation is None):
+            raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
+        return self
+
+
+class TaskSpec(Spec):
+    """One training set and the eval sets scored after it."""
+
+    describes = frozenset({"title", "source"})
+
+    name: str
+    title: str
+    source: str
+    version: int = Field(gt=0)
+    kind: Kind
+    reader: ReaderName
+    labels: int | None = None
+    train: SourceSpec
+    validation: SourceSpec | None = None
+    validation_rows: int = Field(default=0, ge=0)
+    few_shot: FewShotSpec | None = None
+    max_length: int | None = None
+    prompt: PromptSpec | None = None
+    evals: tuple[EvalSpec, ...] = Field(min_length=1)
+
+    @field_validator("evals", mode="before")
+    @classmethod
+    def _named(cls, evals: Any) -> Any:
+        """A mapping from name to eval, as a task's file writes it, so that an override can name what it changes."""
+        return [{"name": name, **item} for name, item in evals.items()] if isinstance(evals, dict) else evals
+
+    @model_validator(mode="after")
+    def _parts_fit_the_kind(self) -> TaskSpec:
+        needed: dict[Kind, tuple[str, ...]] = {
+            "image_classification": ("labels",),
+            "sequence_classification": ("labels", "max_length"),
+            "causal_lm": ("prompt",),
+        }
+        missing = [name for name in needed[self.kind] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
+        for item in self.evals:
+            if (item.generation is not None) != (self.kind == "causal_lm"):
+                raise ValueError(f"eval {item.name}: generation is for causal_lm tasks, this one is {self.kind}")
+        if self.few_shot is not None and self.validation_rows:
+            raise ValueError(
+                f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
+            )
+        return self
+
+
+def has_validation(task: TaskSpec) -> bool:
+    """Whether the task sets rows aside that choose an epoch."""
+    drawn = task.few_shot is not None and task.few_shot.validation_per_class > 0
+    return drawn or task.validation is not None or task.validation_rows > 0
