@@ -8,22 +8,23 @@ from pathlib import Path
 from svft_bench.compose import experiment_names
 from svft_bench.record import load_records
 from svft_bench.references import load_reference, reference_names
-from svft_bench.tables.paper import paper_table
-from svft_bench.tables.verb import experiment_results, write_experiment, write_table
+from svft_bench.tables.paper import paper_lines
+from svft_bench.tables.verb import experiment_results, write_experiment, write_paper
 
 
 def main(folder: Path) -> None:
     """Write the tables and figures of every experiment, and the published tables, that have at least one record."""
-    for name in experiment_names():
+    for name in sorted(set(experiment_names()) - set(reference_names())):
         results = experiment_results(name, overrides=(), folder=folder)
         if any(result.records for result in results):
             for path in write_experiment(name, results, folder=folder):
                 print(path)
     records = load_records(folder)
     for name in reference_names():
-        made = paper_table(load_reference(name), records)
-        if any(row.facts.get("runs") for row in made.rows):
-            for path in write_table(made, folder=folder):
+        reference = load_reference(name)
+        lines = paper_lines(reference, records)
+        if any(line.records for line in lines):
+            for path in write_paper(reference, lines, folder=folder):
                 print(path)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from svft_bench.tables.results import CellResult, Score
+from svft_bench.references import Reference
+from svft_bench.tables.paper import Line, label
+from svft_bench.tables.results import CellResult
 
 MARKERS = "osD^vP*X<>phd8"
+DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "svft-bench",
     "svg.fonttype": "none",
@@ -21,6 +26,22 @@ STYLE: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A point to draw: its place, the arm of its interval, its name beside it, its shape."""
+
+    x: float
+    y: float
+    arm: float | None
+    name: str
+    marker: str
+    hollow: bool
+
+    def at(self, x: float) -> Mark:
+        """The same mark at another cost."""
+        return replace(self, x=x)
+
+
 def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> list[Path]:
     """Score and its interval against trained parameters (head not counted), one panel an eval, with the Pareto front.
 
@@ -30,11 +51,85 @@ def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> li
     evals = list(dict.fromkeys(score.eval for result in done for score in result.scores))
     if not done:
         return []
-    with _figure(panels=len(evals), path=path) as (axes, written):
+    with _figure(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
         for axis, evaluation in zip(axes, evals, strict=True):
-            points = [(result, score) for result in done if (score := result.score(evaluation)) is not None]
-            _panel(axis, points, title=evaluation)
+            _parameters_panel(axis, _marks(done, evaluation), title=evaluation)
     return written
+
+
+def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Path]:
+    """For each eval, score against training time (seconds a step) and against peak memory (GiB); files as above."""
+    done = [result for result in results if result.records]
+    evals = list(dict.fromkeys(score.eval for result in done for score in result.scores))
+    if not done:
+        return []
+    with _figure(panels=2 * len(evals), columns=2, path=path) as (axes, written):
+        for index, evaluation in enumerate(evals):
+            marks = _marks(done, evaluation)
+            for axis, cost, unit, name in (
+                (axes[2 * index], "step_seconds", 1.0, "seconds a training step"),
+                (axes[2 * index + 1], "peak_memory_bytes", 2.0**30, "peak memory in training, GiB"),
+            ):
+                _scatter(axis, [mark.at(result.cost(cost) / unit) for mark, result in marks])
+                axis.set(title=evaluation, xlabel=name, ylabel="score × 100")
+                axis.margins(x=0.3)
+    return written
+
+
+def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
+    """Training loss over steps, one line a cell (the mean over its seeds)."""
+    done = [result for result in results if any(len(record.curve) > 1 for record in result.records)]
+    if not done:
+        return []
+    with _figure(panels=1, columns=1, path=path) as (axes, written):
+        for index, result in enumerate(done):
+            losses: dict[int, list[float]] = {}
+            for step, loss in (point for record in result.records for point in record.curve):
+                losses.setdefault(step, []).append(loss)
+            steps = sorted(losses)
+            means = [fmean(losses[step]) for step in steps]
+            dashes, grey = DASHES[index % len(DASHES)], "black" if index < len(DASHES) else "0.55"
+            axes[0].plot(steps, means, color=grey, linestyle=dashes, linewidth=0.9, label=result.spec.method.title)
+        axes[0].set(xlabel="optimizer step", ylabel="training loss", yscale="log")
+        axes[0].legend(frameon=False, fontsize=7, handlelength=4)
+    return written
+
+
+def paper_points(reference: Reference, lines: Sequence[Line], *, path: Path) -> list[Path]:
+    """The printed scores against parameters as hollow marks, ours filled, one panel for each model and column."""
+    panels = [(row_model, column) for row_model in _models(lines) for column in reference.columns if column.of]
+    if not panels:
+        return []
+    with _figure(panels=len(panels), columns=min(len(panels), 2), path=path) as (axes, written):
+        for axis, (model, column) in zip(axes, panels, strict=True):
+            here = [line for line in lines if line.row.model == model and column.name in line.row.scores]
+            methods = list(dict.fromkeys(line.row.method for line in here))
+            marks = []
+            for line in here:
+                marker = MARKERS[methods.index(line.row.method) % len(MARKERS)]
+                printed = line.row.params_computed or numeric(line.row.params_printed)
+                if printed is not None:
+                    marks.append(
+                        Mark(printed, line.row.scores[column.name], None, label(line.row), marker, hollow=True)
+                    )
+                ours = line.ours.get(column.name)
+                if ours is not None:
+                    count = line.records[0].sizes.trainable_without_head
+                    marks.append(Mark(count, ours.mean, ours.arm, "", marker, hollow=False))
+            _scatter(axis, marks)
+            axis.set(title=f"{model}: {column.title}", xlabel="trained parameters", xscale="log")
+            axis.margins(x=0.2)
+    return written
+
+
+def _models(lines: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(line.row.model for line in lines))
+
+
+def numeric(printed: str | None) -> float | None:
+    """The number that a printed count such as 0.19M means."""
+    scale = {"K": 1e3, "M": 1e6, "B": 1e9}.get((printed or " ")[-1])
+    return None if printed is None or scale is None else float(printed[:-1]) * scale
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -46,38 +141,64 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _panel(axis: Any, points: Sequence[tuple[CellResult, Score]], *, title: str) -> None:
-    counts = [result.records[0].sizes.trainable_without_head for result, _ in points]
+def _marks(results: Sequence[CellResult], evaluation: str) -> list[tuple[Mark, CellResult]]:
+    methods = list(dict.fromkeys(result.spec.method.name for result in results))
+    marks = []
+    for result in results:
+        score = result.score(evaluation)
+        if score is not None:
+            arm = max(score.mean - score.interval.low, score.interval.high - score.mean) if score.interval else None
+            marker = MARKERS[methods.index(result.spec.method.name) % len(MARKERS)]
+            mark = Mark(0, 100 * score.mean, arm and 100 * arm, result.spec.method.title, marker, hollow=False)
+            marks.append((mark, result))
+    return marks
+
+
+def _parameters_panel(axis: Any, marks: Sequence[tuple[Mark, CellResult]], *, title: str) -> None:
+    counts = [result.records[0].sizes.trainable_without_head for _, result in marks]
     smallest = min((count for count in counts if count), default=1)
     none_trained = smallest / 10  # a logarithmic axis has no zero: one decade below the smallest budget stands for it
-    methods = list(dict.fromkeys(result.spec.method.name for result, _ in points))
-    places = []
-    for (result, score), count in zip(points, counts, strict=True):
-        x, y = count or none_trained, 100 * score.mean
-        places.append((x, y))
-        marker = MARKERS[methods.index(result.spec.method.name) % len(MARKERS)]
-        bars = [[y - 100 * score.interval.low], [100 * score.interval.high - y]] if score.interval else None
-        axis.errorbar([x], [y], yerr=bars, fmt=marker, color="black", markersize=5, elinewidth=0.8, capsize=2)
-        axis.annotate(result.spec.method.title, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=8)
-    front = pareto_front(places)
+    placed = [mark.at(count or none_trained) for (mark, _), count in zip(marks, counts, strict=True)]
+    _scatter(axis, placed)
+    front = pareto_front([(mark.x, mark.y) for mark in placed])
     axis.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=0.8, linestyle="--", zorder=0)
     axis.set_xscale("log")
     axis.set_xlim((none_trained if 0 in counts else smallest) * 0.5, max(*counts, smallest) * 8)
     if 0 in counts:
         axis.axvline(none_trained * 2.5, color="0.85", linewidth=0.8)
         axis.text(none_trained, 0.01, "0", transform=axis.get_xaxis_transform(), fontsize=7, ha="center")
-    axis.set(title=title, xlabel="trained parameters without the head", ylabel=f"{points[0][1].metric} × 100")
+    axis.set(title=title, xlabel="trained parameters without the head", ylabel="score × 100")
+
+
+def _scatter(axis: Any, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        face = "white" if mark.hollow else "black"
+        axis.errorbar(
+            [mark.x],
+            [mark.y],
+            yerr=mark.arm,
+            fmt=mark.marker,
+            color="black",
+            markerfacecolor=face,
+            markersize=5,
+            elinewidth=0.8,
+            capsize=2,
+        )
+        _name(axis, mark.x, mark.y, mark.name)
+
+
+def _name(axis: Any, x: float, y: float, name: str) -> None:
+    axis.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
 
 
 @contextmanager
-def _figure(*, panels: int, path: Path) -> Iterator[tuple[list[Any], list[Path]]]:
+def _figure(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any], list[Path]]]:
     """Axes to draw on; the figure is saved as SVG and PNG, without dates, when the block ends."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     written: list[Path] = []
-    columns = min(panels, 3)
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.6 * rows), layout="constrained")

@@ -8,7 +8,16 @@ from xml.etree import ElementTree
 import pytest
 
 from svft_bench.compose import Cell, cells
-from svft_bench.figures import pareto_front, score_against_parameters
+from svft_bench.figures import (
+    learning_curves,
+    numeric,
+    paper_points,
+    pareto_front,
+    score_against_costs,
+    score_against_parameters,
+)
+from svft_bench.references import load_reference
+from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.results import cell_results
 from tests.made_records import made_record
 
@@ -39,3 +48,38 @@ def test_a_figure_carries_no_date(demo: list[Cell], tmp_path: Path) -> None:
 def test_without_records_nothing_is_drawn(demo: list[Cell], tmp_path: Path) -> None:
     assert score_against_parameters(cell_results(demo, []), path=tmp_path / "demo") == []
     assert list(tmp_path.iterdir()) == []
+    assert learning_curves(cell_results(demo, []), path=tmp_path / "demo") == []
+    assert score_against_costs(cell_results(demo, []), path=tmp_path / "demo") == []
+
+
+def words(svg: Path) -> str:
+    return " ".join(" ".join(ElementTree.parse(svg).getroot().itertext()).split())
+
+
+def test_curves_name_every_cell(demo: list[Cell], tmp_path: Path) -> None:
+    records = [made_record(cell, score=0.6) for cell in demo]
+    svg, _ = learning_curves(cell_results(demo, records), path=tmp_path / "curves")
+    assert all(cell.spec.method.title in words(svg) for cell in demo)
+
+
+def test_costs_are_time_and_memory(demo: list[Cell], tmp_path: Path) -> None:
+    records = [made_record(cell, score=0.6) for cell in demo]
+    svg, _ = score_against_costs(cell_results(demo, records), path=tmp_path / "costs")
+    assert "seconds a training step" in words(svg) and "peak memory in training, GiB" in words(svg)
+
+
+def test_printed_points_are_hollow_and_ours_are_filled(tmp_path: Path) -> None:
+    reference = load_reference("svft_figure4_weight_types_gemma2b")
+    asked = cells(["model=gemma-2b", "method=svft_plain", "task=gsm8k", "method.modules=qkvudog"], any_data=True)
+    files = {}
+    for name, records in (("without", []), ("with", [made_record(asked[0], score=0.4, items=1319)])):
+        svg, _ = paper_points(reference, paper_lines(reference, records), path=tmp_path / name)
+        files[name] = svg.read_text(encoding="utf-8")
+    assert "fill: #ffffff; stroke: #000000" in files["without"]
+    assert "LineCollection" not in files["without"]
+    assert "LineCollection" in files["with"]  # the interval of ours; print has none
+
+
+@pytest.mark.parametrize(("printed", "value"), [("0.19M", 190000), ("24.6K", 24600), ("2.5B", 2.5e9), ("0.08%", None)])
+def test_printed_counts_are_read(printed: str, value: float | None) -> None:
+    assert numeric(printed) == (None if value is None else pytest.approx(value))

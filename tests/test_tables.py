@@ -162,7 +162,8 @@ def test_the_verb_writes_only_when_asked_and_the_same_bytes_twice(
         table(["demo", "--results", str(tmp_path), "--write"])
         files = sorted(path for kind in ("tables", "figures") for path in (tmp_path / kind).iterdir())
         written.append({path.name: path.read_bytes() for path in files})
-    assert list(written[0]) == ["demo.png", "demo.svg", "demo.csv", "demo.md"]
+    figures = [f"{name}.{suffix}" for name in ("demo", "demo_costs", "demo_curves") for suffix in ("png", "svg")]
+    assert list(written[0]) == [*figures, "demo.csv", "demo.md"]
     assert written[0] == written[1]
     capsys.readouterr()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from svft_bench.cli import command
-from svft_bench.compose import cells
+from svft_bench.compose import Cell, cells
 from svft_bench.record import RunRecord, save_record
 from svft_bench.references import Reference, load_reference
 from svft_bench.stats import Interval
-from svft_bench.tables.paper import paper_table
+from svft_bench.tables.paper import paper_lines, paper_table
 from svft_bench.tables.selecting import command_of
 from svft_bench.tables.value import Table
 from svft_bench.tables.verdict import compare
@@ -26,10 +27,18 @@ def table1() -> Reference:
     return load_reference("svft_table1_math")
 
 
+@cache
+def seeds(count: int, *more: str) -> list[Cell]:
+    return cells([*CELL, *more, f"seed={','.join(str(seed) for seed in range(count))}"], any_data=True)
+
+
 def runs(scores: Sequence[float], *more: str, items: int = 1319) -> list[RunRecord]:
-    seeds = f"seed={','.join(str(seed) for seed in range(len(scores)))}"
-    asked = cells([*CELL, *more, seeds], any_data=True)
+    asked = seeds(len(scores), *more)
     return [made_record(cell, score=score, items=items) for cell, score in zip(asked, scores, strict=True)]
+
+
+def made(reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str] = ()) -> Table:
+    return paper_table(reference, paper_lines(reference, records, extra=extra))
 
 
 def gsm8k(table: Table, line: str = "verdict") -> str:
@@ -42,71 +51,71 @@ def facts(table: Table) -> dict[str, object]:
 
 
 def test_without_records_every_cell_has_its_command(table1: Reference) -> None:
-    found = paper_table(table1, [])
+    found = made(table1, [])
     assert len(found.rows) == len(table1.rows) == sum(note.startswith("Not run: ") for note in found.notes)
     assert "Of 54 printed scores that a cell here repeats or could: 54 not run." in found.notes
 
 
 def test_rows_stand_model_by_model(table1: Reference) -> None:
-    models = [row.cells[0] for row in paper_table(table1, []).rows]
+    models = [row.cells[0] for row in made(table1, []).rows]
     assert models == sorted(models, key=["gemma-2b", "gemma-7b", "llama-3-8b"].index)
 
 
 def test_close_scores_over_seeds_reproduce(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.400, 0.404, 0.408]))
+    found = made(table1, runs([0.400, 0.404, 0.408]))
     assert gsm8k(found) == "reproduced"
     assert gsm8k(found, "difference").startswith("+0.06 ±")
     assert facts(found)["math.verdict"] == "not run"
 
 
 def test_a_steady_gap_differs(table1: Reference) -> None:
-    assert gsm8k(paper_table(table1, runs([0.350, 0.352, 0.351]))) == "differs"
+    assert gsm8k(made(table1, runs([0.350, 0.352, 0.351]))) == "differs"
 
 
 def test_scattered_seeds_decide_nothing(table1: Reference) -> None:
-    assert gsm8k(paper_table(table1, runs([0.35, 0.40, 0.45]))) == "inconclusive"
+    assert gsm8k(made(table1, runs([0.35, 0.40, 0.45]))) == "inconclusive"
 
 
 def test_one_seed_decides_nothing(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.4034]))
+    found = made(table1, runs([0.4034]))
     assert gsm8k(found) == "inconclusive"
     assert any("one seed" in note for note in found.notes)
 
 
 def test_a_sample_of_the_test_set_decides_nothing(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.400, 0.404, 0.408], items=100))
+    found = made(table1, runs([0.400, 0.404, 0.408], items=100))
     assert gsm8k(found) == "inconclusive"
     assert any("100 items; the paper's GSM8K has 1,319" in note for note in found.notes)
 
 
 def test_other_settings_decide_nothing_and_are_named(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"))
+    found = made(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"))
     assert gsm8k(found) == "inconclusive"
     assert any("train.epochs (2 and 7)" in note for note in found.notes)
 
 
 def test_the_published_cell_wins_over_its_neighbours(table1: Reference) -> None:
-    found = paper_table(table1, [*runs([0.9, 0.9], "train.epochs=7"), *runs([0.400, 0.404, 0.408])])
+    found = made(table1, [*runs([0.9, 0.9], "train.epochs=7"), *runs([0.400, 0.404, 0.408])])
     assert gsm8k(found) == "reproduced"
 
 
 def test_overrides_say_which_cell_is_meant(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"), extra=["train.epochs=7"])
+    found = made(table1, runs([0.400, 0.404, 0.408], "train.epochs=7"), extra=["train.epochs=7"])
     assert gsm8k(found) == "reproduced"
 
 
 def test_a_truncated_svd_is_not_the_plain_row(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.4, 0.4], "++method.rank=1536"))
+    found = made(table1, runs([0.4, 0.4], "++method.rank=1536"))
     assert not any(row.facts.get("runs") for row in found.rows)
 
 
 def test_other_modules_are_another_row(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.4, 0.4], "method.modules=qv"))
+    found = made(table1, runs([0.4, 0.4], "method.modules=qv"))
     assert not any(row.facts.get("runs") for row in found.rows)
 
 
 def test_two_names_of_one_set_of_modules_are_one_row(table1: Reference) -> None:
-    found = paper_table(table1, runs([0.4, 0.4], "method.modules=all_linear"))
+    found = made(table1, runs([0.4, 0.4], "method.modules=all_linear"))
     assert sum(bool(row.facts.get("runs")) for row in found.rows) == 1
 
 
@@ -115,8 +124,8 @@ def test_a_mean_of_two_tasks_needs_both_at_the_same_seeds() -> None:
     gsm8k_runs = runs([0.40, 0.41])
     asked = cells([*CELL[:2], "task=math", CELL[3], "seed=1,2"], any_data=True)
     math_runs = [made_record(cell, score=0.20, items=5000) for cell in asked]
-    alone = facts(paper_table(memory, gsm8k_runs))
-    both = facts(paper_table(memory, [*gsm8k_runs, *math_runs]))
+    alone = facts(made(memory, gsm8k_runs))
+    both = facts(made(memory, [*gsm8k_runs, *math_runs]))
     assert alone["avg_gsm8k_math.verdict"] == "not run"
     assert both["avg_gsm8k_math.ours"] == pytest.approx((41 + 20) / 2)
     assert "gpu_mem_gb.verdict" not in both
@@ -131,7 +140,7 @@ def test_the_command_sweeps_the_tasks_of_a_row(table1: Reference) -> None:
 
 
 def test_methods_that_are_not_offered_have_no_command() -> None:
-    found = paper_table(load_reference("adalora_table2_squad"), [])
+    found = made(load_reference("adalora_table2_squad"), [])
     assert not any(note.startswith("Not run") for note in found.notes)
 
 

@@ -36,11 +36,16 @@ class Line:
     records: tuple[RunRecord, ...]
 
 
-def paper_table(reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str] = ()) -> Table:
-    """The table in the paper's order, model by model; every number of ours under the printed one that it repeats."""
+def paper_lines(reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str] = ()) -> list[Line]:
+    """The printed rows in the paper's order, model by model, each with what of ours repeats it."""
     models = list(dict.fromkeys(row.model for row in reference.rows))
     rows = sorted(reference.rows, key=lambda row: models.index(row.model))
-    lines = [_line(row, reference, records, extra=extra) for row in rows]
+    return [_line(row, reference, records, extra=extra) for row in rows]
+
+
+def paper_table(reference: Reference, lines: Sequence[Line]) -> Table:
+    """The published table, every number of ours under the printed one that it repeats."""
+    models = dict.fromkeys(row.model for row in reference.rows)
     labels = ([Column("model", "left")] if len(models) > 1 else []) + [Column("method", "left"), Column("parameters")]
     columns = (*labels, Column("", "left"), *(Column(column.title) for column in reference.columns))
     printed = [row for line in lines for row in _rows(line, reference, with_model=len(models) > 1)]

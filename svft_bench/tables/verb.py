@@ -10,10 +10,10 @@ from typing import get_args
 
 from svft_bench.compose import cells, experiment_names
 from svft_bench.record import load_records, write_whole
-from svft_bench.references import load_reference, reference_names
+from svft_bench.references import Reference, load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
-from svft_bench.tables.paper import paper_table
+from svft_bench.tables.paper import Line, paper_lines, paper_table
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
 from svft_bench.tables.value import Table
@@ -25,9 +25,10 @@ def table(argv: Sequence[str]) -> int:
     """Print one table; with --write also leave it and its figure under the results folder."""
     asked = _parser().parse_intermixed_args(argv)
     if asked.name in reference_names():
-        made = paper_table(load_reference(asked.name), load_records(asked.results), extra=asked.overrides)
-        print(render(made, form=asked.format), end="")
-        written = write_table(made, folder=asked.results) if asked.write else []
+        reference = load_reference(asked.name)
+        lines = paper_lines(reference, load_records(asked.results), extra=asked.overrides)
+        print(render(paper_table(reference, lines), form=asked.format), end="")
+        written = write_paper(reference, lines, folder=asked.results) if asked.write else []
     else:
         results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
         made = _experiment(asked.name, results, pairs=asked.pairs, folder=asked.results)
@@ -61,11 +62,25 @@ def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder
 
 
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
-    """Write results/tables/NAME.md and .csv, and results/figures/NAME.svg and .png; says what was written."""
-    from svft_bench.figures import score_against_parameters
+    """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written."""
+    from svft_bench.figures import learning_curves, score_against_costs, score_against_parameters
 
     made = experiment_table(results, name=name, title=experiment_names()[name])
-    return write_table(made, folder=folder) + score_against_parameters(results, path=folder / "figures" / name)
+    figures = folder / "figures"
+    return [
+        *write_table(made, folder=folder),
+        *score_against_parameters(results, path=figures / name),
+        *score_against_costs(results, path=figures / f"{name}_costs"),
+        *learning_curves(results, path=figures / f"{name}_curves"),
+    ]
+
+
+def write_paper(reference: Reference, lines: Sequence[Line], *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv and results/figures/NAME.svg and .png; says what was written."""
+    from svft_bench.figures import paper_points
+
+    written = write_table(paper_table(reference, lines), folder=folder)
+    return written + paper_points(reference, lines, path=folder / "figures" / reference.name)
 
 
 def write_table(table: Table, *, folder: Path) -> list[Path]:
