@@ -48,7 +48,7 @@ def test_the_hub_and_a_local_folder_give_the_same_task(tmp_path: Path) -> None:
     tasks = [load_task(spec, data_root=root, limit=LimitSpec(), seed=0) for root in (None, tmp_path)]
     hub, local = ([flat(part) for part in (task.train, task.validation, task.evals["cifar10"])] for task in tasks)
     assert hub == local
-    assert tasks[0].files[0].origin == f"{folder}@main"
+    assert tasks[0].files[0].origin == f"{folder}@{spec.train.revision}"
 
 
 def flat(examples: Any) -> list[tuple[str, int, bytes]]:
