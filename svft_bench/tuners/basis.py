@@ -21,16 +21,19 @@ Side = Literal["both", "left", "right"]
 class Basis(nn.Module):
     """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, and `s` (n,); a side that is not needed is None.
 
-    The factors are no buffers, so they are in no state dict, no broadcast of DDP and no cast of the model: they
-    follow a module to another device, but keep their dtype.
+    The factors are in no state dict, and follow the module to another device but into no other dtype.
     """
+
+    u: Tensor | None
+    s: Tensor
+    vt: Tensor | None
 
     def __init__(self, factors: Factors, *, dtype: torch.dtype, side: Side = "both") -> None:
         super().__init__()
-        self.u = None if side == "right" else factors.u.to(dtype)
-        self.vt = None if side == "left" else factors.vt.to(dtype)
+        self.register_buffer("u", None if side == "right" else factors.u.to(dtype), persistent=False)
+        self.register_buffer("vt", None if side == "left" else factors.vt.to(dtype), persistent=False)
         # The singular values are few: rounding them would save nothing.
-        self.s = factors.s
+        self.register_buffer("s", factors.s, persistent=False)
         self.fingerprint = None if factors.u.is_meta else fingerprint_of(factors)
 
     @property
@@ -53,7 +56,6 @@ class Basis(nn.Module):
             part = getattr(self, name)
             if part is not None and part.device != device:
                 setattr(self, name, part.to(device))
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 

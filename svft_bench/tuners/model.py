@@ -19,7 +19,7 @@ from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .basis import check_fingerprint
+from .basis import Basis, check_fingerprint
 from .layer import SingularLayer, matrix_of, quantization_of
 from .svd import Factors, is_sound
 
@@ -46,6 +46,12 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
                 shapes[name] = _checked_shape(name, base, quantization)
         self.check_shapes(config, shapes)
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """The factors, by their names in a PeftModel: equal on every process, so DDP need not broadcast them."""
+        bases = [(name, module) for name, module in self.model.named_modules() if isinstance(module, Basis)]
+        return [f"{PEFT_PREFIX}{name}.{buffer}" for name, basis in bases for buffer, _ in basis.named_buffers()]
 
     def _create_and_replace(
         self,

@@ -136,7 +136,12 @@ def test_only_the_small_factor_of_a_wide_layer_is_held() -> None:
     assert wide.vt is None and wide.nbytes == 4 * (16 * 16 + 16)
     assert square.nbytes == 4 * (2 * 16 * 16 + 16)
     assert not any("singular" in name for name in model.state_dict())
-    assert not [name for name, _ in model.named_buffers() if "singular" in name]
+
+
+def test_data_parallelism_does_not_broadcast_the_factors() -> None:
+    model = get_peft_model(make("llama"), SVFTConfig(target_modules=["down_proj", "o_proj"]))
+    factors = {name for name, _ in model.named_buffers() if "singular" in name}
+    assert len(factors) == 10 and set(model._ddp_params_and_buffers_to_ignore) == factors
 
 
 def test_clipping_sees_the_projected_gradient() -> None:
