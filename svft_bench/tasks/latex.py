@@ -78,7 +78,10 @@ def _slash_as_fraction(text: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    """What the last `\\boxed{...}` (or `\\fbox{...}`) of a solution holds; None without one or its closing brace."""
+    """What the last `\\boxed{...}` (or `\\fbox{...}`) of a solution holds; None without one or its closing brace.
+
+    Also reads `\\boxed 5`, and `\\fbox` where there is no other box: the released scorer finds no answer there.
+    """
     start = text.rfind("\\boxed" if "\\boxed" in text else "\\fbox")
     if start < 0:
         return None

@@ -32,7 +32,8 @@ _METAMATH_WITH_INPUT = (
 
 def render(name: PromptName, instruction: str) -> str:
     """The prompt for one instruction; `metamath` moves all lines after the first into an input section."""
-    first, _, rest = instruction.partition("\n")
-    if name == "metamath" and rest:
-        return _METAMATH_WITH_INPUT.format(instruction=first, input=rest)
+    if name == "metamath":
+        instruction, _, rest = instruction.partition("\n")
+        if rest:
+            return _METAMATH_WITH_INPUT.format(instruction=instruction, input=rest)
     return TEMPLATES[name].format(instruction=instruction)

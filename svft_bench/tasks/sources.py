@@ -26,9 +26,13 @@ class DataFile:
 
     @property
     def sample(self) -> bool:
-        """Whether this is less than, or something else than, the data set whose title it has."""
+        """Whether this may be less than, or something else than, the data set whose title it has.
+
+        A local file is taken for the whole set only if it has the number of rows that the whole set is known to have.
+        """
+        unknown = self.complete_rows is None and self.sha256 is not None
         incomplete = self.complete_rows is not None and self.rows != self.complete_rows
-        return incomplete or Path(self.origin).name.startswith(f"{self.split}_")
+        return unknown or incomplete or Path(self.origin).name.startswith(f"{self.split}_")
 
     @property
     def label(self) -> str:

@@ -20,6 +20,10 @@ def test_lines_after_the_first_are_the_input() -> None:
     assert render("metamath", "A\nB\nC") == expected
 
 
+def test_a_line_break_at_the_end_is_no_input() -> None:
+    assert render("metamath", "2+2?\n") == render("metamath", "2+2?")
+
+
 def test_evaluation_keeps_all_lines_and_adds_the_suffix() -> None:
     expected = f"{TASK}\n\n### Instruction:\nA\nB\n\n### Response: Let's think step by step."
     assert render("metamath_step_by_step", "A\nB") == expected

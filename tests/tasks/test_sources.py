@@ -70,6 +70,12 @@ def test_a_sample_never_has_the_benchmark_s_name(tmp_path: Path, name: str, coun
     assert replace(file, used=1).label == f"gsm8k/{name}.jsonl (1 of {count})"
 
 
+def test_a_local_file_of_a_set_of_unknown_size_has_its_own_name(tmp_path: Path) -> None:
+    write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS)
+    file = read(tmp_path, SOURCE.model_copy(update={"rows": None}))
+    assert replace(file, used=3).label == "gsm8k/test.jsonl (3 rows)"
+
+
 def test_thousands_are_grouped_in_labels() -> None:
     file = DataFile("GSM8K", "openai/gsm8k@abc", "test", rows=1319, complete_rows=1319, used=1000, sha256=None)
     assert file.label == "GSM8K (1,000 of 1,319)"
