@@ -1,0 +1,27 @@
+"""`svft-bench report`: one self-contained results/report.html that opens from a file, without server or network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from svft_bench.record import write_whole
+from svft_bench.report.content import report_content
+from svft_bench.report.page import page
+
+
+def report(argv: Sequence[str]) -> int:
+    """Write the report of every record below a results folder.
+
+    Raises:
+        ValueError: there is no record, or one that cannot be trusted.
+    """
+    parser = argparse.ArgumentParser(prog="svft-bench report", description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown of every run and eval")
+    asked = parser.parse_args(argv)
+    path = asked.results / "report.html"
+    write_whole(path, page(report_content(asked.results, predictions=asked.predictions)))
+    print(path)
+    return 0

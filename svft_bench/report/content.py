@@ -1,0 +1,121 @@
+"""What a report shows, as plain values: runs with their predictions, tables, and figures as SVG text."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from svft_bench.compose import experiment_names
+from svft_bench.figures import learning_curves, paper_points, score_against_costs, score_against_parameters
+from svft_bench.record import RunRecord, load_records
+from svft_bench.references import load_reference, reference_names
+from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.pairs import pairs_table
+from svft_bench.tables.paper import paper_lines, paper_table
+from svft_bench.tables.predictions import eval_rows, right_items
+from svft_bench.tables.results import SHARES, CellResult
+from svft_bench.tables.value import Table
+from svft_bench.tables.verb import experiment_results
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tables and figures that belong together; a figure is a title and an SVG text."""
+
+    title: str
+    tables: tuple[Table, ...]
+    figures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything in a report; a run is plain JSON values."""
+
+    sections: tuple[Section, ...]
+    runs: tuple[dict[str, Any], ...]
+
+
+def report_content(folder: Path, *, predictions: int) -> Content:
+    """Gather the experiments and published tables that have records, and every run with some of its predictions.
+
+    Raises:
+        ValueError: there is no record, or one that cannot be trusted.
+    """
+    records = load_records(folder)
+    if not records:
+        raise ValueError(f"{folder} holds no run record; svft-bench experiment=demo makes some")
+    sections = [*_experiments(folder), *_papers(records)]
+    runs = tuple(_run(record, folder=folder, predictions=predictions) for record in records)
+    return Content(tuple(sections), runs)
+
+
+def _experiments(folder: Path) -> list[Section]:
+    sections = []
+    for name in sorted(set(experiment_names()) - set(reference_names())):
+        results = experiment_results(name, overrides=(), folder=folder)
+        if any(result.records for result in results):
+            sections.append(_experiment(name, results, folder=folder))
+    return sections
+
+
+def _experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> Section:
+    title = experiment_names()[name]
+    tables = [experiment_table(results, name=name, title=title)]
+    if sum(bool(result.records) for result in results) > 1:
+        tables.append(pairs_table(results, name=name, title=title, folder=folder))
+    figures = [
+        *_drawn("score against trained parameters", partial(score_against_parameters, results)),
+        *_drawn("score against time and memory", partial(score_against_costs, results)),
+        *_drawn("learning curves", partial(learning_curves, results)),
+    ]
+    return Section(title, tuple(tables), tuple(figures))
+
+
+def _papers(records: Sequence[RunRecord]) -> list[Section]:
+    sections = []
+    for name in reference_names():
+        reference = load_reference(name)
+        lines = paper_lines(reference, records)
+        if any(line.records for line in lines):
+            drawn = _drawn("printed (hollow) and ours (filled)", partial(paper_points, reference, lines))
+            sections.append(Section(reference.title, (paper_table(reference, lines),), tuple(drawn)))
+    return sections
+
+
+def _drawn(title: str, draw: Callable[..., list[Path]]) -> list[tuple[str, str]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        written = draw(path=Path(scratch) / "figure")
+        return [(title, path.read_text(encoding="utf-8")) for path in written if path.suffix == ".svg"]
+
+
+def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]:
+    """A record's own content, its identity flat for comparing, and the first predictions of each eval."""
+    body = record.model_dump(mode="json", exclude={"spec"})
+    return body | {
+        "model": record.spec.model.name,
+        "method": record.spec.method.name,
+        "task": record.spec.task.name,
+        "seed": record.spec.seed,
+        "spec": record.spec.identity(),
+        "predictions": {item: _predictions(record, item, folder=folder, limit=predictions) for item in record.scores},
+    }
+
+
+def _predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int) -> dict[str, Any]:
+    item = next(item for item in record.spec.task.evals if item.name == evaluation)
+    rows = eval_rows(record, item, folder=folder)
+    right = right_items(item, rows) if item.metrics[0] in SHARES else {}
+    shown = [
+        {
+            "id": str(row["id"]),
+            "prediction": row["prediction"],
+            "reference": row["reference"],
+            "right": right.get(row["id"]),
+        }
+        for row in rows[:limit]
+    ]
+    return {"total": len(rows), "rows": shown}
