@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, variance
 
 from svft_bench.record import RunRecord
-from svft_bench.tables.results import SHARES, CellResult, data_of
+from svft_bench.stats import detectable_difference
+from svft_bench.tables.results import SHARES, CellResult, data_of, item_variance
 
 SELECTION = {
     "last": "the last epoch is scored",
@@ -89,10 +91,30 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
         )
     if any(score.seeds > 1 for score in scores):
         found.append("± at several seeds: 95 % for the mean, over seeds and test items together.")
+    found += detectable(results)
     if any(score.interval is None for score in scores):
         found.append("Scores without ±: no closed form gives an interval for this metric.")
     if scores:
         found.append("Bold: the interval lies above every other of the same model; nothing is bold where they overlap.")
+    return found
+
+
+def detectable(results: Sequence[CellResult]) -> list[str]:
+    """For each eval with several seeds: the gap that its seeds and items can show."""
+    found = []
+    scores = [score for result in results for score in result.scores if score.seeds > 1]
+    for name in dict.fromkeys(score.eval for score in scores):
+        cells = [result for result in results if (score := result.score(name)) is not None and score.seeds > 1]
+        first = cells[0].score(name)
+        assert first is not None
+        spread = fmean(variance([r.scores[name][first.metric] for r in cell.records]) for cell in cells)
+        items = item_variance(first.metric, first.mean, items=first.items)
+        if items is not None:
+            gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
+            found.append(
+                f"{name}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap under {100 * gap:.1f} "
+                "points more than one time in five."
+            )
     return found
 
 

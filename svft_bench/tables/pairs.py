@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 
 from svft_bench.spec import EvalSpec
-from svft_bench.stats import Interval, detectable_difference, holm, mcnemar, no_difference, over_seeds, split_variance
+from svft_bench.stats import Interval, holm, mcnemar, no_difference, over_seeds, split_variance
+from svft_bench.tables.notes import detectable
 from svft_bench.tables.predictions import difference_of, eval_rows, right_items
-from svft_bench.tables.results import SHARES, CellResult, item_variance
+from svft_bench.tables.results import SHARES, CellResult
 from svft_bench.tables.value import Column, Row, Table
 
 LEVEL = 0.05
@@ -52,7 +53,7 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
         "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds. Else a t-test "
         "over seeds with the paired noise of items added (binomial, or bootstrap for other metrics).",
         *_seed_spread(results, folder=folder),
-        *_detectable(results),
+        *detectable(results),
     )
     return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
 
@@ -120,22 +121,3 @@ def _seed_spread(results: Sequence[CellResult], *, folder: Path) -> list[str]:
         f"{name}: standard deviation between seeds, noise of items removed, in points: {', '.join(spreads)}."
         for name, spreads in found.items()
     ]
-
-
-def _detectable(results: Sequence[CellResult]) -> list[str]:
-    """For each eval with several seeds: the gap that its seeds and items can show."""
-    found = []
-    scores = [score for result in results for score in result.scores if score.seeds > 1]
-    for name in dict.fromkeys(score.eval for score in scores):
-        cells = [result for result in results if (score := result.score(name)) is not None and score.seeds > 1]
-        first = cells[0].score(name)
-        assert first is not None
-        spread = fmean(variance([r.scores[name][first.metric] for r in cell.records]) for cell in cells)
-        items = item_variance(first.metric, first.mean, items=first.items)
-        if items is not None:
-            gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
-            found.append(
-                f"{name}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap under {100 * gap:.1f} "
-                "points more than one time in five."
-            )
-    return found

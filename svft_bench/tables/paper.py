@@ -172,7 +172,10 @@ def _notes(reference: Reference, lines: Sequence[Line]) -> tuple[str, ...]:
     notes += protocols([record for line in lines for record in line.records])
     notes += [f"{label(line.row)} ({line.row.model}): {text}." for line in lines for text in _reasons(line)]
     notes += [f"Print, {label(line.row)} ({line.row.model}): {line.row.note}" for line in lines if line.row.note]
-    return (*notes, *(f"Not run: {command}" for line in lines for command in _missing(line, reference)))
+    missing = [command for line in lines for command in _missing(line, reference)]
+    if missing:
+        notes.append("Time and memory that a cell not run would take: svft-bench plan with its overrides.")
+    return (*notes, *(f"Not run: {command}" for command in missing))
 
 
 def _reasons(line: Line) -> list[str]:
