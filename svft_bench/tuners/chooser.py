@@ -44,10 +44,10 @@ def costs(
     d1, d2 = shape
     frozen = 2.0 * tokens * d1 * d2
     core = 3 * tokens * core_macs
-    build = size * d1 * d2 + size * core_macs
+    build = project = size * d1 * d2
     return {
         "token": (frozen + 2 * tokens * size * (d1 + d2) + core) / frozen,
-        "weight": (1.5 * frozen + size * d1 * d2 + size * core_macs + build / accumulation) / frozen,
+        "weight": (1.5 * frozen + project + build / accumulation) / frozen,
         "one_sided": (frozen + 4 * tokens * size * min(shape) + core) / frozen,
         "rotated": (2 * tokens * size * (d1 + d2) + core) / frozen,
     }

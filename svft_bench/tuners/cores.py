@@ -1,11 +1,12 @@
 """The trained core M in the three shapes that it comes in, each with the products a layer needs.
 
-Every pattern offers, for an n x n core with entries m: `times` (p Mᵀ), `transposed_times` (g M), `project`
-((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself).
+Every pattern offers, for an n x n core with entries m: `times` (p Mᵀ), `transposed_times` (g M), `fold` (M b),
+`project` ((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself).
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -35,6 +36,8 @@ class Pattern(Protocol):
 
     def transposed_times(self, g: Tensor, m: Tensor) -> Tensor: ...
 
+    def fold(self, m: Tensor, b: Tensor) -> Tensor: ...
+
     def project(self, a: Tensor, b: Tensor) -> Tensor: ...
 
     def dense(self, m: Tensor) -> Tensor: ...
@@ -61,6 +64,9 @@ class Diagonal:
 
     def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
         return g * m
+
+    def fold(self, m: Tensor, b: Tensor) -> Tensor:
+        return m[:, None] * b
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.sum(a * b, dim=0, dtype=torch.promote_types(a.dtype, torch.float32))
@@ -103,6 +109,9 @@ class Band:
 
     def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
         return self._tiled(g, self._tiles(m, _transposed_tile_cells(self, m.device)))
+
+    def fold(self, m: Tensor, b: Tensor) -> Tensor:
+        return self.times(b.T, m).T
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
         padded = F.pad(a, (0, self.blocks * self.tile - self.n))
@@ -186,22 +195,32 @@ class Scattered:
     def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
         return g @ self.dense(m)
 
+    def fold(self, m: Tensor, b: Tensor) -> Tensor:
+        if m.requires_grad or not self._is_sparse(m):
+            return self.dense(m) @ b
+        return self._sparse(m) @ b
+
     def project(self, a: Tensor, b: Tensor) -> Tensor:
-        fits = self.cells.shape[0] <= self.n**2  # drawn with replacement there may be more, which CSR does not take
-        if fits and a.device.type == "cpu" and a.dtype in (torch.float32, torch.float64):
+        if self._is_sparse(a):
             # The sampled product touches the wanted cells only; several times faster than the whole one on a CPU.
-            sampled = torch.sparse.sampled_addmm(self._sparse(a.dtype), a.T, b, beta=0.0)
+            zeros = a.new_zeros(self.cells.shape[0])
+            sampled = torch.sparse.sampled_addmm(self._sparse(zeros), a.T, b, beta=0.0)
             return cast(Tensor, sampled.values())
         return (a.T @ b).flatten()[self.cells].to(torch.promote_types(a.dtype, torch.float32))
 
     def dense(self, m: Tensor) -> Tensor:
         return m.new_zeros(self.n * self.n).index_add(0, self.cells, m).view(self.n, self.n)
 
-    def _sparse(self, dtype: torch.dtype) -> Tensor:
+    def _is_sparse(self, like: Tensor) -> bool:
+        # Drawn with replacement, there may be more entries than cells, which the sparse format does not take.
+        return like.is_cpu and like.dtype in (torch.float32, torch.float64) and len(self.cells) <= self.n**2
+
+    def _sparse(self, values: Tensor) -> Tensor:
         starts = torch.searchsorted(self.cells.long(), torch.arange(self.n + 1, device=self.cells.device) * self.n)
-        values = torch.zeros(self.cells.shape[0], dtype=dtype, device=self.cells.device)
         columns = self.columns(self.cells.device)
-        return torch.sparse_csr_tensor(starts, columns, values, (self.n, self.n), check_invariants=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(starts, columns.long(), values, (self.n, self.n), check_invariants=False)
 
 
 class CoreProduct(torch.autograd.Function):

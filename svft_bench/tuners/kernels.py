@@ -33,16 +33,14 @@ class Core(NamedTuple):
 
 def weight_delta(core: Core, weight: Tensor) -> Tensor:
     """U M Vᵀ, (d1, d2), in the precision of the entries; `weight` is W0, which stands in for a factor not kept."""
-    dtype = core.m.dtype
-    m = core.pattern.dense(core.m)
-    s = core.basis.s.to(dtype)
+    dtype, pattern, s = core.m.dtype, core.pattern, core.basis.s.to(core.m.dtype)
     u, vt = (None if factor is None else factor.to(dtype) for factor in (core.basis.u, core.basis.vt))
     if vt is None:
         assert u is not None
-        return u @ ((m / s) @ (u.T @ weight.to(dtype)))
+        return u @ pattern.fold(core.m / _along(s, pattern.columns(s.device)), u.T @ weight.to(dtype))
     if u is None:
-        return (weight.to(dtype) @ vt.T) @ ((m / s[:, None]) @ vt)
-    return u @ (m @ vt)
+        return (weight.to(dtype) @ vt.T) @ pattern.fold(core.m / _along(s, pattern.rows(s.device)), vt)
+    return u @ pattern.fold(core.m, vt)
 
 
 def token(x: Tensor, linear: Callable[[Tensor], Tensor], core: Core, *, how: Rounding) -> Tensor:

@@ -37,6 +37,7 @@ def test_the_products_of_a_pattern_are_those_of_its_dense_core(pattern: Pattern,
     dense = pattern.dense(m)
     torch.testing.assert_close(pattern.times(p, m), p @ dense.T)
     torch.testing.assert_close(pattern.transposed_times(g, m), g @ dense)
+    torch.testing.assert_close(pattern.fold(m, p.T), dense @ p.T)
     rows, columns = pattern.rows(m.device), pattern.columns(m.device)
     every = torch.arange(pattern.n)
     wanted = (g.T @ p)[every if rows is None else rows, every if columns is None else columns]

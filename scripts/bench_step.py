@@ -1,0 +1,167 @@
+"""Time whole optimizer steps against the peers: `python scripts/bench_step.py --model vit-b --batch 4`.
+
+A step is the forward and backward of `--accumulation` micro-batches and an AdamW step. The language models are a stack
+of `--layers` blocks of the real shape with a small vocabulary; times are relative to LoRA r=8 in the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from scripts import peers  # noqa: E402
+
+VOCABULARY = 1024
+BLOCK = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+TARGETS = {"vit-b": [*BLOCK[:4], "fc1", "fc2"], "gemma-2b": BLOCK, "llama-3-8b": BLOCK}
+TO = "lora_r8"
+
+
+def make_model(name: str, *, layers: int) -> nn.Module:
+    """The model with random weights; `layers` blocks of it."""
+    torch.manual_seed(0)
+    if name == "vit-b":
+        return ViTForImageClassification(ViTConfig(num_hidden_layers=layers, num_labels=100))  # type: ignore[no-any-return]
+    shape: dict[str, int] = {"num_hidden_layers": layers, "vocab_size": VOCABULARY}
+    if name == "gemma-2b":
+        shape |= {"hidden_size": 2048, "intermediate_size": 16384, "num_attention_heads": 8, "num_key_value_heads": 1}
+        return GemmaForCausalLM(GemmaConfig(**shape, head_dim=256))  # type: ignore[no-any-return]
+    shape |= {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}
+    return LlamaForCausalLM(LlamaConfig(**shape))  # type: ignore[no-any-return]
+
+
+def make_batch(name: str, *, batch: int, length: int) -> dict[str, Tensor]:
+    """One micro-batch of random inputs."""
+    generator = torch.Generator().manual_seed(1)
+    if name == "vit-b":
+        images = torch.randn(batch, 3, 224, 224, generator=generator)
+        return {"pixel_values": images, "labels": torch.arange(batch) % 100}
+    tokens = torch.randint(VOCABULARY, (batch, length), generator=generator)
+    return {"input_ids": tokens, "labels": tokens}
+
+
+def training_step(model: nn.Module, batch: dict[str, Tensor], options: argparse.Namespace) -> Callable[[], None]:
+    """Micro-batches and an optimizer step."""
+    optimizer = torch.optim.AdamW(peers.trained(model), lr=1e-5)
+
+    def step() -> None:
+        for _ in range(options.accumulation):
+            with torch.autocast(options.device, torch.bfloat16, enabled=options.autocast):
+                loss = model(**batch).loss / options.accumulation
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def peak_bytes(step: Callable[[], None], device: str) -> int | None:
+    """The most memory that a step holds at once; known on CUDA only."""
+    if device != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated()
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Every method on the same base weights, which all but full fine-tuning share."""
+    base = make_model(options.model, layers=options.layers).to(options.device, getattr(torch, options.dtype))
+    shared = list(base.parameters())
+    batch = make_batch(options.model, batch=options.batch, length=options.length)
+    batch = {name: part.to(options.device) for name, part in batch.items()}
+    if options.model == "vit-b":
+        batch["pixel_values"] = batch["pixel_values"].to(getattr(torch, options.dtype))
+    steps: dict[str, Callable[[], None]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    frozen = peers.frozen_bytes(base.requires_grad_(False))
+    for method in options.methods:
+        memo = {} if method == "full_ft" else {id(parameter): parameter for parameter in shared}
+        model = peers.adapt(copy.deepcopy(base, memo), method, TARGETS[options.model]).train()
+        if options.checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        steps[method] = training_step(model, batch, options)
+        rows[method] = {
+            "trained": sum(parameter.numel() for parameter in peers.trained(model)),
+            "extra_frozen_bytes": peers.frozen_bytes(model) - frozen if method != "full_ft" else 0,
+        }
+    seconds = peers.interleave(steps, rounds=options.rounds, device=options.device)
+    ratios = peers.ratios(seconds, to=TO)
+    for method, row in rows.items():
+        row |= {**ratios[method], "seconds": sorted(seconds[method])[options.rounds // 2]}
+        row["peak_bytes"] = peak_bytes(steps[method], options.device)
+    return rows
+
+
+def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print the table."""
+    tokens = f"images={options.batch}" if options.model == "vit-b" else f"N={options.batch}x{options.length}"
+    dtype = f"{options.dtype}{' under bfloat16 autocast' if options.autocast else ''}"
+    print(f"{options.model}, {options.layers} blocks  {tokens}  A={options.accumulation}  {dtype}", end="")
+    print(f"  checkpointing={options.checkpointing}  threads={torch.get_num_threads()}; relative to {TO}")
+    for method, row in rows.items():
+        spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
+        print(f"  {method:18s} {spread:24s} {row['seconds']:8.3f} s  {row['trained']:>12,d}", end="")
+        print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="vit-b", choices=TARGETS)
+    parser.add_argument("--layers", type=int, default=1, help="blocks")
+    parser.add_argument("--batch", type=int, default=4, help="rows of a micro-batch")
+    parser.add_argument("--length", type=int, default=512, help="tokens of a row")
+    methods = [method for method in peers.METHODS if method != "frozen"]
+    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--autocast", action="store_true", help="run under bfloat16 autocast")
+    parser.add_argument("--checkpointing", action="store_true", help="recompute activations in the backward")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print and store one JSON record."""
+    options = parse()
+    if TO not in options.methods:
+        options.methods.insert(0, TO)
+    torch.set_num_threads(options.threads)
+    rows = measure(options)
+    show(rows, options)
+    fields = ("model", "layers", "batch", "length", "accumulation", "dtype", "autocast", "checkpointing", "rounds")
+    record = {"schema": 1, "bench": "step", "relative_to": TO, "machine": peers.machine(options.device)}
+    record |= {field: getattr(options, field) for field in fields} | {"results": rows}
+    rows_of = f"b{options.batch}" if options.model == "vit-b" else f"n{options.batch}x{options.length}"
+    extra = ("-autocast" if options.autocast else "") + ("-checkpointing" if options.checkpointing else "")
+    stem = f"step-{options.device}-{options.model}-l{options.layers}-{rows_of}-a{options.accumulation}-{options.dtype}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{stem}{extra}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(f"\n{options.out / f'{stem}{extra}.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The methods that the two benchmarks time against each other, and the clock that times them.
+
+A ratio is taken within one round, in which every method runs once; the order rotates and turns from round to round,
+so that whatever else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft import BOFTConfig, LoraConfig, PeftConfig, VeraConfig, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import svft_bench.boft  # noqa: F401  gives BOFT its butterfly factors without a CUDA extension
+from svft_bench.tuners import SVFTConfig, VectorFitConfig
+
+ADAPTERS: dict[str, Callable[[list[str]], PeftConfig]] = {
+    "lora_r8": lambda targets: LoraConfig(target_modules=targets, r=8),
+    "lora_r32": lambda targets: LoraConfig(target_modules=targets, r=32),
+    "dora_r16": lambda targets: LoraConfig(target_modules=targets, r=16, use_dora=True),
+    "vera_r1024": lambda targets: VeraConfig(target_modules=targets, r=1024),
+    "boft_b8_m2": lambda targets: BOFTConfig(target_modules=targets, boft_block_size=8, boft_n_butterfly_factor=2),
+    "svft_plain": lambda targets: SVFTConfig(target_modules=targets),
+    "svft_banded16": lambda targets: SVFTConfig(target_modules=targets, pattern="banded", off_diag=16),
+    "svft_random16": lambda targets: SVFTConfig(target_modules=targets, pattern="random", off_diag=16),
+    "vectorfit": lambda targets: VectorFitConfig(target_modules=targets),
+}
+RELEASED = {"released_plain": 0, "released_banded16": 16}
+METHODS = ("frozen", "full_ft", *ADAPTERS, *RELEASED)
+
+
+class ReleasedWeight(torch.autograd.Function):
+    """U (Σ + M) Vᵀ as the released layer computes it: a sparse product, a dense one, a sampled one for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, starts: Tensor, columns: Tensor, u: Tensor, s: Tensor, vt: Tensor) -> Tensor:
+        ctx.save_for_backward(starts, columns, u, vt)
+        core = torch.sparse_csr_tensor(starts, columns, values, (len(s), len(s)))
+        return u @ (s[:, None] * vt + core @ vt)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        starts, columns, u, vt = ctx.saved_tensors
+        n = len(starts) - 1
+        pattern = torch.sparse_csr_tensor(starts, columns, torch.zeros(len(columns), device=u.device), (n, n))
+        sampled = torch.sparse.sampled_addmm(pattern, u.T @ gradient, vt.T, beta=0.0)
+        return sampled.values(), None, None, None, None, None
+
+
+class Released(nn.Module):
+    """The released algorithm in our words: float32 factors, no base weight, a dense weight rebuilt in every forward.
+
+    What the released code does on top (sorting its indices in every forward) is left out, in its favour.
+    """
+
+    def __init__(self, base: nn.Linear, *, off_diag: int) -> None:
+        super().__init__()
+        u, s, vt = torch.linalg.svd(base.weight.detach().float(), full_matrices=False)
+        rows = torch.arange(len(s), device=s.device).repeat_interleave(2 * off_diag + 1)
+        columns = rows + torch.arange(-off_diag, off_diag + 1, device=s.device).repeat(len(s))
+        inside = (columns >= 0) & (columns < len(s))
+        counts = torch.bincount(rows[inside], minlength=len(s))
+        self.factors = (F.pad(counts.cumsum(0), (1, 0)), columns[inside], u, s, vt)
+        self.values = nn.Parameter(torch.zeros(int(inside.sum()), device=s.device))
+        self.gate = nn.Parameter(torch.zeros(1, device=s.device))
+        self.bias = base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight: Tensor = ReleasedWeight.apply(self.values * torch.sigmoid(self.gate), *self.factors)  # type: ignore[no-untyped-call]
+        return F.linear(x, weight.to(x.dtype), self.bias)
+
+
+def adapt(model: nn.Module, method: str, targets: list[str]) -> nn.Module:
+    """`model` with `method` on the modules whose names end in `targets`; everything else is frozen."""
+    model.requires_grad_(method == "full_ft")
+    if method in ADAPTERS:
+        adapted: nn.Module = get_peft_model(model, ADAPTERS[method](list(targets)))
+        return adapted
+    if method in RELEASED:
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.Linear) and name.split(".")[-1] in targets:
+                parent, _, child = name.rpartition(".")
+                setattr(model.get_submodule(parent), child, Released(module, off_diag=RELEASED[method]))
+    return model
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that train."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def frozen_bytes(model: nn.Module) -> int:
+    """Bytes of all frozen parameters and buffers, and of the released layer's factors."""
+    tensors = [*model.parameters(), *model.buffers()]
+    tensors += [part for module in model.modules() if isinstance(module, Released) for part in module.factors]
+    return sum({t.data_ptr(): t.nbytes for t in tensors if not t.requires_grad}.values())
+
+
+def synchronise(device: str) -> None:
+    """Wait for the device."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def interleave(steps: dict[str, Callable[[], None]], *, rounds: int, device: str) -> dict[str, list[float]]:
+    """Seconds of every step in every round, after one round that does not count."""
+    names = list(steps)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        order = names[turn % len(names) :] + names[: turn % len(names)]
+        for name in order if turn % 2 else reversed(order):
+            synchronise(device)
+            start = time.perf_counter()
+            steps[name]()
+            synchronise(device)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(seconds: dict[str, list[float]], *, to: str) -> dict[str, dict[str, float]]:
+    """Median, quartiles and least value of each method's ratio to the method `to` in the same round."""
+    table = {}
+    for name, values in seconds.items():
+        paired = sorted(value / base for value, base in zip(values, seconds[to], strict=True))
+        quartiles = statistics.quantiles(paired, n=4, method="inclusive") if len(paired) > 1 else paired * 3
+        table[name] = {"median": quartiles[1], "low": quartiles[0], "high": quartiles[2], "least": paired[0]}
+    return table
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What the figures were taken on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    return {"device": device, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor()
