@@ -5,6 +5,7 @@ svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -34,11 +35,25 @@ Ask:
   svft-bench plan OVERRIDES                                      the cells, which are done, parameters, memory, time
   svft-bench table NAME                                          an experiment's or a paper's table from the records
   svft-bench audit                                               every parameter count that the papers print, recounted
+  svft-bench report                                              all of it as one page, results/report.html
+  svft-bench rescore RECORD.json                                 score stored predictions again, without a model
+  svft-bench leakage task=NAME                                   what a training set shares with its evals
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
 
 Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking=wandb, force.
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted (the same command goes on where it stopped)."""
 
+# Each verb's code, imported when it is asked for: most of them must answer without waiting for the others' libraries.
+VERBS = {
+    "list": "svft_bench.listing:main",
+    "plan": "svft_bench.plan:main",
+    "table": "svft_bench.tables:table",
+    "report": "svft_bench.report:report",
+    "audit": "svft_bench.audit:audit",
+    "prepare": "svft_bench.prepare:main",
+    "rescore": "svft_bench.rescore:rescore",
+    "leakage": "svft_bench.leakage:leakage",
+}
 HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
 POSITION = "SVFT_BENCH_POSITION"  # cells before this product, and in all: for a launcher's other processes too
 
@@ -55,7 +70,7 @@ def command(argv: list[str]) -> int:
         return 0
     try:
         if argv and argv[0] in VERBS:
-            return VERBS[argv[0]](argv[1:])
+            return _verb(argv[0], argv[1:])
         return _benchmark(argv)
     except (ValueError, OSError) as error:
         return _bad_input(error)
@@ -64,6 +79,12 @@ def command(argv: list[str]) -> int:
             "\nInterrupted; nothing half-written. The same command goes on from the last checkpoint.", file=sys.stderr
         )
         return 130
+
+
+def _verb(name: str, argv: list[str]) -> int:
+    module, function = VERBS[name].split(":")
+    code: int = getattr(importlib.import_module(module), function)(argv)
+    return code
 
 
 def _benchmark(argv: list[str]) -> int:
@@ -141,7 +162,7 @@ def _conclude(planned: Sequence[Cell]) -> int:
     missing = [cell for cell in planned if not record_path(cell.settings.results_dir, cell.spec).exists()]
     settings = planned[0].settings
     if settings.table is not None and len(missing) < len(planned):
-        _table([settings.table, "--write", "--results", str(settings.results_dir)])
+        _verb("table", [settings.table, "--write", "--results", str(settings.results_dir)])
     for cell in missing:
         print(f"no record: svft-bench {' '.join(cell.overrides)}", file=sys.stderr)
     return 1 if missing else 0
@@ -163,42 +184,3 @@ def _log(cell: Cell) -> str:
     except OSError:
         return ""
     return f" (traceback in {file})"
-
-
-def _list(argv: list[str]) -> int:
-    from svft_bench.listing import main
-
-    return main(argv)
-
-
-def _plan(argv: list[str]) -> int:
-    from svft_bench.plan import main
-
-    return main(argv)
-
-
-def _table(argv: list[str]) -> int:
-    from svft_bench.tables import table
-
-    return table(argv)
-
-
-def _audit(argv: list[str]) -> int:
-    from svft_bench.audit import audit
-
-    return audit(argv)
-
-
-def _prepare(argv: list[str]) -> int:
-    from svft_bench.prepare import main
-
-    return main(argv)
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "list": _list,
-    "plan": _plan,
-    "table": _table,
-    "audit": _audit,
-    "prepare": _prepare,
-}

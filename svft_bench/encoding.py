@@ -85,4 +85,4 @@ def completion_ids(example: Example, tokenizer: Any, *, max_length: int) -> tupl
 
 def text_length(example: Example) -> int:
     """Characters of an example, the cheap stand-in for tokens by which batches are sorted."""
-    return len(example.get("prompt") or example.get("text") or "") + len(example.get("text_pair") or "")
+    return sum(len(example.get(name) or "") for name in ("prompt", "text", "text_pair"))

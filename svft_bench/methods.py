@@ -13,7 +13,7 @@ from peft import PeftConfig, PeftModel, TaskType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import nn
 
-import svft_bench.boft  # noqa: F401  makes BOFT run the factors that it says
+import svft_bench.boft  # makes BOFT run the factors that it says
 import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
 from svft_bench.spec import Kind, MethodSpec
 

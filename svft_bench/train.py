@@ -65,7 +65,7 @@ def train(
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
-        train_dataset=list(examples),
+        train_dataset=examples,
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
