@@ -38,6 +38,13 @@ def test_a_known_cell_has_its_printed_value() -> None:
     assert (row.params_printed, row.params_computed) == ("6.35M", 6352416)
 
 
+def test_both_panels_of_the_strength_map_are_whole() -> None:
+    for side in ("left", "right"):
+        rows = load_reference(f"vf_strength_{side}").rows
+        assert [len(row.scores) for row in rows] == [12] * 12
+        assert all(0.02 < value < 0.11 for row in rows for value in row.scores.values())
+
+
 @pytest.mark.parametrize(
     "name", ["svft_table2_commonsense_gemma7b", "svft_table3_glue_deberta", "svft_table8_commonsense_gemma2b"]
 )
@@ -50,7 +57,7 @@ def test_printed_averages_are_the_means_of_their_columns(name: str) -> None:
         assert mean == pytest.approx(row.scores["average"], abs=0.011), row
 
 
-@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "vf_sst2_pareto"])  # it prints no settings
+@pytest.mark.parametrize("name", [name for name in REFERENCES if not name.startswith("vf_")])  # no settings in those
 def test_no_row_is_there_twice(name: str) -> None:
     reference = REFERENCES[name]
     seen = [

@@ -65,7 +65,7 @@ class Column(Part):
 
     name: str
     title: str
-    unit: Literal["percent", "gigabyte"]
+    unit: Literal["percent", "gigabyte", "strength"]
     decimals: int = Field(ge=0)
     of: tuple[Measured, ...] = ()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, variance
 
 from svft_bench.record import RunRecord
+from svft_bench.spec import has_validation
 from svft_bench.stats import detectable_difference
 from svft_bench.tables.results import SHARES, CellResult, data_of, item_variance
 
@@ -53,22 +54,26 @@ def _by_method(results: Sequence[CellResult], describe: Callable[[CellResult], s
 
 
 def _data(record: RunRecord) -> str:
-    evals = [f"{item.name} on {data_of(item, record).label}" for item in record.spec.task.evals]
-    trained = record.data[0]
+    task, pool = record.spec.task, record.data[0]
+    both = has_validation(task) and len(record.data) == 1 + len(task.evals)
+    uses = [data_of(item, record) for item in task.evals]
     scored = "; ".join(
-        f"{text} ({data_of(item, record).used:,} rows)"
-        for item, text in zip(record.spec.task.evals, evals, strict=True)
+        f"{item.name} scored on {use.label}, {use.used:,} rows" for item, use in zip(task.evals, uses, strict=True)
     )
-    return f"trained on {record.spec.task.title}, {trained.used:,} rows of {trained.title}; scored {scored}"
+    return f"{task.title}, {pool.used:,} rows of {pool.title} for training{' and validation' if both else ''}; {scored}"
 
 
 def _protocol(record: RunRecord) -> str:
     train = record.spec.train
-    length = f"{train.max_steps} steps" if train.max_steps is not None else f"{train.epochs} epochs"
+    length = _some(train.max_steps, "step") if train.max_steps is not None else _some(train.epochs, "epoch")
     batch = train.batch_size * train.gradient_accumulation
     return (
         f"{length} of batch {batch}, AdamW, {train.schedule} schedule, {train.precision}; {SELECTION[train.selection]}"
     )
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
 
 
 def _rates(results: Sequence[CellResult]) -> str:
@@ -122,7 +127,7 @@ def _machine(record: RunRecord) -> str:
     found = record.provenance
     where = found.cpu if found.device == "cpu" else found.device
     kind = "the resident process" if record.costs.memory_of == "process" else "the device's allocations"
-    return f"{where}, {found.threads} threads; memory is the peak of {kind}"
+    return f"{where}, {_some(found.threads, 'thread')}; memory is the peak of {kind}"
 
 
 def _versions(records: Sequence[RunRecord]) -> list[str]:

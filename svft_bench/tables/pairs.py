@@ -48,7 +48,7 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
     order = sorted(range(len(pairs)), key=lambda index: (pairs[index].evaluation, pairs[index].p))
     rows = [_row(pairs[index], corrected[index]) for index in order]
     notes = (
-        f"Differences in points on the same items at the same seeds, with 95 % intervals; {len(pairs)} comparisons, "
+        f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(pairs)}, "
         "p-values corrected by Holm's method. Bold: corrected p below 0.05; everything else is inside the noise.",
         "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds. Else a t-test "
         "over seeds with the paired noise of items added (binomial, or bootstrap for other metrics).",

@@ -126,7 +126,9 @@ def _texts(found: Ours | None) -> tuple[str, str, str]:
 
 
 def label(row: PaperRow) -> str:
-    """A printed row's method with its settings."""
+    """A printed row's method with its settings, or the name it has in print where it is none of ours."""
+    if row.label and row.ours is None:
+        return row.label
     settings = ", ".join(f"{key}={value}" for key, value in row.settings.items() if (key, value) != ("d", 0))
     return f"{row.method} {settings}".strip()
 
@@ -153,6 +155,8 @@ def _notes(reference: Reference, lines: Sequence[Line]) -> tuple[str, ...]:
     if reference.superseded_by:
         notes.append(f"A later version of the paper has {reference.superseded_by} instead.")
     notes += [reference.note] if reference.note else []
+    copied = dict.fromkeys(label(line.row) for line in lines if line.row.copied)
+    notes += [f"Copied by the paper from earlier work: {', '.join(copied)}."] if copied else []
     verdicts = [
         found.comparison.verdict if found else "not run"
         for line in lines

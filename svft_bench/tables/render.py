@@ -22,8 +22,9 @@ def render(table: Table, *, form: Format) -> str:
 
 
 def terminal(table: Table) -> str:
-    """For a terminal of this width, in colour only where the output is one."""
+    """For a terminal; a table wider than it keeps whole cells and runs over, its notes do not."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -33,11 +34,14 @@ def terminal(table: Table) -> str:
     for row in table.rows:
         grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
     console = Console()
+    endless = console.options.update(max_width=10**4)
+    wide = Console(width=max(console.width, Measurement.get(console, endless, grid).maximum))
+    with wide.capture() as body:
+        wide.print(grid)
     with console.capture() as captured:
-        console.print(grid)
         for note in table.notes:
             console.print(Text(note, style="dim"))
-    return captured.get()
+    return body.get() + captured.get()
 
 
 def markdown(table: Table) -> str:
