@@ -118,6 +118,15 @@ def test_cells_of_one_method_are_told_apart_by_what_differs() -> None:
     assert [row.cells[1] for row in found.rows] == ["off_diag=2", "off_diag=4"]
 
 
+def test_settings_are_chosen_by_validation_which_the_table_shows() -> None:
+    swept = cells(["experiment=demo", "method=svft_banded", "method.off_diag=2,4"], any_data=True)
+    record = made_record(swept[0], score=0.5)
+    chosen = record.model_copy(update={"selected": {"by": "best_validation", "epoch": 3, "score": 0.75}})
+    found = made(swept, [chosen])
+    assert [column.title for column in found.columns[1:3]] == ["settings", "validation"]
+    assert [row.cells[2] for row in found.rows] == ["75.0", ""]
+
+
 def test_notes_name_model_data_protocol_machine_and_dirt(one: list[Cell]) -> None:
     record = made_record(one[0], score=0.5, dirty=True)
     notes = " ".join(made(one[:1], [record]).notes)

@@ -16,8 +16,8 @@ from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import paper_lines, paper_table
-from svft_bench.tables.predictions import eval_rows, right_items
-from svft_bench.tables.results import SHARES, CellResult
+from svft_bench.tables.predictions import judged
+from svft_bench.tables.results import CellResult
 from svft_bench.tables.value import Table
 from svft_bench.tables.verb import experiment_results
 
@@ -107,8 +107,8 @@ def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]
 
 def _predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int) -> dict[str, Any]:
     item = next(item for item in record.spec.task.evals if item.name == evaluation)
-    rows = eval_rows(record, item, folder=folder)
-    right = right_items(item, rows) if item.metrics[0] in SHARES else {}
+    found = judged(record, item, folder=folder)
+    right = found.right or {}
     shown = [
         {
             "id": str(row["id"]),
@@ -116,6 +116,6 @@ def _predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int
             "reference": row["reference"],
             "right": right.get(row["id"]),
         }
-        for row in rows[:limit]
+        for row in found.rows[:limit]
     ]
-    return {"total": len(rows), "rows": shown}
+    return {"total": len(found.rows), "rows": shown}

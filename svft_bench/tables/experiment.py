@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 from svft_bench.tables.notes import notes
@@ -27,7 +28,7 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
     varying = _varying(results)
     evals = list(dict.fromkeys((item.name, item.metrics[0]) for result in results for item in result.spec.task.evals))
     best = {evaluation: _clear_best(results, evaluation) for evaluation, _ in evals}
-    labels = [Column(heading, "left") for heading in ("method", *varying)]
+    labels = [Column(name, "right" if name == "validation" else "left") for name in ("method", *varying)]
     scores = [
         Column(evaluation if metric == "accuracy" else f"{evaluation} ({metric})") for evaluation, metric in evals
     ]
@@ -63,6 +64,8 @@ def facts(result: CellResult) -> dict[str, object]:
         found[f"{score.eval}.items"] = score.items
         if score.interval is not None:
             found |= {f"{score.eval}.low": score.interval.low, f"{score.eval}.high": score.interval.high}
+    if validation(result) is not None:
+        found["validation"] = validation(result)
     if result.records:
         sizes = result.records[0].sizes
         found |= {"trained": sizes.trainable_without_head, "head": sizes.trainable_head}
@@ -79,7 +82,17 @@ def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
         "model": lambda result: result.spec.model.name,
         "task": lambda result: result.spec.task.name,
     }
-    return {name: value for name, value in columns.items() if len({value(result) for result in results}) > 1}
+    varying = {name: value for name, value in columns.items() if len({value(result) for result in results}) > 1}
+    if "settings" in varying and any(validation(result) is not None for result in results):
+        varying["validation"] = lambda result: "" if (found := validation(result)) is None else f"{100 * found:.1f}"
+    return varying
+
+
+def validation(result: CellResult) -> float | None:
+    """Mean over seeds of the score on validation rows that chose the epoch: what may choose between settings."""
+    chosen = [record.selected for record in result.records]
+    found = [one["score"] for one in chosen if one["by"] == "best_validation" and "score" in one]
+    return fmean(float(score) for score in found) if found else None
 
 
 def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,11 +12,12 @@ from statistics import fmean
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import Interval, holm, mcnemar, no_difference, over_seeds, split_variance
 from svft_bench.tables.notes import detectable
-from svft_bench.tables.predictions import difference_of, eval_rows, right_items
+from svft_bench.tables.predictions import Judged, difference_of, judged
 from svft_bench.tables.results import SHARES, CellResult
 from svft_bench.tables.value import Column, Row, Table
 
 LEVEL = 0.05
+Every = Mapping[tuple[str, str], Judged]  # by run and eval
 COLUMNS = (
     Column("eval", "left"),
     Column("method", "left"),
@@ -43,7 +44,14 @@ class Pair:
 
 def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder: Path) -> Table:
     """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05."""
-    pairs = [pair for pair in _pairs(results, folder=folder) if pair is not None]
+    done = [result for result in results if result.records]
+    every = {
+        (record.run_id, item.name): judged(record, item, folder=folder)
+        for result in done
+        for record in result.records
+        for item in result.spec.task.evals
+    }
+    pairs = [pair for pair in _pairs(done, every) if pair is not None]
     corrected = holm([pair.p for pair in pairs])
     order = sorted(range(len(pairs)), key=lambda index: (pairs[index].evaluation, pairs[index].p))
     rows = [_row(pairs[index], corrected[index]) for index in order]
@@ -52,30 +60,28 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
         "p-values corrected by Holm's method. Bold: corrected p below 0.05; everything else is inside the noise.",
         "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds. Else a t-test "
         "over seeds with the paired noise of items added (binomial, or bootstrap for other metrics).",
-        *_seed_spread(results, folder=folder),
-        *detectable(results),
+        *_seed_spread(done, every),
+        *detectable(done),
     )
     return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
 
 
-def _pairs(results: Sequence[CellResult], *, folder: Path) -> list[Pair | None]:
-    done = [result for result in results if result.records]
+def _pairs(results: Sequence[CellResult], every: Every) -> list[Pair | None]:
     return [
-        _pair(item, one, other, folder=folder)
-        for one, other in combinations(done, 2)
+        _pair(item, one, other, every)
+        for one, other in combinations(results, 2)
         if (one.spec.model.name, one.spec.task.name) == (other.spec.model.name, other.spec.task.name)
         for item in one.spec.task.evals
     ]
 
 
-def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, *, folder: Path) -> Pair | None:
+def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, every: Every) -> Pair | None:
     by_seed = {record.spec.seed: record for record in other.records}
     shared = [(record, by_seed[record.spec.seed]) for record in one.records if record.spec.seed in by_seed]
     if not shared:
         return None
-    found = [
-        difference_of(evaluation, *(eval_rows(record, evaluation, folder=folder) for record in both)) for both in shared
-    ]
+    name = evaluation.name
+    found = [difference_of(every[first.run_id, name], every[second.run_id, name]) for first, second in shared]
     gaps, noise, alone = [gap for gap, _, _ in found], fmean(variance for _, variance, _ in found), found[0][2]
     p = mcnemar(*alone) if len(gaps) == 1 and alone else no_difference(gaps, item_variance=noise)
     low, high = over_seeds(gaps, item_variance=noise)
@@ -105,14 +111,14 @@ def _p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _seed_spread(results: Sequence[CellResult], *, folder: Path) -> list[str]:
+def _seed_spread(results: Sequence[CellResult], every: Every) -> list[str]:
     """For shares: the standard deviation between seeds that is left when the noise of items is taken out."""
     found: dict[str, list[str]] = {}
     for result in results:
         for item in result.spec.task.evals:
             if len(result.records) < 2 or item.metrics[0] not in SHARES:
                 continue
-            right = [right_items(item, eval_rows(record, item, folder=folder)) for record in result.records]
+            right = [every[record.run_id, item.name].right or {} for record in result.records]
             shared = sorted(set.intersection(*map(set, right)), key=str)
             if len(shared) > 1:
                 seeds = split_variance([[float(of_seed[key]) for key in shared] for of_seed in right]).seeds

@@ -1,23 +1,31 @@
-"""What the stored predictions say beyond the scores: noise of items, and differences between methods item by item."""
+"""What the stored predictions say beyond the scores: which items were right, and how two methods differ on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any
 
 from svft_bench.record import RunRecord, load_predictions, record_path
 from svft_bench.spec import EvalSpec
-from svft_bench.stats import bootstrap
+from svft_bench.stats import CONFIDENCE, bootstrap
 from svft_bench.tables.results import SHARES
 from svft_bench.tasks.scoring import correct, score
 
-Rows = list[dict[str, Any]]
+
+@dataclass(frozen=True)
+class Judged:
+    """The predictions of one run on one eval; `right` is None for metrics that are no share of right answers."""
+
+    evaluation: EvalSpec
+    rows: list[dict[str, Any]]
+    right: dict[Any, bool] | None
 
 
-def eval_rows(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Rows:
-    """The stored predictions of one eval.
+def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
+    """Read and judge the stored predictions of one eval.
 
     Raises:
         ValueError: the record has no predictions beside it, or they do not give the recorded score.
@@ -28,41 +36,39 @@ def eval_rows(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Rows:
     except FileNotFoundError:
         raise ValueError(f"run {record.run_id} has no predictions beside its record {path}") from None
     metric = evaluation.metrics[0]
-    again = score(evaluation, rows)[metric] if rows else float("nan")
-    if abs(again - record.scores[evaluation.name][metric]) > 1e-9:
+    recorded = record.scores[evaluation.name][metric]
+    right = None
+    if metric in SHARES:
+        found = correct(evaluation, rows, metric=metric)
+        right = {row["id"]: good for row, good in zip(rows, found, strict=True)}
+        again = sum(found) / max(len(found), 1)
+    else:
+        again = score(evaluation, rows)[metric]
+    if abs(again - recorded) > 1e-9:
         raise ValueError(
             f"run {record.run_id}: its predictions on {evaluation.name} give {metric} {again:.6f}, "
-            f"its record says {record.scores[evaluation.name][metric]:.6f}"
+            f"its record says {recorded:.6f}"
         )
-    return rows
+    return Judged(evaluation, rows, right)
 
 
-def right_items(evaluation: EvalSpec, rows: Rows) -> dict[Any, bool]:
-    """For a share of right answers: which items were right."""
-    found = correct(evaluation, rows, metric=evaluation.metrics[0])
-    return {row["id"]: right for row, right in zip(rows, found, strict=True)}
-
-
-def difference_of(evaluation: EvalSpec, first: Rows, second: Rows) -> tuple[float, float, tuple[int, int] | None]:
+def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[int, int] | None]:
     """first - second on the items that both have, its variance from the choice of items, and who alone was right.
 
     The last is None for metrics that are no share; their variance comes from a paired bootstrap.
     """
-    if evaluation.metrics[0] in SHARES:
-        one, other = right_items(evaluation, first), right_items(evaluation, second)
+    if first.right is not None and second.right is not None:
+        one, other = first.right, second.right
         gaps = [int(one[item]) - int(other[item]) for item in one.keys() & other.keys()]
         mean = fmean(gaps)
         noise = fmean((gap - mean) ** 2 for gap in gaps) / len(gaps)
         return mean, noise, (gaps.count(1), gaps.count(-1))
-    pairs = _paired(first, second)
-    gap = _gap(evaluation, pairs)
+    others = {row["id"]: row for row in second.rows}
+    pairs = [(row, others[row["id"]]) for row in first.rows if row["id"] in others]
+    gap = _gap(first.evaluation, pairs)
     low, high = bootstrap(lambda index: gap([int(i) for i in index]), items=len(pairs), resamples=500)
-    return gap(range(len(pairs))), ((high - low) / (2 * 1.959964)) ** 2, None
-
-
-def _paired(first: Rows, second: Rows) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    others = {row["id"]: row for row in second}
-    return [(row, others[row["id"]]) for row in first if row["id"] in others]
+    error = (high - low) / (2 * NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
+    return gap(range(len(pairs))), error**2, None
 
 
 def _gap(evaluation: EvalSpec, pairs: Sequence[tuple[Any, Any]]) -> Callable[[Sequence[int]], float]:
