@@ -47,6 +47,13 @@ def fisher(correlation: float, *, items: int, confidence: float = CONFIDENCE) ->
     return Interval(math.tanh(z - spread), math.tanh(z + spread))
 
 
+def phi(coefficient: float, *, items: int, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of a Matthews coefficient: sin(arcsin φ ± z/√n), of variance (1-φ²)/n for balanced classes."""
+    spread = _normal_quantile(confidence) / math.sqrt(items)
+    angle = math.asin(coefficient)
+    return Interval(math.sin(max(angle - spread, -math.pi / 2)), math.sin(min(angle + spread, math.pi / 2)))
+
+
 def bootstrap(
     statistic: Callable[[Any], float], *, items: int, confidence: float = CONFIDENCE, resamples: int = 2000
 ) -> Interval:

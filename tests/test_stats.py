@@ -32,6 +32,26 @@ def test_fisher_is_the_transform_of_a_normal_interval() -> None:
     assert stats.fisher(1.0, items=50) == (-1.0, 1.0)
 
 
+def test_phi_has_the_variance_of_a_balanced_table() -> None:
+    low, high = stats.phi(0.0, items=100)
+    assert high == -low == pytest.approx(math.sin(0.195996), abs=1e-5)
+    low, high = stats.phi(0.6, items=10**6)
+    assert (high - low) / (2 * 1.959964) == pytest.approx(math.sqrt((1 - 0.36) / 10**6), rel=1e-3)
+    assert stats.phi(1.0, items=50).high == 1.0
+
+
+@pytest.mark.parametrize(("share", "accuracy"), [(0.69, 0.85), (0.5, 0.7)])
+def test_phi_covers_the_true_coefficient(share: float, accuracy: float) -> None:
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(400):
+        truth = (rng.random(1043) < share).astype(int)
+        guess = np.where(rng.random(1043) < accuracy, truth, 1 - truth)
+        found.append(float(np.corrcoef(truth, guess)[0, 1]))
+    inside = [low <= np.mean(found) <= high for value in found for low, high in [stats.phi(value, items=1043)]]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
+
+
 def test_the_bootstrap_of_a_mean_is_the_normal_interval() -> None:
     values = np.random.default_rng(1).normal(size=400)
     low, high = stats.bootstrap(lambda index: float(values[index].mean()), items=400)

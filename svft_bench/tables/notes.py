@@ -8,8 +8,15 @@ from statistics import fmean, variance
 from svft_bench.record import RunRecord
 from svft_bench.spec import has_validation
 from svft_bench.stats import detectable_difference
-from svft_bench.tables.results import SHARES, CellResult, data_of, item_variance
+from svft_bench.tables.results import CellResult, data_of, item_variance
 
+FORMULA = {
+    "accuracy": "Wilson",
+    "accuracy_strict": "Wilson",
+    "matthews": "arcsine of φ",
+    "pearson": "Fisher's z",
+    "spearman": "Fisher's z",
+}
 SELECTION = {
     "last": "the last epoch is scored",
     "best_validation": "the epoch that is best on validation rows outside the scored set is scored",
@@ -89,8 +96,8 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
     scores = [score for result in results for score in result.scores]
     found = []
     if any(score.seeds == 1 for score in scores):
-        kinds = {"Wilson" if score.metric in SHARES else "Fisher z" for score in scores if score.interval}
-        named = " or ".join(sorted(kinds, reverse=True))
+        kinds = {FORMULA[score.metric] for score in scores if score.interval}
+        named = " or ".join(sorted(kinds))
         found.append(
             f"± at one seed: 95 % over test items ({named}, the longer arm); the noise between seeds is not in it."
         )

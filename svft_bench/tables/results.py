@@ -10,10 +10,10 @@ from typing import Any
 from svft_bench.compose import Cell
 from svft_bench.record import DataUse, RunRecord
 from svft_bench.spec import EvalSpec, MetricName, RunSpec
-from svft_bench.stats import Interval, fisher, over_seeds, wilson
+from svft_bench.stats import Interval, fisher, over_seeds, phi, wilson
 
 SHARES = frozenset({"accuracy", "accuracy_strict"})
-CORRELATIONS = frozenset({"matthews", "pearson", "spearman"})
+CORRELATIONS = frozenset({"pearson", "spearman"})
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ def score_interval(metric: MetricName, values: Sequence[float], *, items: int) -
     """Interval of the mean over seeds, the noise of items included; None where no closed form gives that."""
     if len(values) == 1 and metric in SHARES:
         return wilson(values[0], items=items)
+    if len(values) == 1 and metric == "matthews":
+        return phi(values[0], items=items)
     if len(values) == 1 and metric in CORRELATIONS:
         return fisher(values[0], items=items)
     variance = item_variance(metric, fmean(values), items=items)
@@ -133,7 +135,9 @@ def score_interval(metric: MetricName, values: Sequence[float], *, items: int) -
 
 
 def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
-    """Variance of one score from the choice of `items` examples: binomial, or that of a correlation of normal data."""
+    """Variance of one score from the choice of `items` examples: binomial, or that of a correlation (see `stats`)."""
     if metric in SHARES:
         return score * (1 - score) / items
+    if metric == "matthews":
+        return (1 - score * score) / items
     return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None
