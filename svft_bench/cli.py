@@ -55,6 +55,7 @@ VERBS = {
     "leakage": "svft_bench.leakage:leakage",
 }
 HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
+SWEEP_FLAGS = {"-m", "--multirun"}
 POSITION = "SVFT_BENCH_POSITION"  # cells before this product, and in all: for a launcher's other processes too
 
 
@@ -92,7 +93,12 @@ def _benchmark(argv: list[str]) -> int:
         return _hydra(argv, lambda config: None)
     from svft_bench import compose
 
-    flags = [item for item in argv if item.startswith("-")]
+    flags = {item for item in argv if item.startswith("-")}
+    if unknown := sorted(flags - SWEEP_FLAGS):
+        valid = ", ".join(sorted(HYDRA_ONLY | SWEEP_FLAGS | {"--help"}))
+        raise ValueError(f"{unknown[0]} is no flag; there are {valid}")
+    if strange := [item for item in argv if item not in flags and "=" not in item and not item.startswith("~")]:
+        raise ValueError(f"{strange[0]} is neither key=value nor one of the verbs {', '.join(VERBS)}")
     overrides = [item for item in argv if not item.startswith("-")]
     if any(item.startswith("hydra/sweeper=") for item in overrides):
         return _hydra(argv, _job)

@@ -238,3 +238,16 @@ def test_weights_of_changed_code_are_not_taken_up(
         assert command(arguments("text", f"results_dir={tmp_path}/{commit}")) == 0
     times = [load_records(tmp_path / commit)[0].costs.train_seconds for commit in ("a", "b")]
     assert times[0] != times[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--hep", "--hep is no flag"),
+        ("foo", "foo is neither key=value nor one of the verbs list"),
+        ("list x", "list x"),
+    ],
+)
+def test_a_mistyped_command_runs_nothing(line: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(line.split()) == 2
+    assert sentence in capsys.readouterr().err
