@@ -87,13 +87,11 @@ def fingerprint_of(factors: Factors) -> Tensor:
     Rows 0 and 1 sketch u and v: the root mean square of their difference estimates the Frobenius distance of two
     bases, and one flipped pair is a distance of two. Row 2 sketches s relative to its norm.
     """
-    u, s, vt = (part.detach().double().cpu() for part in factors)
-    n = s.shape[0]
-    inner = waves(n, 2 * PROBES)[:, PROBES:]
-    sketches = [
-        (waves(side.shape[0], PROBES) * (side @ inner)).sum(0) for side in (u, vt.T)
-    ] + [(inner * s[:, None]).sum(0) / torch.linalg.norm(s)]
-    return torch.stack(sketches).mul(SCALE).round().to(torch.int32)
+    u, s, vt = (part.detach().double() for part in factors)
+    inner = waves(s.shape[0], 2 * PROBES)[:, PROBES:].to(s)
+    sides = [(waves(side.shape[0], PROBES).to(s) * (side @ inner)).sum(0) for side in (u, vt.T)]
+    spectrum = (inner * s[:, None]).sum(0) / torch.linalg.norm(s)
+    return torch.stack([*sides, spectrum]).mul(SCALE).round().to(torch.int32)
 
 
 def fingerprint_distance(one: Tensor, other: Tensor) -> tuple[float, float]:

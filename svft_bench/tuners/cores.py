@@ -196,15 +196,17 @@ class Scattered:
         return g @ self.dense(m)
 
     def fold(self, m: Tensor, b: Tensor) -> Tensor:
-        if m.requires_grad or not self._is_sparse(m):
+        if (torch.is_grad_enabled() and m.requires_grad) or not self._is_sparse(m):
             return self.dense(m) @ b
-        return self._sparse(m) @ b
+        exact = torch.promote_types(m.dtype, torch.float32)
+        return (self._sparse(m.to(exact)) @ b.to(exact)).to(m.dtype)
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
         if self._is_sparse(a):
             # The sampled product touches the wanted cells only; several times faster than the whole one on a CPU.
-            zeros = a.new_zeros(self.cells.shape[0])
-            sampled = torch.sparse.sampled_addmm(self._sparse(zeros), a.T, b, beta=0.0)
+            exact = torch.promote_types(a.dtype, torch.float32)
+            zeros = torch.zeros(self.cells.shape[0], dtype=exact)
+            sampled = torch.sparse.sampled_addmm(self._sparse(zeros), a.T.to(exact), b.to(exact), beta=0.0)
             return cast(Tensor, sampled.values())
         return (a.T @ b).flatten()[self.cells].to(torch.promote_types(a.dtype, torch.float32))
 
@@ -213,7 +215,7 @@ class Scattered:
 
     def _is_sparse(self, like: Tensor) -> bool:
         # Drawn with replacement, there may be more entries than cells, which the sparse format does not take.
-        return like.is_cpu and like.dtype in (torch.float32, torch.float64) and len(self.cells) <= self.n**2
+        return like.is_cpu and len(self.cells) <= self.n**2
 
     def _sparse(self, values: Tensor) -> Tensor:
         starts = torch.searchsorted(self.cells.long(), torch.arange(self.n + 1, device=self.cells.device) * self.n)

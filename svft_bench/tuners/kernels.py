@@ -31,16 +31,18 @@ class Core(NamedTuple):
     pattern: Pattern
 
 
-def weight_delta(core: Core, weight: Tensor) -> Tensor:
-    """U M Vᵀ, (d1, d2), in the precision of the entries; `weight` is W0, which stands in for a factor not kept."""
-    dtype, pattern, s = core.m.dtype, core.pattern, core.basis.s.to(core.m.dtype)
+def weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """U M Vᵀ, (d1, d2), computed in `dtype`; `weight` is W0, which stands in for a factor not kept."""
+    pattern, s = core.pattern, core.basis.s
     u, vt = (None if factor is None else factor.to(dtype) for factor in (core.basis.u, core.basis.vt))
     if vt is None:
         assert u is not None
-        return u @ pattern.fold(core.m / _along(s, pattern.columns(s.device)), u.T @ weight.to(dtype))
+        m = core.m / _along(s, pattern.columns(s.device))
+        return u @ pattern.fold(m.to(dtype), u.T @ weight.to(dtype))
     if u is None:
-        return (weight.to(dtype) @ vt.T) @ pattern.fold(core.m / _along(s, pattern.rows(s.device)), vt)
-    return u @ pattern.fold(core.m, vt)
+        m = core.m / _along(s, pattern.rows(s.device))
+        return (weight.to(dtype) @ vt.T) @ pattern.fold(m.to(dtype), vt)
+    return u @ pattern.fold(core.m.to(dtype), vt)
 
 
 def token(x: Tensor, linear: Callable[[Tensor], Tensor], core: Core, *, how: Rounding) -> Tensor:

@@ -227,7 +227,8 @@ class SingularLayer(MergingLayer):
         def build() -> Tensor:
             with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
                 matrix = self.matrix()
-                delta = kernels.weight_delta(core, matrix)
+                assert core.basis.u is not None
+                delta = kernels.weight_delta(core, matrix, dtype=core.basis.u.dtype)
                 return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
 
         return self._adapted.get(build, entries=core.m, made_of=[base, *self.trained(adapter)], dtype=dtype)
@@ -242,7 +243,7 @@ class SingularLayer(MergingLayer):
         y = linear(x)
         cores = [core for name in adapters if (core := self.core(name)) is not None]
         if cores:
-            delta = sum(kernels.weight_delta(core, self.matrix()) for core in cores)
+            delta = sum(kernels.weight_delta(core, self.matrix(), dtype=core.m.dtype) for core in cores)
             y = y + F.linear(x, cast(Tensor, delta).to(x.dtype)).to(y.dtype)
         for offset in (self.bias_offset(name) for name in adapters):
             y = y if offset is None else y + offset.to(y.dtype)
@@ -268,7 +269,7 @@ class SingularLayer(MergingLayer):
         core = self.core(adapter)
         if core is None:
             return torch.zeros_like(self.get_base_weight(), dtype=torch.float32)
-        return self.oriented(kernels.weight_delta(core, self.matrix()))
+        return self.oriented(kernels.weight_delta(core, self.matrix(), dtype=core.m.dtype))
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         return self.bias_offset(adapter_name) is None

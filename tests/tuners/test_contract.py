@@ -116,7 +116,7 @@ def test_a_saved_adapter_loads_to_the_same_function(
     model.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(make_base(dtype), tmp_path, low_cpu_mem_usage=low_cpu_mem_usage).eval()
     with torch.no_grad():
-        assert torch.equal(again(x), model(x))
+        torch.testing.assert_close(again(x), model(x))
     fresh = {name: value for name, value in again.state_dict().items() if "_" in name}
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in fresh.items())
 
@@ -146,7 +146,7 @@ def test_a_saved_basis_makes_other_signs_harmless(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(svd, "decompose", flipped)
     with torch.no_grad():
-        assert torch.equal(PeftModel.from_pretrained(make_base(), tmp_path / "kept")(x), kept(x))
+        torch.testing.assert_close(PeftModel.from_pretrained(make_base(), tmp_path / "kept")(x), kept(x))
     with pytest.raises(ValueError, match="another singular basis"):
         PeftModel.from_pretrained(make_base(), tmp_path / "computed")
 
@@ -233,7 +233,7 @@ def test_modules_to_save_train_in_full_and_come_back(tmp_path: Path) -> None:
     assert len(trained) == 2
     model.save_pretrained(tmp_path)
     with torch.no_grad():
-        assert torch.equal(PeftModel.from_pretrained(make_base(), tmp_path)(x), model(x))
+        torch.testing.assert_close(PeftModel.from_pretrained(make_base(), tmp_path)(x), model(x))
 
 
 def test_excluded_modules_stay_as_they_are() -> None:
@@ -244,8 +244,8 @@ def test_excluded_modules_stay_as_they_are() -> None:
 @pytest.mark.parametrize("case", ALL)
 def test_copies_and_pickles_compute_the_same(case: str) -> None:
     model, x = adapted(case, moved=True), make_input()
-    assert torch.equal(copy.deepcopy(model)(x), model(x))
-    assert torch.equal(pickle.loads(pickle.dumps(model))(x), model(x))
+    torch.testing.assert_close(copy.deepcopy(model)(x), model(x))
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model))(x), model(x))
 
 
 def test_one_seed_repeats_a_random_pattern_and_two_differ() -> None:

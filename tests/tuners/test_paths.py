@@ -177,9 +177,9 @@ def builds(layer: SingularLayer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     original = kernels.weight_delta
 
-    def counted(*args: Any) -> Tensor:
+    def counted(*args: Any, **options: Any) -> Tensor:
         count[0] += 1
-        return original(*args)
+        return original(*args, **options)
 
     monkeypatch.setattr(kernels, "weight_delta", counted)
     return count

@@ -50,7 +50,7 @@ def test_adapters_can_be_injected_into_a_plain_model(case: str) -> None:
     result = set_peft_model_state_dict(again, state)
     assert not result.unexpected_keys
     with torch.no_grad():
-        assert torch.equal(again(x), model(x))
+        torch.testing.assert_close(again(x), model(x))
 
 
 def test_a_foreign_state_is_refused_by_an_injected_model_too() -> None:
@@ -70,7 +70,7 @@ def test_transformers_own_adapter_functions_work(method: str, tmp_path: Path) ->
     model.save_pretrained(tmp_path / "adapter")
     again = LlamaForCausalLM.from_pretrained(tmp_path / "base")
     again.load_adapter(str(tmp_path / "adapter"), adapter_name="other")
-    assert torch.equal(logits(again.eval()), logits(model.eval()))
+    torch.testing.assert_close(logits(again.eval()), logits(model.eval()))
     again.disable_adapters()
     assert torch.equal(logits(again), logits(make("llama")))
 
@@ -107,7 +107,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(method: str, use_reentr
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_compiled_model_has_the_same_gradients(method: str) -> None:
-    model = get_peft_model(make("llama"), config_for(method, "llama"))
+    config = config_for(method, "llama")
+    config.target_modules = {"q_proj", "down_proj"}
+    model = get_peft_model(make("llama"), config)
     move(model)
     want = gradients(model)
     compiled = torch.compile(model, backend="aot_eager")
