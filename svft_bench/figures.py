@@ -51,7 +51,7 @@ def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> li
     evals = list(dict.fromkeys(score.eval for result in done for score in result.scores))
     if not done:
         return []
-    with _figure(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
+    with drawing(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
         for axis, evaluation in zip(axes, evals, strict=True):
             _parameters_panel(axis, _marks(done, evaluation), title=evaluation)
     return written
@@ -63,7 +63,7 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
     evals = list(dict.fromkeys(score.eval for result in done for score in result.scores))
     if not done:
         return []
-    with _figure(panels=2 * len(evals), columns=2, path=path) as (axes, written):
+    with drawing(panels=2 * len(evals), columns=2, path=path) as (axes, written):
         for index, evaluation in enumerate(evals):
             marks = _marks(done, evaluation)
             for axis, cost, unit, name in (
@@ -81,7 +81,7 @@ def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
     done = [result for result in results if any(len(record.curve) > 1 for record in result.records)]
     if not done:
         return []
-    with _figure(panels=1, columns=1, path=path) as (axes, written):
+    with drawing(panels=1, columns=1, path=path) as (axes, written):
         for index, result in enumerate(done):
             losses: dict[int, list[float]] = {}
             for step, loss in (point for record in result.records for point in record.curve):
@@ -100,7 +100,7 @@ def paper_points(reference: Reference, lines: Sequence[Line], *, path: Path) -> 
     panels = [(row_model, column) for row_model in _models(lines) for column in reference.columns if column.of]
     if not panels:
         return []
-    with _figure(panels=len(panels), columns=min(len(panels), 2), path=path) as (axes, written):
+    with drawing(panels=len(panels), columns=min(len(panels), 2), path=path) as (axes, written):
         for axis, (model, column) in zip(axes, panels, strict=True):
             here = [line for line in lines if line.row.model == model and column.name in line.row.scores]
             methods = list(dict.fromkeys(line.row.method for line in here))
@@ -192,7 +192,7 @@ def _name(axis: Any, x: float, y: float, name: str) -> None:
 
 
 @contextmanager
-def _figure(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any], list[Path]]]:
+def drawing(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any], list[Path]]]:
     """Axes to draw on; the figure is saved as SVG and PNG, without dates, when the block ends."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

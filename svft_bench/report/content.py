@@ -20,6 +20,7 @@ from svft_bench.tables.predictions import judged
 from svft_bench.tables.results import CellResult
 from svft_bench.tables.value import Table
 from svft_bench.tables.verb import experiment_results
+from svft_bench.update_figures import strength_maps, update_profiles
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def _experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> Se
         *_drawn("score against trained parameters", partial(score_against_parameters, results)),
         *_drawn("score against time and memory", partial(score_against_costs, results)),
         *_drawn("learning curves", partial(learning_curves, results)),
+        *_drawn("spectra of the learned updates", partial(update_profiles, results, folder=folder)),
+        *_drawn("strength of every vector", partial(strength_maps, results, folder=folder)),
     ]
     return Section(title, tuple(tables), tuple(figures))
 

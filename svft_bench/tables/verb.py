@@ -64,6 +64,7 @@ def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
     """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written."""
     from svft_bench.figures import learning_curves, score_against_costs, score_against_parameters
+    from svft_bench.update_figures import strength_maps, update_profiles
 
     made = experiment_table(results, name=name, title=experiment_names()[name])
     figures = folder / "figures"
@@ -72,6 +73,8 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
         *score_against_parameters(results, path=figures / name),
         *score_against_costs(results, path=figures / f"{name}_costs"),
         *learning_curves(results, path=figures / f"{name}_curves"),
+        *update_profiles(results, folder=folder, path=figures / f"{name}_updates"),
+        *strength_maps(results, folder=folder, path=figures / f"{name}_strengths"),
     ]
 
 
