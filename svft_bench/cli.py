@@ -151,7 +151,7 @@ def _attempt(cell: Cell) -> int:
     from svft_bench.summary import one_line
 
     try:
-        record = run(cell.spec, cell.settings)
+        record = run(cell.spec, cell.settings, command=cell.command)
     except (ValueError, OSError) as error:
         return _bad_input(error, log=_log(cell))
     except Exception as error:
@@ -170,7 +170,7 @@ def _conclude(planned: Sequence[Cell]) -> int:
     if settings.table is not None and len(missing) < len(planned):
         _verb("table", [settings.table, "--write", "--results", str(settings.results_dir)])
     for cell in missing:
-        print(f"no record: svft-bench {' '.join(cell.overrides)}", file=sys.stderr)
+        print(f"no record: {cell.command}", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -34,6 +34,12 @@ class Cell:
     spec: RunSpec
     settings: Settings
 
+    @property
+    def command(self) -> str:
+        """The command that runs this cell anywhere: without the folders and conveniences of this machine."""
+        own = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
+        return " ".join(["svft-bench", *own])
+
 
 def conf_dir() -> Path:
     """The configuration tree: inside the installed package, or beside it in a checkout."""

@@ -6,7 +6,6 @@ import gc
 import os
 import platform
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,8 @@ from svft_bench.record import Provenance
 PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
 
 
-def provenance(device: torch.device) -> Provenance:
-    """The state of code, packages and machine now."""
+def provenance(device: torch.device, *, command: str) -> Provenance:
+    """The state of code, packages and machine now, and the command that asked for the run."""
     commit, dirty = git_state()
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,7 +33,7 @@ def provenance(device: torch.device) -> Provenance:
         cpu=_cpu_name(),
         threads=torch.get_num_threads(),
         platform=platform.system(),
-        command=" ".join(["svft-bench", *sys.argv[1:]]),
+        command=command,
     )
 
 

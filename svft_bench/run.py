@@ -44,8 +44,10 @@ class Prepared:
     adapt_seconds: float
 
 
-def run(spec: RunSpec, settings: Settings) -> RunRecord:
+def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     """Load, adapt, train, evaluate and record; a cell that has its record is not run again unless `force`.
+
+    `command` is what the record gives as its origin.
 
     Raises:
         ValueError: data, weights or modules are not what the specification says; nothing is left under results.
@@ -75,7 +77,7 @@ def run(spec: RunSpec, settings: Settings) -> RunRecord:
         eval_seconds = time.perf_counter() - start
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
-    record = _record(spec, ready, fitted, scores=scores, eval_seconds=eval_seconds)
+    record = _record(spec, ready, fitted, scores=scores, eval_seconds=eval_seconds, command=command)
     rows = [{"eval": name, **row} for name, found in predictions.items() for row in found]
     save_record(record, results=settings.results_dir, predictions=rows)
     return record
@@ -167,7 +169,13 @@ def predict_eval(
 
 
 def _record(
-    spec: RunSpec, ready: Prepared, fitted: Fitted, *, scores: dict[str, dict[str, float]], eval_seconds: float
+    spec: RunSpec,
+    ready: Prepared,
+    fitted: Fitted,
+    *,
+    scores: dict[str, dict[str, float]],
+    eval_seconds: float,
+    command: str,
 ) -> RunRecord:
     seen = fitted.steps * spec.train.batch_size * spec.train.gradient_accumulation
     return RunRecord(
@@ -192,7 +200,7 @@ def _record(
         selected=fitted.selected,
         data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
         skipped=ready.task.skipped,
-        provenance=provenance(ready.device),
+        provenance=provenance(ready.device, command=command),
     )
 
 

@@ -62,7 +62,7 @@ def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[Ce
         found = sorted((r for r in records if r.spec.cell_id == cell_id), key=lambda record: record.spec.seed)
         _refuse_mixture(found)
         seeds = {record.spec.seed for record in found}
-        missing = tuple(f"svft-bench {' '.join(cell.overrides)}" for cell in asked if cell.spec.seed not in seeds)
+        missing = tuple(cell.command for cell in asked if cell.spec.seed not in seeds)
         results.append(CellResult(asked[0].spec, tuple(found), missing))
     return results
 

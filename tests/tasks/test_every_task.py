@@ -50,7 +50,7 @@ def one_step(name: str, models: dict[Kind, Path], *, data: Path, folder: Path) -
         *(["model.image.size=28"] if spec.kind == "image_classification" else []),
     ]
     (cell,) = cells(line)
-    record = run(cell.spec, cell.settings)
+    record = run(cell.spec, cell.settings, command=cell.command)
     check(record, path=record_path(folder / "results", cell.spec))
     return record
 
