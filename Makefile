@@ -14,7 +14,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 run: $(VENV)/installed      ## the default benchmark and its table
-	$(BIN)/svft-bench experiment=demo
+	$(BIN)/svft-bench experiment=demo force=true
 
 test: $(VENV)/installed     ## the tests
 	$(BIN)/python -m pytest
