@@ -110,6 +110,19 @@ def show(result: dict[str, Any], options: argparse.Namespace) -> None:
         print(f"  {method:18s} {spread:24s} {row['extra_frozen_bytes'] / 1e6:9.2f} MB  {row.get('path', '')}")
 
 
+def store(results: list[dict[str, Any]], options: argparse.Namespace) -> Path:
+    """Write the record of the layers so far; large layers take minutes, and an interrupted run keeps the small ones."""
+    fields = ("tokens", "accumulation", "decode", "dtype", "rounds")
+    record = {"schema": 1, "bench": "layer", "machine": peers.machine(options.device)}
+    record |= {field: getattr(options, field) for field in fields} | {"results": results}
+    kind = "decode" if options.decode else f"a{options.accumulation}"
+    name = f"layer-{options.device}-{'+'.join(options.models)}-n{options.tokens}-{kind}-{options.dtype}.json"
+    path: Path = options.out / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,19 +145,13 @@ def main() -> None:
     if "frozen" not in options.methods:
         options.methods.insert(0, "frozen")
     torch.set_num_threads(options.threads)
-    results = []
+    results: list[dict[str, Any]] = []
     for model in options.models:
         for shape in LAYERS[model]:
             results.append({"model": model, **measure(shape, options)})
             show(results[-1], options)
-    fields = ("tokens", "accumulation", "decode", "dtype", "rounds")
-    record = {"schema": 1, "bench": "layer", "machine": peers.machine(options.device)}
-    record |= {field: getattr(options, field) for field in fields} | {"results": results}
-    kind = "decode" if options.decode else f"a{options.accumulation}"
-    name = f"layer-{options.device}-{'+'.join(options.models)}-n{options.tokens}-{kind}-{options.dtype}.json"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / name).write_text(json.dumps(record, indent=1) + "\n")
-    print(f"\n{options.out / name}")
+            path = store(results, options)
+    print(f"\n{path}")
 
 
 if __name__ == "__main__":
