@@ -111,7 +111,7 @@ def _benchmark(argv: list[str]) -> int:
         os.environ[POSITION] = f"{done} {len(planned)}"
         _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
         done += len(part.choices())
-    return _conclude(planned) or max(codes, default=0)
+    return _conclude(planned, overrides) or max(codes, default=0)
 
 
 def _hydra(argv: list[str], job: Callable[[DictConfig], object]) -> int:
@@ -161,14 +161,15 @@ def _attempt(cell: Cell) -> int:
     return 0
 
 
-def _conclude(planned: Sequence[Cell]) -> int:
+def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """After a sweep: the table that it asked for, and the cells that have no record."""
     from svft_bench.record import record_path
 
     missing = [cell for cell in planned if not record_path(cell.settings.results_dir, cell.spec).exists()]
     settings = planned[0].settings
     if settings.table is not None and len(missing) < len(planned):
-        _verb("table", [settings.table, "--write", "--results", str(settings.results_dir)])
+        of_the_run = [item for item in overrides if not item.startswith(("experiment=", "force=", "results_dir="))]
+        _verb("table", [settings.table, *of_the_run, "--write", "--results", str(settings.results_dir)])
     for cell in missing:
         print(f"no record: {cell.command}", file=sys.stderr)
     return 1 if missing else 0

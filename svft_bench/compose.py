@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,21 @@ def _axis(item: Override) -> tuple[str, ...]:
 
 
 def _cell(overrides: list[str], *, any_data: bool) -> Cell:
+    seeds = [line.partition("=")[2] for line in overrides if line.startswith("seed=")]
+    values = _composed(tuple(line for line in overrides if not line.startswith("seed=")))
+    if seeds:
+        values = values | {"seed": int(seeds[-1]) if seeds[-1].lstrip("-").isdigit() else seeds[-1]}
+    return build_cell(values, overrides=overrides, any_data=any_data)
+
+
+@lru_cache(maxsize=256)
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
     with _hydra(overrides):
-        config = compose("config", overrides)
+        config = compose("config", list(overrides))
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    return build_cell({str(key): value for key, value in values.items()}, overrides=overrides, any_data=any_data)
+    return {str(key): value for key, value in values.items()}
 
 
 def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bool = False) -> Cell:

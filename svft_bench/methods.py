@@ -56,7 +56,7 @@ def peft_config(
         raise ValueError(
             f"method.{unknown[0]} is not a field of {config_class.__name__}; it has {', '.join(sorted(known_fields))}"
         )
-    of_the_run = {"total_step": total_steps, "pattern_seed": seed, "projection_prng_key": seed}
+    of_the_run = {"total_step": total_steps, "pattern_seed": seed, "freezing_seed": seed, "projection_prng_key": seed}
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
     values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
     try:

@@ -33,7 +33,7 @@ class Estimate:
 
 def main(argv: list[str]) -> int:
     """Print the plan of the cells that these overrides stand for."""
-    planned = cells(argv)
+    planned = cells([item for item in argv if item not in ("-m", "--multirun")])
     records = load_records(planned[0].settings.results_dir)
     rate = machine_flops()
     table = Table(box=None, pad_edge=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svft_bench.compose import Cell, cells, options
+from svft_bench.compose import Cell, cells, conf_dir, options
 from svft_bench.spec import Kind
 
 SMALL: dict[Kind, str] = {
@@ -56,6 +56,12 @@ def test_a_sweep_is_the_product_of_its_axes() -> None:
     assert [(cell.spec.method.adapter["off_diag"], cell.spec.seed) for cell in found] == [
         (0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2),
     ]  # fmt: skip
+
+
+def test_nothing_in_conf_refers_to_the_seed() -> None:
+    """Which is why seeds of one cell share a composition, and why they share a `cell_id`."""
+    files = conf_dir().rglob("*.yaml")
+    assert not [file for file in files if "${seed}" in file.read_text(encoding="utf-8")]
 
 
 def _kind(task: str) -> Kind:
