@@ -43,7 +43,7 @@ class SingularLayer(MergingLayer):
         self.base_layer = base_layer
         self.key = key
         self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
-        self.shape = (self.matrix().shape[0], self.matrix().shape[1])
+        self.shape = (self.matrix().shape[0], self.matrix().shape[-1])
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
         self.basis_names: dict[str, str] = {}

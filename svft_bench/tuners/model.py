@@ -31,6 +31,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
     """A model whose linear layers carry adapters in their singular basis."""
 
     tuner_layer_cls: Any = SingularLayer
+    supported: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D)
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
     def check_shapes(self, config: Any, shapes: dict[str, tuple[int, int]]) -> None:
@@ -44,7 +45,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         for name, module in model.named_modules():
             if check_target_module_exists(config, name):
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-                shapes[name] = _checked_shape(name, base, quantization)
+                shapes[name] = _checked_shape(name, base, quantization, self.supported)
         self.check_shapes(config, shapes)
 
     @property
@@ -143,11 +144,13 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         return remapped
 
 
-def _checked_shape(name: str, module: nn.Module, quantization: dict[str, Any]) -> tuple[int, int]:
+def _checked_shape(
+    name: str, module: nn.Module, quantization: dict[str, Any], supported: tuple[type[nn.Module], ...]
+) -> tuple[int, int]:
     backend = quantization_of(module, quantization)
-    if backend is None and not isinstance(module, (nn.Linear, Conv1D)):
-        kind = type(module).__name__
-        raise ValueError(f"Module {name!r} is a {kind}; only linear layers and GPT-2's Conv1D can be adapted.")
+    if backend is None and not isinstance(module, supported):
+        kinds = ", ".join(kind.__name__ for kind in supported)
+        raise ValueError(f"Module {name!r} is a {type(module).__name__}; only {kinds} can be adapted.")
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
     try:
@@ -160,7 +163,7 @@ def _checked_shape(name: str, module: nn.Module, quantization: dict[str, Any]) -
         raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")
     if not weight.is_meta and not bool(weight.any()):
         raise ValueError(f"Module {name!r} has a weight of zeros, which has no singular basis.")
-    return weight.shape[0], weight.shape[1]
+    return weight.shape[0], weight.shape[-1]
 
 
 def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:

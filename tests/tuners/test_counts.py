@@ -70,6 +70,7 @@ PUBLISHED = [
     (llama_3_8b, SVFTConfig(target_modules=LLM), 720_896),
     (deberta_v3_base, SVFTConfig(target_modules=DEBERTA, pattern="random", off_diag=2), 276_048),
     (deberta_v3_base, VectorFitConfig(target_modules=DEBERTA), 138_240),
+    (deberta_v3_base, VectorFitConfig(target_modules=[*DEBERTA, "output.LayerNorm"]), 156_672),
     (deberta_v3_base, VectorFitConfig(target_modules=DEBERTA, train_bias=False), 55_296),
     (deberta_v3_base, VectorFitConfig(target_modules=DEBERTA, train_sigma=False), 82_944),
     (gemma_7b, VectorFitConfig(target_modules=LLM), 602_112),

@@ -169,6 +169,19 @@ def test_an_l1_penalty_shrinks_the_increments() -> None:
     assert size(0.05) < 0.8 * size(0.0)
 
 
+def test_the_bias_of_a_layer_norm_trains_and_merges() -> None:
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8))
+    x = torch.randn(3, 6)
+    start = base(x)
+    model = get_peft_model(base, VectorFitConfig(target_modules=["1"]))
+    assert torch.equal(model(x), start)
+    (bias,) = (p for p in model.parameters() if p.requires_grad)
+    bias.data.fill_(0.5)
+    torch.testing.assert_close(model(x), start + 0.5)
+    torch.testing.assert_close(model.merge_and_unload()(x), start + 0.5)
+
+
 def test_freezing_without_a_total_is_refused_when_training_starts() -> None:
     model = get_peft_model(make_base(), vectorfit(freezing="adaptive"))
     with pytest.raises(ValueError, match="needs total_step"):

@@ -22,7 +22,7 @@ class VectorFitConfig(PeftConfig):  # type: ignore[misc]
     default of a field from `freezing` on is reconstructed.
 
     Args:
-        target_modules: Names (suffixes), a regular expression, or "all-linear".
+        target_modules: Names (suffixes), a regular expression, or "all-linear". LayerNorms may be named too.
         exclude_modules: Names or a regular expression of modules to leave out.
         modules_to_save: Further modules that train in full and are saved, such as a classification head.
         layers_to_transform: Indices of the blocks to adapt; all by default.

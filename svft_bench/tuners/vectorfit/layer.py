@@ -17,7 +17,10 @@ VECTORS = ("vectorfit_sigma", "vectorfit_bias")
 
 
 class VectorFitLayer(SingularLayer):
-    """y = U (Σ + δ) Vᵀ x + (b + Δb); the increments are parameters of their own, so the base stays as it is."""
+    """y = U (Σ + δ) Vᵀ x + (b + Δb); the increments are parameters of their own, so the base stays as it is.
+
+    A LayerNorm has no singular values, and gets an increment of its bias only.
+    """
 
     adapter_layer_names = VECTORS
     other_param_names = ("vectorfit_strength", "vectorfit_frozen", "vectorfit_fingerprint", "basis_names", "configs")
@@ -50,7 +53,7 @@ class VectorFitLayer(SingularLayer):
         self.configs[adapter_name] = config
         weight = self.matrix()
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        if config.train_sigma:
+        if config.train_sigma and weight.dim() == 2:
             self.add_basis(adapter_name)
             basis = self.basis(adapter_name)
             zeros = torch.zeros(basis.size, device=weight.device, dtype=dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..model import SingularModel
 from . import freezing
@@ -18,6 +18,7 @@ class VectorFitModel(SingularModel):
 
     prefix = "vectorfit_"
     tuner_layer_cls = VectorFitLayer
+    supported = (*SingularModel.supported, nn.LayerNorm)
 
     def update_and_allocate(self, step: int) -> None:
         """Freeze, thaw and penalise; call it just before the forward of every optimizer step `step` (0-based).
