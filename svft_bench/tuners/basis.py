@@ -42,6 +42,13 @@ class Basis(nn.Module):
         return self.s.shape[0]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """That of the factors."""
+        side = self.vt if self.u is None else self.u
+        assert side is not None
+        return side.dtype
+
+    @property
     def device(self) -> torch.device:
         return self.s.device
 

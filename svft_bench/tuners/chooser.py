@@ -13,6 +13,10 @@ PathOption = Literal["auto", "token", "weight", "one_sided", "rotated"]
 CONDITIONING = {torch.float16: 30.0, torch.bfloat16: 30.0, torch.float32: 1e4, torch.float64: 1e9}
 
 
+# A forward without gradients of at most this many tokens counts as decoding, which will be repeated.
+DECODING = 256
+
+
 def one_sided_fits(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, option: PathOption) -> bool:
     """Whether the layer keeps only the factor on its small side, and so takes the one-sided path from then on.
 
@@ -51,6 +55,15 @@ def costs(
         "one_sided": (frozen + 4 * tokens * size * min(shape) + core) / frozen,
         "rotated": (2 * tokens * size * (d1 + d2) + core) / frozen,
     }
+
+
+def choose_one_sided(*, tokens: int, trains: bool, dense: bool, option: PathOption) -> Path:
+    """The path of a layer that keeps one factor: decoding few tokens, an adapted weight beside the base's is faster.
+
+    Args:
+        tokens, trains, dense, option: As in `choose`; the forced "one_sided" never makes the second weight.
+    """
+    return "weight" if option == "auto" and dense and not trains and tokens <= DECODING else "one_sided"
 
 
 def choose(

@@ -83,7 +83,7 @@ def rotated(x: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
 
 
 def weight(x: Tensor, adapted: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
-    """W x + b for the ready-made W = W0 + U M Vᵀ, with the gradient of M through that of W."""
+    """W x + b for the ready-made W = W0 + U M Vᵀ; the gradient of M comes from that of W, and needs both factors."""
     y: Tensor = _WeightPath.apply(x, adapted, bias, core.m, core)  # type: ignore[no-untyped-call]
     return y
 
@@ -91,8 +91,7 @@ def weight(x: Tensor, adapted: Tensor, core: Core, *, bias: Tensor | None) -> Te
 class _WeightPath(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, adapted: Tensor, bias: Tensor | None, m: Tensor, core: Core) -> Tensor:
-        u, vt = _both(core)
-        ctx.save_for_backward(x, adapted, u, vt)
+        ctx.save_for_backward(x, adapted, core.basis.u, core.basis.vt)
         ctx.pattern, ctx.m_dtype = core.pattern, m.dtype
         return F.linear(x, adapted, bias)
 

@@ -158,17 +158,23 @@ class SingularLayer(MergingLayer):
             return self.adapt(x, linear, adapters[0])
         return self._adapt_together(x, linear, adapters)
 
-    def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str) -> Tensor:
-        """The output of the layer with one adapter, along the path that was chosen for it."""
+    def adapt(
+        self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True
+    ) -> Tensor:
+        """The output of the layer with one adapter, along the path that was chosen for it.
+
+        `alone` says that the whole batch has this adapter, so that a weight adapted to it will be wanted again.
+        """
         config, core = self.configs[adapter], self.core(adapter)
-        bias, linear = self._with_bias(linear, self.bias_offset(adapter), x, config.rounding)
+        bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding)
         if core is None:
             return linear(x)
         if not torch.compiler.is_compiling():
             self._check_basis(adapter)
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
-        path = self._path(x, core, config.path if whole or config.path != "rotated" else "token")
+        option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
+        path = self._path(x, core, option, dense=alone and self._is_plain())
         if path == "one_sided":
             return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
         if path == "token":
@@ -180,7 +186,7 @@ class SingularLayer(MergingLayer):
         return kernels.weight(x.to(dtype), weight, core, bias=None if bias is None else bias.to(dtype))
 
     def _with_bias(
-        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, x: Tensor, how: rounding.Rounding
+        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding
     ) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
         """The bias with the adapter's offset, and the base layer with that bias."""
         bias: Tensor | None = getattr(self.get_base_layer(), "bias", None)
@@ -198,12 +204,15 @@ class SingularLayer(MergingLayer):
         watched = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
         return type(base) in (nn.Linear, Conv1D) and not watched
 
-    def _path(self, x: Tensor, core: Core, option: chooser.PathOption) -> chooser.Path:
+    def _path(self, x: Tensor, core: Core, option: chooser.PathOption, *, dense: bool) -> chooser.Path:
         basis, tokens = core.basis, x.numel() // x.shape[-1]
+        trains = torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad)
+        dense = dense and not torch.compiler.is_compiling()
         if basis.u is None or basis.vt is None:
-            path: chooser.Path = "one_sided"
+            path = chooser.choose_one_sided(tokens=tokens, trains=trains, dense=dense, option=option)
+            if trains:
+                self._adapted.drop()
         else:
-            trains = torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad)
             if trains:
                 self._adapted.count_forward()
             path = chooser.choose(
@@ -213,7 +222,7 @@ class SingularLayer(MergingLayer):
                 accumulation=self._adapted.accumulation,
                 core_macs=core.pattern.macs,
                 trains=trains,
-                dense=self._is_plain() and not torch.compiler.is_compiling(),
+                dense=dense,
                 option=option,
             )
         if path != self.path_taken and not torch.compiler.is_compiling():
@@ -227,8 +236,7 @@ class SingularLayer(MergingLayer):
         def build() -> Tensor:
             with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
                 matrix = self.matrix()
-                assert core.basis.u is not None
-                delta = kernels.weight_delta(core, matrix, dtype=core.basis.u.dtype)
+                delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
                 return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
 
         return self._adapted.get(build, entries=core.m, made_of=[base, *self.trained(adapter)], dtype=dtype)
@@ -260,7 +268,7 @@ class SingularLayer(MergingLayer):
         for adapter in dict.fromkeys(adapter_names):
             if adapter in self.configs:
                 rows = [row for row, name in enumerate(adapter_names) if name == adapter]
-                y[rows] = self.adapt(x[rows], linear, adapter).to(y.dtype)
+                y[rows] = self.adapt(x[rows], linear, adapter, alone=False).to(y.dtype)
         return y
 
     # For PEFT

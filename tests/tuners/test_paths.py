@@ -340,6 +340,28 @@ def test_the_chooser_follows_the_costs() -> None:
     assert chosen(option="rotated") == "rotated"
 
 
+def test_a_layer_with_one_factor_decodes_with_an_adapted_weight() -> None:
+    options: dict[str, Any] = {"tokens": 16, "trains": False, "dense": True, "option": "auto"}
+    assert chooser.choose_one_sided(**options) == "weight"
+    for change in ({"tokens": 4096}, {"trains": True}, {"dense": False}, {"option": "one_sided"}):
+        assert chooser.choose_one_sided(**(options | change)) == "one_sided"
+    layer = layer_of("auto", shape="wide", dtype=torch.float32)
+    x = torch.randn(3, 24)
+    with torch.no_grad():
+        decoded = layer(x)
+    assert layer.path_taken == "weight"
+    torch.testing.assert_close(decoded, layer(x.requires_grad_()))
+    assert layer.path_taken == "one_sided" and layer._adapted._weight is None
+
+
+def test_a_mixed_batch_does_not_rebuild_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = square_layer().eval()
+    count = builds(layer, monkeypatch)
+    with torch.no_grad():
+        layer(torch.randn(2, 12), adapter_names=["default", "__base__"])
+    assert layer.path_taken == "token" and count[0] == 0
+
+
 def test_the_cost_model_has_the_published_limits() -> None:
     square = chooser.costs((2048, 2048), size=2048, tokens=10**9, accumulation=1, core_macs=0)
     assert square == pytest.approx({"token": 3, "weight": 1.5, "one_sided": 3, "rotated": 2}, rel=1e-5)
