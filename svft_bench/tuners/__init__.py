@@ -1,6 +1,6 @@
 """SVFT and VectorFit as PEFT tuners; importing this package registers both with PEFT.
 
-    model = get_peft_model(model, SVFTConfig(target_modules=["q_proj", "v_proj"], pattern="banded", off_diag=8))
+model = get_peft_model(model, SVFTConfig(target_modules=["q_proj", "v_proj"], pattern="banded", off_diag=8))
 """
 
 from .registration import register

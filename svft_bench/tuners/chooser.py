@@ -37,9 +37,7 @@ def conditioning(s: torch.Tensor) -> float:
     return float(s.square().mean().sqrt()) / smallest if smallest > 0 else float("inf")
 
 
-def costs(
-    shape: tuple[int, int], *, size: int, tokens: int, accumulation: int, core_macs: float
-) -> dict[Path, float]:
+def costs(shape: tuple[int, int], *, size: int, tokens: int, accumulation: int, core_macs: float) -> dict[Path, float]:
     """Multiply-adds of one forward and backward by path, relative to those of the frozen layer.
 
     `size` is the side of the core, `core_macs` what one product with it costs for one token. The weight path builds

@@ -158,9 +158,7 @@ class SingularLayer(MergingLayer):
             return self.adapt(x, linear, adapters[0])
         return self._adapt_together(x, linear, adapters)
 
-    def adapt(
-        self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True
-    ) -> Tensor:
+    def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:
         """The output of the layer with one adapter, along the path that was chosen for it.
 
         `alone` says that the whole batch has this adapter, so that a weight adapted to it will be wanted again.

@@ -77,9 +77,7 @@ class SVFTLayer(SingularLayer):
             return Band(n, config.off_diag)
         return Scattered(n, self.svft_index[adapter])
 
-    def adapt(
-        self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True
-    ) -> Tensor:
+    def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:
         if self.configs[adapter].variant == "ours":
             return super().adapt(x, linear, adapter, alone=alone)
         bias = self.get_base_layer().bias

@@ -29,9 +29,7 @@ class Schedule(NamedTuple):
         return self.thaw_at_end and self.rounds > 0 and step == self.start + self.rounds * self.interval
 
 
-def schedule(
-    *, total_step: int, start: float, interval: float, rounds: int, thaw_at_end: bool
-) -> Schedule:
+def schedule(*, total_step: int, start: float, interval: float, rounds: int, thaw_at_end: bool) -> Schedule:
     """Turn fractions of the training into steps; an interval is at least one step."""
     return Schedule(round(start * total_step), max(1, round(interval * total_step)), rounds, thaw_at_end)
 
