@@ -26,6 +26,7 @@ lint: $(VENV)/installed     ## ruff and the import rules
 
 type: $(VENV)/installed     ## mypy, strict
 	$(BIN)/mypy
+	MYPYPATH=scripts $(BIN)/mypy --config-file pyproject.toml $(patsubst scripts/%.py,-m %,$(wildcard scripts/*.py))
 
 check: lint type test       ## all three
 
