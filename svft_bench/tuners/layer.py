@@ -204,7 +204,8 @@ class SingularLayer(MergingLayer):
 
     def _path(self, x: Tensor, core: Core, option: chooser.PathOption, *, dense: bool) -> chooser.Path:
         basis, tokens = core.basis, x.numel() // x.shape[-1]
-        trains = torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad)
+        # In training mode, a forward without gradients is one that checkpointing will repeat with them.
+        trains = self.training or (torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad))
         dense = dense and not torch.compiler.is_compiling()
         if basis.u is None or basis.vt is None:
             path = chooser.choose_one_sided(tokens=tokens, trains=trains, dense=dense, option=option)

@@ -345,7 +345,7 @@ def test_a_layer_with_one_factor_decodes_with_an_adapted_weight() -> None:
     assert chooser.choose_one_sided(**options) == "weight"
     for change in ({"tokens": 4096}, {"trains": True}, {"dense": False}, {"option": "one_sided"}):
         assert chooser.choose_one_sided(**(options | change)) == "one_sided"
-    layer = layer_of("auto", shape="wide", dtype=torch.float32)
+    layer = layer_of("auto", shape="wide", dtype=torch.float32).eval()
     x = torch.randn(3, 24)
     with torch.no_grad():
         decoded = layer(x)
