@@ -26,7 +26,7 @@ lint: $(VENV)/installed     ## ruff and the import rules
 
 type: $(VENV)/installed     ## mypy, strict
 	$(BIN)/mypy
-	MYPYPATH=scripts $(BIN)/mypy --config-file pyproject.toml $(patsubst scripts/%.py,-m %,$(wildcard scripts/*.py))
+	cd scripts && ../$(BIN)/mypy --config-file ../pyproject.toml *.py
 
 check: lint type test       ## all three
 
