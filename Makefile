@@ -26,7 +26,7 @@ lint: $(VENV)/installed     ## ruff and the import rules
 
 type: $(VENV)/installed     ## mypy, strict
 	$(BIN)/mypy
-	cd scripts && ../$(BIN)/mypy --config-file ../pyproject.toml *.py
+	$(BIN)/mypy $(patsubst scripts/%.py,-m scripts.%,$(wildcard scripts/*.py))
 
 check: lint type test       ## all three
 
