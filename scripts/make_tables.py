@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from svft_bench.compose import experiment_names
-from svft_bench.record import load_records
+from svft_bench.record import load_records, write_whole
 from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.verb import experiment_results, write_experiment, write_paper
@@ -28,5 +28,15 @@ def main(folder: Path) -> None:
                 print(path)
 
 
+def show_in_readme(table: Path, readme: Path) -> None:
+    """Put the rows of a Markdown table between the README's marks for it, so that no number there is typed."""
+    begin, end = (f"<!-- {word} {table.stem} -->" for word in ("begin", "end"))
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    rows = [line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    write_whole(readme, "\n".join([before + begin, *rows, end + after]))
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
+    show_in_readme(Path("results/tables/demo.md"), Path("README.md"))
