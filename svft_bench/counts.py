@@ -40,10 +40,12 @@ def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
 
 
 def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:
-    """Numbers in the singular vectors that a method keeps beside the weights: n (in + out) per matrix."""
+    """Numbers in the singular vectors that a method keeps beside the weights: those of the short side alone, n^2, where
+    a matrix is at least twice as long as wide, else n (in + out). A badly conditioned long matrix keeps both."""
     if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
         return 0
-    return model.layers * sum(min(i, o) * (i + o) for i, o in adapted_matrices(model, method.modules))
+    shapes = [(min(pair), max(pair)) for pair in adapted_matrices(model, method.modules)]
+    return model.layers * sum(n * n if long >= 2 * n else n * (n + long) for n, long in shapes)
 
 
 def _lora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from svft_bench.compose import cells, options
-from svft_bench.counts import trained_parameters
+from svft_bench.counts import frozen_factors, trained_parameters
 from svft_bench.methods import apply_method, count, peft_config, stored_bytes
 from svft_bench.models import build_meta
 from svft_bench.spec import RunSpec
@@ -71,3 +71,10 @@ def _counted(spec: RunSpec) -> int:
     config = peft_config(spec.method, kind=kind, head_modules=head, total_steps=10, seed=0)
     counts = count(apply_method(model, spec.method, config, head_modules=head), head_modules=head, base_bytes=base)
     return counts.trainable - counts.trainable_head
+
+
+def test_a_long_matrix_keeps_the_singular_vectors_of_its_short_side_only() -> None:
+    spec = _spec("gemma-2b", "svft_plain")
+    square, narrow, long = 2 * 2048 * 2048, 256 * 256, 2048 * 2048
+    assert frozen_factors(spec.model, spec.method) == 18 * (2 * square + 2 * narrow + 3 * long)
+    assert frozen_factors(spec.model, _spec("gemma-2b", "lora").method) == 0
