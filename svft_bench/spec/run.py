@@ -45,10 +45,7 @@ class LimitSpec(Spec):
 
 
 class RunSpec(Spec):
-    """One cell (model, method, task) at one seed.
-
-    `protocol` says which of its sources a published cell follows where they differ; its fields hold the difference.
-    """
+    """One cell (model, method, task) at one seed."""
 
     model: ModelSpec
     method: MethodSpec
@@ -58,9 +55,8 @@ class RunSpec(Spec):
     eval_batch_size: int = Field(gt=0)
     data: str
     seed: int = Field(ge=0)
-    protocol: Literal["paper", "released"] = "paper"
 
-    describes = frozenset({"eval_batch_size", "protocol"})
+    describes = frozenset({"eval_batch_size"})
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
