@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from svft_bench.compose import Cell
+from svft_bench.spec.base import Spec
 
 Compose = Callable[..., Cell]
 
@@ -27,6 +28,18 @@ def test_what_changes_a_result_changes_the_id(cell: Compose, change: str) -> Non
 )
 def test_what_cannot_change_a_result_does_not_change_the_id(cell: Compose, change: str) -> None:
     assert cell(change).spec.run_id == cell().spec.run_id
+
+
+def test_a_field_younger_than_the_records_changes_no_id_until_it_is_used() -> None:
+    class Before(Spec):
+        size: int
+
+    class After(Before):
+        younger = frozenset({"colour"})
+        colour: str = "none"
+
+    assert After(size=1).identity() == Before(size=1).identity()
+    assert After(size=1, colour="red").identity() == {"size": 1, "colour": "red"}
 
 
 def test_seeds_share_a_cell(cell: Compose) -> None:

@@ -12,18 +12,27 @@ Kind = Literal["image_classification", "sequence_classification", "causal_lm"]
 
 
 class Spec(BaseModel):
-    """A frozen part of a run's specification; `describes` names the fields that do not determine the result."""
+    """A frozen part of a run's specification.
+
+    `describes` names the fields that do not determine the result. `younger` names those that came after the first
+    records, each with a default that does what was done before it: there it is no part of any name, so that a new
+    switch leaves every old record its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     describes: ClassVar[frozenset[str]] = frozenset()
+    younger: ClassVar[frozenset[str]] = frozenset()
 
     def identity(self) -> dict[str, Any]:
         """The fields that determine the result, as plain JSON values."""
         values: dict[str, Any] = {}
         for name, value in self:
-            if name not in self.describes:
+            if name not in self.describes and not self._as_before(name, value):
                 values[name] = plain(value)
         return values
+
+    def _as_before(self, name: str, value: Any) -> bool:
+        return name in self.younger and bool(value == type(self).model_fields[name].default)
 
 
 def plain(value: Any) -> Any:
