@@ -46,6 +46,23 @@ def test_rows_stand_in_the_order_of_the_experiment(demo: list[Cell]) -> None:
     assert titles == list(dict.fromkeys(cell.spec.method.title for cell in demo))
 
 
+def test_the_tasks_of_a_method_stand_side_by_side() -> None:
+    asked = cells(["task=digits,food101_10class", "method=head,lora", "train.lr=0.1"], any_data=True)
+    scores = {("head", "digits"): 0.5, ("lora", "digits"): 0.6, ("lora", "food101_10class"): 0.75}
+    records = [
+        made_record(cell, score=score, items=100)
+        for cell in asked
+        if (score := scores.get((cell.spec.method.name, cell.spec.task.name)))
+    ]
+    found = made(asked, records)
+    assert [column.title for column in found.columns][:3] == ["method", "digits", "food101_10class"]
+    assert [row.cells[:3] for row in found.rows] == [
+        ("head only", "50.0 ± 9.6", "not run"),
+        ("LoRA", "60.0 ± 9.8", "75.0 ± 9.3"),
+    ]
+    assert found.rows[1].cells[3:] == ("1,000", "10", "4 KiB", "125 ms", "1.00 GiB", "1")
+
+
 def test_a_missing_run_gives_its_exact_command(demo: list[Cell]) -> None:
     found = made(demo, [])
     assert all("not run" in row.cells for row in found.rows)

@@ -1,4 +1,4 @@
-"""The table of one experiment: a row per cell, scores with their intervals, sizes and costs."""
+"""The table of one experiment: a row per method and setting, scores with their intervals, sizes and costs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from svft_bench.tables.value import Column, Row, Table
 
 Value = Callable[[CellResult], str]
 
-COSTS = (
-    Column("trained"),
-    Column("head"),
-    Column("checkpoint"),
-    Column("step"),
-    Column("memory"),
-    Column("seeds"),
-)
-
 
 def experiment_table(results: Sequence[CellResult], *, name: str, title: str) -> Table:
-    """One row for each cell in the order given; a cell without a record says so and a note gives its command."""
+    """One row for each method and setting in the order given, its tasks side by side.
+
+    A cell without a record says so, and a note gives its command.
+    """
     varying = _varying(results)
     evals = list(dict.fromkeys((item.name, item.metrics[0]) for result in results for item in result.spec.task.evals))
     best = {evaluation: _clear_best(results, evaluation) for evaluation, _ in evals}
@@ -33,15 +27,39 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
         Column(evaluation if metric == "accuracy" else f"{evaluation} ({metric})") for evaluation, metric in evals
     ]
     rows = []
-    for result in results:
-        cells = [result.spec.method.title, *(value(result) for value in varying.values())]
-        cells += [score_text(result.score(evaluation)) if result.records else "not run" for evaluation, _ in evals]
-        cells += _cost_cells(result) if result.records else [""] * len(COSTS)
+    for group in _over_tasks(results):
+        of_eval = {item.name: result for result in group for item in result.spec.task.evals}
+        cells = [group[0].spec.method.title, *(_joined(value, group) for value in varying.values())]
+        cells += [_score_cell(of_eval.get(evaluation), evaluation) for evaluation, _ in evals]
+        recorded = [result for result in group if result.records]
+        cells += [_joined(value, recorded) for value in COSTS.values()]
         bold = {
-            len(labels) + index for index, (item, _) in enumerate(evals) if any(result is other for other in best[item])
+            len(labels) + index
+            for index, (item, _) in enumerate(evals)
+            if any(of_eval.get(item) is other for other in best[item])
         }
-        rows.append(Row(tuple(cells), facts(result), frozenset(bold)))
-    return Table(name, title, (*labels, *scores, *COSTS), tuple(rows), notes(results))
+        rows.append(Row(tuple(cells), _row_facts(group), frozenset(bold)))
+    return Table(name, title, (*labels, *scores, *map(Column, COSTS)), tuple(rows), notes(results))
+
+
+def _over_tasks(results: Sequence[CellResult]) -> list[list[CellResult]]:
+    """Cells that differ in their task alone, together; a task has one cell of a group."""
+    groups: dict[tuple[str, str, str], list[CellResult]] = {}
+    for result in results:
+        key = (result.spec.model.name, result.spec.method.name, settings_text(result, results))
+        groups.setdefault(key, []).append(result)
+    return list(groups.values())
+
+
+def _joined(value: Value, group: Sequence[CellResult]) -> str:
+    """What these cells share, or what each of them has in the order of their tasks."""
+    return " / ".join(dict.fromkeys(value(result) for result in group))
+
+
+def _score_cell(result: CellResult | None, evaluation: str) -> str:
+    if result is None:
+        return ""
+    return score_text(result.score(evaluation)) if result.records else "not run"
 
 
 def score_text(score: Score | None) -> str:
@@ -75,12 +93,17 @@ def facts(result: CellResult) -> dict[str, object]:
     return found
 
 
+def _row_facts(group: Sequence[CellResult]) -> dict[str, object]:
+    if len(group) == 1:
+        return facts(group[0])
+    return {f"{result.spec.task.name}.{name}": value for result in group for name, value in facts(result).items()}
+
+
 def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
     """Label columns besides the method, only where the cells of this table differ in them."""
     columns: dict[str, Value] = {
         "settings": lambda result: settings_text(result, results),
         "model": lambda result: result.spec.model.name,
-        "task": lambda result: result.spec.task.name,
     }
     varying = {name: value for name, value in columns.items() if len({value(result) for result in results}) > 1}
     if "settings" in varying and any(validation(result) is not None for result in results):
@@ -96,8 +119,9 @@ def validation(result: CellResult) -> float | None:
 
 
 def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:
-    """What tells this cell from the others of its method, as overrides would say it."""
-    peers = [_settings(other) for other in results if other.spec.method.name == result.spec.method.name]
+    """What tells this cell from the others of its method and task, as overrides would say it."""
+    names = result.spec.method.name, result.spec.task.name
+    peers = [_settings(other) for other in results if (other.spec.method.name, other.spec.task.name) == names]
     own = _settings(result)
     return " ".join(f"{key}={own[key]}" for key in own if len({str(peer.get(key)) for peer in peers}) > 1)
 
@@ -121,16 +145,9 @@ def _clear_best(results: Sequence[CellResult], evaluation: str) -> list[CellResu
     return best
 
 
-def _cost_cells(result: CellResult) -> list[str]:
-    sizes = result.records[0].sizes
-    return [
-        f"{sizes.trainable_without_head:,}",
-        f"{sizes.trainable_head:,}",
-        bytes_text(sizes.checkpoint_bytes),
-        seconds_text(result.cost("step_seconds")),
-        bytes_text(result.cost("peak_memory_bytes")),
-        str(len(result.records)) + (f" of {len(result.records) + len(result.missing)}" if result.missing else ""),
-    ]
+def _seeds(result: CellResult) -> str:
+    done = len(result.records)
+    return str(done) + (f" of {done + len(result.missing)}" if result.missing else "")
 
 
 def bytes_text(count: float) -> str:
@@ -143,3 +160,13 @@ def bytes_text(count: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Seconds, or milliseconds below one second."""
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+COSTS: dict[str, Value] = {
+    "trained": lambda result: f"{result.records[0].sizes.trainable_without_head:,}",
+    "head": lambda result: f"{result.records[0].sizes.trainable_head:,}",
+    "checkpoint": lambda result: bytes_text(result.records[0].sizes.checkpoint_bytes),
+    "step": lambda result: seconds_text(result.cost("step_seconds")),
+    "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")),
+    "seeds": _seeds,
+}
