@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -28,15 +29,19 @@ def main(folder: Path) -> None:
                 print(path)
 
 
-def show_in_readme(table: Path, readme: Path) -> None:
-    """Put the rows of a Markdown table between the README's marks for it, so that no number there is typed."""
-    begin, end = (f"<!-- {word} {table.stem} -->" for word in ("begin", "end"))
-    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    rows = [line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    write_whole(readme, "\n".join([before + begin, *rows, end + after]))
+def show_tables(page: Path, *, tables: Path) -> None:
+    """Put the rows of every table for which a page has marks between them, so that no number there is typed."""
+
+    def shown(mark: re.Match[str]) -> str:
+        lines = (tables / f"{mark.group(1)}.md").read_text(encoding="utf-8").splitlines()
+        rows = [line for line in lines if line.startswith("|")]
+        return "\n".join([f"<!-- begin {mark.group(1)} -->", *rows, f"<!-- end {mark.group(1)} -->"])
+
+    text = page.read_text(encoding="utf-8")
+    write_whole(page, re.sub(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", shown, text, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
-    show_in_readme(Path("results/tables/demo.md"), Path("README.md"))
+    for page in (Path("README.md"), Path("results/README.md")):
+        show_tables(page, tables=Path("results/tables"))

@@ -62,14 +62,18 @@ def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder
 
 
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
-    """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written."""
+    """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written.
+
+    A comparison of methods, one cell for each, also gets its paired differences; a search over settings does not.
+    """
     from svft_bench.figures import learning_curves, score_against_costs, score_against_parameters
     from svft_bench.update_figures import strength_maps, update_profiles
 
-    made = experiment_table(results, name=name, title=experiment_names()[name])
     figures = folder / "figures"
+    compares = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    made = [_experiment(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
     return [
-        *write_table(made, folder=folder),
+        *(path for table in made for path in write_table(table, folder=folder)),
         *score_against_parameters(results, path=figures / name),
         *score_against_costs(results, path=figures / f"{name}_costs"),
         *learning_curves(results, path=figures / f"{name}_curves"),
