@@ -21,7 +21,8 @@ Side = Literal["both", "left", "right"]
 class Basis(nn.Module):
     """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, and `s` (n,); a side that is not needed is None.
 
-    The factors are in no state dict, and follow the module to another device but into no other dtype.
+    The factors are in no state dict, and follow the module to another device but into no other dtype. They are buffers:
+    FSDP shards the base weights and the trained entries, and leaves the factors whole on every process.
     """
 
     u: Tensor | None

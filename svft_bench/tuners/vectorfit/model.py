@@ -58,7 +58,7 @@ def _update_freezing(layers: list[VectorFitLayer], adapter: str, config: VectorF
 def _frozen_in_round(layers: list[VectorFitLayer], adapter: str, config: VectorFitConfig, number: int) -> Tensor:
     """Update the strengths and say which vectors rest until the next round, one element for each in layer order."""
     vectors = [vector.detach() for layer in layers for vector in layer.vectors(adapter).values()]
-    movement = torch.stack([vector.abs().mean().float().cpu() for vector in vectors])
+    movement = torch.stack([_whole(vector.abs().mean()).float().cpu() for vector in vectors])
     count = round(config.k * len(movement))
     if config.freezing == "random":
         return freezing.drawn(len(movement), count=count, seed=config.freezing_seed, number=number)
@@ -68,6 +68,12 @@ def _frozen_in_round(layers: list[VectorFitLayer], adapter: str, config: VectorF
     for (layer, place), value in zip(places, strength, strict=True):
         layer.vectorfit_strength[adapter][place] = value
     return freezing.strongest(strength, count=count)
+
+
+def _whole(value: Tensor) -> Tensor:
+    """The value over all processes, where FSDP has left each of them a shard."""
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole
 
 
 def _rest(layers: list[VectorFitLayer], adapter: str, mask: Tensor | None) -> None:
