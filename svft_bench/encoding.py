@@ -1,4 +1,4 @@
-"""Examples to tensors, one function per kind of task; the loss mask of a causal model is set here."""
+"""Rows to tensors, one function per kind of task."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any, TypeAlias
 
 import torch
 
+from svft_bench.rows import IGNORED
 from svft_bench.spec import Kind, TaskSpec
 from svft_bench.tasks import Example
 
-Batch: TypeAlias = dict[str, torch.Tensor]
+Batch: TypeAlias = dict[str, Any]  # tensors, and switches of the model
 Collate: TypeAlias = Callable[[Sequence[Example]], Batch]
-
-IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 
 
 def training_collate(task: TaskSpec, processor: Any) -> Collate:
-    """The function that turns a list of training examples into one batch with `labels`."""
+    """The function that turns a list of `training_rows` into one batch with `labels`."""
     makers: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
         "image_classification": _images,
         "sequence_classification": _sequences,
@@ -54,33 +53,29 @@ def _sequences(task: TaskSpec, processor: Any) -> Collate:
 
 def _completions(task: TaskSpec, processor: Any) -> Collate:
     assert task.prompt is not None
-    prompt_spec = task.prompt
+    side = task.prompt.padding_side or processor.padding_side
+    # Positions that begin again make the model's own mask keep packed examples apart, if there is neither a mask nor a
+    # cache beside them; what fills a row up is one more example that nothing learns from.
+    beside = "positions" if task.prompt.packing else "attended"
+    fill = {"ids": processor.pad_token_id, "labels": IGNORED, "attended": 0}
+    names = {"ids": "input_ids", "labels": "labels", "attended": "attention_mask", "positions": "position_ids"}
 
-    def collate(examples: Sequence[Example]) -> Batch:
-        rows = [completion_ids(example, processor, max_length=prompt_spec.max_length) for example in examples]
-        longest = max(len(ids) for ids, _ in rows)
-        shape = (len(rows), longest)
-        ids = torch.full(shape, processor.pad_token_id)
-        mask, labels = torch.zeros(shape, dtype=torch.int64), torch.full(shape, IGNORED)
-        for row, (tokens, prompt_length) in enumerate(rows):
-            there = slice(longest - len(tokens), None) if processor.padding_side == "left" else slice(len(tokens))
-            ids[row, there] = torch.tensor(tokens)
-            mask[row, there] = 1
-            learned = prompt_length if prompt_spec.loss_on == "answer" else 0
-            labels[row, there] = torch.tensor([IGNORED] * learned + tokens[learned:])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    def collate(rows: Sequence[Example]) -> Batch:
+        longest = max(len(row["ids"]) for row in rows)
+
+        def tensor(name: str) -> torch.Tensor:
+            filled = []
+            for row in rows:
+                values = [1] * len(row["ids"]) if name == "attended" else list(row[name])
+                missing = longest - len(values)
+                more = list(range(missing)) if name == "positions" else [fill[name]] * missing
+                filled.append(more + values if side == "left" else values + more)
+            return torch.tensor(filled)
+
+        batch: Batch = {names[name]: tensor(name) for name in ("ids", "labels", beside)}
+        return batch | ({"use_cache": False} if beside == "positions" else {})
 
     return collate
-
-
-def completion_ids(example: Example, tokenizer: Any, *, max_length: int) -> tuple[list[int], int]:
-    """Tokens of prompt, target and end of sequence cut to `max_length`, and how many of them are the prompt.
-
-    The whole text is tokenised once, as the released scripts do; the prompt's share is the length of its own tokens.
-    """
-    whole = tokenizer(example["prompt"] + example["target"] + tokenizer.eos_token)["input_ids"][:max_length]
-    prompt = tokenizer(example["prompt"])["input_ids"]
-    return whole, min(len(prompt), len(whole))
 
 
 def text_length(example: Example) -> int:

@@ -19,7 +19,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     BaseImageProcessor,
     PretrainedConfig,
     PreTrainedModel,
@@ -31,6 +30,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from svft_bench.architectures import architecture
 from svft_bench.carriers import model_folder
 from svft_bench.spec import ImageSpec, Kind, ModelSpec
+from svft_bench.tokenizer import embed_added_token, load_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
@@ -60,15 +60,33 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
                 attn_implementation=spec.attention,
                 output_loading_info=True,
             )
-            processor = _image_processor(spec.image) if spec.image else _tokenizer(spec, path=path, revision=revision)
     except OSError as error:
         raise ValueError(_unavailable(spec, error)) from error
+    processor = load_processor(spec)
     _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
     if spec.image:
         resize_positions(model, size=spec.image.size)
     else:
+        if spec.pad_token_from == "added":
+            embed_added_token(model, processor)
         model.config.pad_token_id = processor.pad_token_id
     return model.eval(), processor
+
+
+def load_processor(spec: ModelSpec) -> Processor:
+    """The tokenizer or image processor alone.
+
+    Raises:
+        ValueError: it cannot be had, or does not fit the specification.
+    """
+    if spec.image:
+        return _image_processor(spec.image)
+    path, revision = locate(spec)
+    try:
+        with _errors_only():
+            return load_tokenizer(spec, path=path, revision=revision)
+    except OSError as error:
+        raise ValueError(_unavailable(spec, error)) from error
 
 
 def build_meta(
@@ -151,17 +169,6 @@ def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, missing: set[str], se
             else:
                 drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
                 parameter.data.copy_(drawn)
-
-
-def _tokenizer(spec: ModelSpec, *, path: str, revision: str | None) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
-    if spec.pad_token is not None:
-        if spec.pad_token not in tokenizer.get_vocab():
-            raise ValueError(f"model.pad_token={spec.pad_token!r} is not a token of {spec.name}")
-        tokenizer.pad_token = spec.pad_token
-    if spec.padding_side is not None:
-        tokenizer.padding_side = spec.padding_side
-    return tokenizer
 
 
 def _image_processor(image: ImageSpec) -> BaseImageProcessor:

@@ -17,9 +17,10 @@ from transformers import set_seed
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, predict
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
-from svft_bench.models import load_model
+from svft_bench.models import load_model, load_processor
 from svft_bench.provenance import peak_memory, provenance
 from svft_bench.record import Costs, DataUse, RunRecord, Sizes, load_record, record_path, save_record
+from svft_bench.rows import TrainingRows, check_context, training_rows
 from svft_bench.selection import BestEpoch
 from svft_bench.settings import Settings
 from svft_bench.spec import EvalSpec, RunSpec
@@ -34,6 +35,7 @@ class Prepared:
     """A model with its method applied, and the data of its task."""
 
     task: Task
+    rows: TrainingRows
     model: nn.Module
     processor: Any
     device: torch.device
@@ -89,9 +91,11 @@ def prepare(spec: RunSpec, settings: Settings) -> Prepared:
     start = time.perf_counter()
     task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
-    steps = total_steps(spec.train, examples=len(task.train))
+    rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
+    steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
     model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
     model.to(device)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)
@@ -99,6 +103,7 @@ def prepare(spec: RunSpec, settings: Settings) -> Prepared:
     names = trainable_names(adapted)
     return Prepared(
         task=task,
+        rows=rows,
         model=adapted,
         processor=processor,
         device=device,
@@ -126,11 +131,11 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
     if last_checkpoint(folder / "checkpoints") is None:
         (folder / "best.safetensors").unlink(missing_ok=True)  # of a try that has to begin again
     best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
-    tracker.stage("train", total=total_steps(spec.train, examples=len(ready.task.train)), unit="step")
+    tracker.stage("train", total=total_steps(spec.train, rows=len(ready.rows.rows)), unit="step")
     with peak_memory(ready.device) as peak:
         trained = train(
             ready.model,
-            ready.task.train,
+            ready.rows.rows,
             spec=spec.train,
             collate=training_collate(spec.task, ready.processor),
             head=ready.head_names,
@@ -177,7 +182,8 @@ def _record(
     eval_seconds: float,
     command: str,
 ) -> RunRecord:
-    seen = fitted.steps * spec.train.batch_size * spec.train.gradient_accumulation
+    per_row = ready.rows.examples / len(ready.rows.rows)
+    seen = fitted.steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
     return RunRecord(
         run_id=spec.run_id,
         train_id=spec.train_id,
@@ -199,7 +205,7 @@ def _record(
         curve=fitted.curve,
         selected=fitted.selected,
         data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
-        skipped=ready.task.skipped,
+        skipped=ready.task.skipped | ready.rows.skipped,
         provenance=provenance(ready.device, command=command),
     )
 

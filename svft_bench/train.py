@@ -35,16 +35,16 @@ class Trained:
     resumed: bool
 
 
-def total_steps(spec: TrainSpec, *, examples: int) -> int:
-    """Optimizer steps that this training set takes; an incomplete last batch of an epoch counts as one."""
-    batches = math.ceil(examples / spec.batch_size)
+def total_steps(spec: TrainSpec, *, rows: int) -> int:
+    """Optimizer steps that these rows take, packed or not; an incomplete last batch of an epoch counts as one."""
+    batches = math.ceil(rows / spec.batch_size)
     steps = math.ceil(batches / spec.gradient_accumulation) * spec.epochs
     return steps if spec.max_steps is None else min(steps, spec.max_steps)
 
 
 def train(
     model: nn.Module,
-    examples: Sequence[Example],
+    rows: Sequence[Example],
     *,
     spec: TrainSpec,
     collate: Collate,
@@ -60,12 +60,12 @@ def train(
 
     `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs.
     """
-    steps = total_steps(spec, examples=len(examples))
+    steps = total_steps(spec, rows=len(rows))
     clock = _Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
-        train_dataset=examples,
+        train_dataset=rows,
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
@@ -76,6 +76,7 @@ def train(
         ],
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.model_accepts_loss_kwargs &= spec.loss_average == "tokens"  # with it, the model divides by all targets
     checkpoint = last_checkpoint(folder)
     start = time.perf_counter()
     if steps:

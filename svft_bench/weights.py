@@ -49,7 +49,7 @@ def save_fitted(
     partial.replace(weights)
     shipped = weights
     if isinstance(model, PeftModel):
-        model.save_pretrained(folder / "adapter")
+        model.save_pretrained(folder / "adapter", save_embedding_layers=False)  # no method trains them
         shipped = folder / "adapter" / "adapter_model.safetensors"
     fitted = Fitted(
         **asdict(trained),

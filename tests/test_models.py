@@ -127,6 +127,43 @@ def test_a_pad_token_outside_the_vocabulary_is_refused(tiny: Any) -> None:
         load(spec)
 
 
+def added(tiny: Any, name: str = "llama-3-8b", token: str | None = "[PAD]") -> ModelSpec:
+    spec = tiny(name)
+    return ModelSpec.model_validate(spec.model_dump() | {"pad_token": token, "pad_token_from": "added"})
+
+
+@pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2b"])  # embeddings apart, and tied
+def test_an_added_pad_token_is_the_mean_of_all_others_and_changes_nothing_else(name: str, tiny: Any) -> None:
+    plain, _ = load(tiny(name))
+    model, tokenizer = load(added(tiny, name))
+    rows = plain.get_input_embeddings().num_embeddings
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("[PAD]", rows)
+    assert model.config.vocab_size == rows + 1 and model.config.pad_token_id == rows
+    for one, other in (
+        (model.get_input_embeddings(), plain.get_input_embeddings()),
+        (model.get_output_embeddings(), plain.get_output_embeddings()),
+    ):
+        assert torch.equal(one.weight[:rows], other.weight)
+        torch.testing.assert_close(one.weight[rows], other.weight.mean(0))
+    ids = tokenizer("1 + 1", return_tensors="pt")["input_ids"]
+    torch.testing.assert_close(model(ids).logits[..., :rows], plain(ids).logits)
+
+
+def test_an_added_pad_token_leaves_the_ends_of_sequences_to_be_learnt(tiny: Any) -> None:
+    _, tokenizer = load(added(tiny))
+    batch = tokenizer(["a", "a" + tokenizer.eos_token], padding=True, return_tensors="pt")
+    assert batch["attention_mask"].tolist() == [[0, 1], [1, 1]]
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_a_pad_token_is_added_only_if_it_has_a_name_and_is_new(tiny: Any) -> None:
+    known = tiny("llama-3-8b").pad_token
+    with pytest.raises(ValueError, match=r"is a token of llama-3-8b already; model\.pad_token_from=vocabulary"):
+        load(added(tiny, token=known))
+    with pytest.raises(ValueError, match="pad_token_from=added needs the token"):
+        added(tiny, token=None)
+
+
 @pytest.mark.parametrize(
     ("failure", "remedy"),
     [

@@ -42,6 +42,21 @@ def test_a_field_younger_than_the_records_changes_no_id_until_it_is_used() -> No
     assert After(size=1, colour="red").identity() == {"size": 1, "colour": "red"}
 
 
+@pytest.mark.parametrize(
+    ("default", "other"),
+    [
+        ("task.prompt.packing=false", "task.prompt.packing=true"),
+        ("task.prompt.padding_side=null", "task.prompt.padding_side=right"),
+        ("train.loss_average=tokens", "train.loss_average=micro_batches"),
+        ("model.pad_token_from=vocabulary", "model.pad_token_from=added"),
+    ],
+)
+def test_a_younger_switch_is_part_of_the_id_where_it_is_used(cell: Compose, default: str, other: str) -> None:
+    before, same, used = (cell("model=gemma-2b", "task=gsm8k", *more).spec for more in ([], [default], [other]))
+    assert same.run_id == before.run_id
+    assert used.run_id != before.run_id and used.train_id != before.train_id
+
+
 def test_seeds_share_a_cell(cell: Compose) -> None:
     random = [cell("method=svft_random", f"seed={seed}").spec for seed in (0, 1)]
     assert random[0].cell_id == random[1].cell_id

@@ -26,6 +26,8 @@ class ModelSpec(Spec):
         {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
     )
 
+    younger = frozenset({"pad_token_from"})
+
     name: str
     title: str
     architecture: str
@@ -37,6 +39,7 @@ class ModelSpec(Spec):
     attention: Literal["sdpa", "eager"]
     padding_side: Literal["left", "right"] | None
     pad_token: str | None
+    pad_token_from: Literal["vocabulary", "added"] = "vocabulary"
     image: ImageSpec | None
     head_modules: tuple[str, ...]
     targets: dict[str, str | tuple[str, ...]]
@@ -45,6 +48,12 @@ class ModelSpec(Spec):
     biases: bool
     parameters: int = Field(gt=0)
     patch: int | None = None
+
+    @model_validator(mode="after")
+    def _an_added_token_has_a_name(self) -> ModelSpec:
+        if self.pad_token_from == "added" and self.pad_token is None:
+            raise ValueError("pad_token_from=added needs the token, for example pad_token='[PAD]'")
+        return self
 
 
 class MethodSpec(Spec):

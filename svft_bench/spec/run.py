@@ -14,9 +14,14 @@ Selection = Literal["last", "best_validation", "best_reported"]
 
 
 class TrainSpec(Spec):
-    """The optimisation: AdamW with one group for the head and one for everything else."""
+    """The optimisation: AdamW with one group for the head and one for everything else.
+
+    `loss_average` says what an optimizer step's loss is the mean of: `tokens`, all targets of its micro-batches alike
+    (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts).
+    """
 
     describes = frozenset({"source"})
+    younger = frozenset({"loss_average"})
 
     lr: float = Field(gt=0)
     lr_head: float | None = Field(default=None, gt=0)
@@ -24,6 +29,7 @@ class TrainSpec(Spec):
     max_steps: int | None = Field(default=None, ge=0)
     batch_size: int = Field(gt=0)
     gradient_accumulation: int = Field(default=1, gt=0)
+    loss_average: Literal["tokens", "micro_batches"] = "tokens"
     weight_decay: float = Field(ge=0)
     betas: tuple[float, float]
     eps: float = Field(gt=0)

@@ -50,12 +50,20 @@ class FewShotSpec(Spec):
 
 
 class PromptSpec(Spec):
-    """How a question becomes tokens, and which tokens carry the loss."""
+    """How a question becomes tokens, and which tokens carry the loss.
+
+    `padding_side` is that of training; without one the model's own is taken. Evaluation always pads on the left, where
+    batched generation has to. With `packing` a row of training holds as many whole examples as fit.
+    """
+
+    younger = frozenset({"padding_side", "packing"})
 
     train: PromptName
     evaluation: PromptName
     loss_on: Literal["answer", "sequence"]
     max_length: int = Field(gt=0)
+    padding_side: Literal["left", "right"] | None = None
+    packing: bool = False
 
 
 class GenerationSpec(Spec):

@@ -1,0 +1,50 @@
+"""The tokenizer of a text model, and the token that fills up its batches: `load_tokenizer(spec, path=PATH, ...)`.
+
+`pad_token_from: vocabulary` takes a token that the model has; `added` adds one whose embedding is the mean of all
+others, as the released SVFT scripts do for LLaMA-3.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from svft_bench.spec import ModelSpec
+
+
+def load_tokenizer(spec: ModelSpec, *, path: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """The tokenizer with the pad token and the padding side that the model's file names.
+
+    Raises:
+        ValueError: the pad token is missing from the vocabulary, or in it though it is to be added.
+        OSError: the tokenizer cannot be had.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
+    known = spec.pad_token in tokenizer.get_vocab()
+    if spec.pad_token_from == "added":
+        if known:
+            raise ValueError(
+                f"model.pad_token={spec.pad_token!r} is a token of {spec.name} already; "
+                "model.pad_token_from=vocabulary takes it as it is"
+            )
+        tokenizer.add_special_tokens({"pad_token": spec.pad_token})
+    elif spec.pad_token is not None:
+        if not known:
+            raise ValueError(
+                f"model.pad_token={spec.pad_token!r} is not a token of {spec.name}; model.pad_token_from=added adds it"
+            )
+        tokenizer.pad_token = spec.pad_token
+    if spec.padding_side is not None:
+        tokenizer.padding_side = spec.padding_side
+    return tokenizer
+
+
+def embed_added_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the token that was added last a row in both embeddings: the mean of the rows of all other tokens."""
+    known, rows = len(tokenizer) - 1, model.get_input_embeddings().num_embeddings
+    if rows <= known:  # else the embeddings have rows to spare
+        model.resize_token_embeddings(known + 1, mean_resizing=False)
+    with torch.no_grad():
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            if layer is not None:
+                layer.weight[known] = layer.weight[:known].mean(0)
