@@ -11,7 +11,7 @@ from typing import Any
 
 from svft_bench.references import Reference
 from svft_bench.tables.paper import Line, label
-from svft_bench.tables.results import CellResult
+from svft_bench.tables.results import CellResult, shown_name
 
 MARKERS = "osD^vP*X<>phd8"
 DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
@@ -53,7 +53,7 @@ def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> li
         return []
     with drawing(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
         for axis, evaluation in zip(axes, evals, strict=True):
-            _parameters_panel(axis, _marks(done, evaluation), title=evaluation)
+            _parameters_panel(axis, _marks(done, evaluation), title=shown_name(evaluation, done))
     return written
 
 
@@ -71,7 +71,7 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
                 (axes[2 * index + 1], "peak_memory_bytes", 2.0**30, "peak memory in training, GiB"),
             ):
                 _scatter(axis, [mark.at(result.cost(cost) / unit) for mark, result in marks])
-                axis.set(title=evaluation, xlabel=name, ylabel="score × 100")
+                axis.set(title=shown_name(evaluation, done), xlabel=name, ylabel="score × 100")
                 axis.margins(x=0.3)
     return written
 

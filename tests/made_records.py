@@ -7,9 +7,16 @@ from svft_bench.record import Costs, DataUse, Provenance, RunRecord, Sizes
 
 
 def made_record(
-    cell: Cell, *, score: float, items: int = 1000, trained: int = 1000, dirty: bool = False, data: str | None = None
+    cell: Cell,
+    *,
+    score: float,
+    items: int = 1000,
+    trained: int = 1000,
+    dirty: bool = False,
+    data: str | None = None,
+    label: str | None = None,
 ) -> RunRecord:
-    """A record of this cell in which every eval and metric scored `score` on `items` rows."""
+    """A record of this cell in which every eval and metric scored `score` on `items` rows, all data named `label`."""
     spec = cell.spec.model_copy(update={"data": data}) if data else cell.spec
     used = [(spec.task.train, 100), *((item.data, items) for item in spec.task.evals)]
     return RunRecord(
@@ -37,7 +44,7 @@ def made_record(
         data=tuple(
             DataUse(
                 title=source.title,
-                label=source.title,
+                label=label or source.title,
                 origin="made",
                 split=source.split,
                 rows=rows,

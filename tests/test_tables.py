@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from svft_bench.compose import Cell, cells
+from svft_bench.figures import score_against_parameters
 from svft_bench.record import RunRecord, save_record
+from svft_bench.summary import one_line
 from svft_bench.tables import table
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.render import as_csv, as_json, latex, markdown
@@ -44,6 +47,35 @@ def row(table: Table, title: str) -> Row:
 def test_rows_stand_in_the_order_of_the_experiment(demo: list[Cell]) -> None:
     titles = [row.cells[0] for row in made(demo, []).rows]
     assert titles == list(dict.fromkeys(cell.spec.method.title for cell in demo))
+
+
+def test_a_part_of_a_benchmark_never_has_its_name(tmp_path: Path) -> None:
+    asked = cells(["model=smollm2-135m", "task=gsm8k", "method=lora,svft_plain", "train.lr=0.1"], any_data=True)
+    records = [made_record(cell, score=0.5, items=100, label="GSM8K (100 of 1,319)") for cell in asked]
+    results = cell_results(asked, records)
+    table = made(asked, records)
+    assert [column.title for column in table.columns][:2] == ["method", "GSM8K (100 of 1,319)"]
+    assert table.rows[0].facts["gsm8k.data"] == "GSM8K (100 of 1,319)"
+    (about,) = [note for note in table.notes if note.startswith("Data:")]
+    assert "MetaMathQA-40K," not in about and "scored on GSM8K (100 of 1,319), 100 rows" in about
+    svg, _ = score_against_parameters(results, path=tmp_path / "figure")
+    assert "GSM8K (100 of 1,319)" in "".join(ElementTree.parse(svg).getroot().itertext())
+    assert one_line(records[0]).startswith("GSM8K (100 of 1,319): accuracy 0.5000; ")
+
+
+def test_a_training_sample_is_named_by_its_file(demo: list[Cell]) -> None:
+    record = made_record(demo[0], score=0.5)
+    sample = record.data[0].model_copy(
+        update={"label": "a/train_sample.jsonl (100 rows)", "origin": "a/train_sample.jsonl"}
+    )
+    record = record.model_copy(update={"data": (sample, *record.data[1:])})
+    (about,) = [note for note in made(demo[:1], [record]).notes if note.startswith("Data:")]
+    assert about.startswith("Data: task digits, 100 rows of a/train_sample.jsonl for training")
+
+
+def test_rows_that_were_left_out_are_in_the_notes(one: list[Cell]) -> None:
+    record = made_record(one[0], score=0.5).model_copy(update={"skipped": {"a.jsonl: image does not decode": 1234}})
+    assert "Left out or cut: digits, a.jsonl: image does not decode, 1,234 rows." in made(one, [record]).notes
 
 
 def test_the_tasks_of_a_method_stand_side_by_side() -> None:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from svft_bench.tables.notes import notes
-from svft_bench.tables.results import CellResult, Score
+from svft_bench.tables.results import CellResult, Score, data_of, shown_name
 from svft_bench.tables.value import Column, Row, Table
 
 Value = Callable[[CellResult], str]
@@ -24,7 +24,8 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
     best = {evaluation: _clear_best(results, evaluation) for evaluation, _ in evals}
     labels = [Column(name, "right" if name == "validation" else "left") for name in ("method", *varying)]
     scores = [
-        Column(evaluation if metric == "accuracy" else f"{evaluation} ({metric})") for evaluation, metric in evals
+        Column(shown_name(evaluation, results) + (f" ({metric})" if metric != "accuracy" else ""))
+        for evaluation, metric in evals
     ]
     rows = []
     for group in _over_tasks(results):
@@ -82,6 +83,8 @@ def facts(result: CellResult) -> dict[str, object]:
         found[f"{score.eval}.items"] = score.items
         if score.interval is not None:
             found |= {f"{score.eval}.low": score.interval.low, f"{score.eval}.high": score.interval.high}
+    for item in spec.task.evals:
+        found |= {f"{item.name}.data": data_of(item, record).label for record in result.records[:1]}
     if validation(result) is not None:
         found["validation"] = validation(result)
     if result.records:

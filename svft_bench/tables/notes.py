@@ -8,7 +8,7 @@ from statistics import fmean, variance
 from svft_bench.record import RunRecord
 from svft_bench.spec import has_validation
 from svft_bench.stats import detectable_difference
-from svft_bench.tables.results import CellResult, data_of, item_variance
+from svft_bench.tables.results import CellResult, data_of, item_variance, shown_name
 
 FORMULA = {
     "accuracy": "Wilson",
@@ -30,6 +30,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     records = [record for result in done for record in result.records]
     found = [f"Model: {title}." for title in _distinct(result.spec.model.title for result in results)]
     found += [f"Data: {text}." for text in _distinct(map(_data, records))]
+    found += [f"Left out or cut: {text}." for text in _distinct(text for record in records for text in _skips(record))]
     found += [f"Protocol: {text}." for text in _by_method(done, lambda result: _protocol(result.records[0]))]
     found += [f"Learning rates: {_rates(done)}."] if done else []
     found += _intervals(done)
@@ -67,7 +68,14 @@ def _data(record: RunRecord) -> str:
     scored = "; ".join(
         f"{item.name} scored on {use.label}, {use.used:,} rows" for item, use in zip(task.evals, uses, strict=True)
     )
-    return f"{task.title}, {pool.used:,} rows of {pool.title} for training{' and validation' if both else ''}; {scored}"
+    named = pool.title if pool.label.startswith(pool.title) else pool.origin
+    whole = all(use.label == use.title for use in uses) and named == pool.title
+    start = task.title if whole else f"task {task.name}"
+    return f"{start}, {pool.used:,} rows of {named} for training{' and validation' if both else ''}; {scored}"
+
+
+def _skips(record: RunRecord) -> list[str]:
+    return [f"{record.spec.task.name}, {reason}, {count:,} rows" for reason, count in record.skipped.items()]
 
 
 def _protocol(record: RunRecord) -> str:
@@ -124,8 +132,8 @@ def detectable(results: Sequence[CellResult]) -> list[str]:
         if items is not None:
             gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
             found.append(
-                f"{name}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap under {100 * gap:.1f} "
-                "points more than one time in five."
+                f"{shown_name(name, cells)}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap "
+                f"under {100 * gap:.1f} points more than one time in five."
             )
     return found
 

@@ -13,7 +13,7 @@ from svft_bench.spec import EvalSpec
 from svft_bench.stats import Interval, holm, mcnemar, no_difference, over_seeds, split_variance
 from svft_bench.tables.notes import detectable
 from svft_bench.tables.predictions import Judged, difference_of, judged
-from svft_bench.tables.results import SHARES, CellResult
+from svft_bench.tables.results import SHARES, CellResult, shown_name
 from svft_bench.tables.value import Column, Row, Table
 
 LEVEL = 0.05
@@ -94,7 +94,7 @@ def _row(pair: Pair, corrected: float) -> Row:
     low, high = 100 * pair.interval.low, 100 * pair.interval.high
     names = pair.first.spec.method.name, pair.second.spec.method.name
     cells = (
-        pair.evaluation,
+        shown_name(pair.evaluation, [pair.first, pair.second]),
         pair.first.spec.method.title,
         pair.second.spec.method.title,
         f"{100 * pair.difference:+.1f} [{low:+.1f}, {high:+.1f}]",
@@ -124,6 +124,7 @@ def _seed_spread(results: Sequence[CellResult], every: Every) -> list[str]:
                 seeds = split_variance([[float(of_seed[key]) for key in shared] for of_seed in right]).seeds
                 found.setdefault(item.name, []).append(f"{result.spec.method.title} {100 * math.sqrt(seeds):.1f}")
     return [
-        f"{name}: standard deviation between seeds, noise of items removed, in points: {', '.join(spreads)}."
+        f"{shown_name(name, results)}: standard deviation between seeds, noise of items removed, in points: "
+        f"{', '.join(spreads)}."
         for name, spreads in found.items()
     ]

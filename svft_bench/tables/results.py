@@ -73,6 +73,19 @@ def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
     return record.data[len(record.data) - len(evals) + evals.index(evaluation)]
 
 
+def shown_name(evaluation: str, results: Sequence[CellResult]) -> str:
+    """What a score on this eval may be called: its name, or the labels of its data where that is not the whole set."""
+    uses = [
+        data_of(item, record)
+        for result in results
+        for record in result.records
+        for item in record.spec.task.evals
+        if item.name == evaluation
+    ]
+    whole = all(use.label == use.title for use in uses)
+    return evaluation if whole else " / ".join(dict.fromkeys(use.label for use in uses))
+
+
 def items_of(evaluation: str, record: RunRecord) -> int:
     """How many examples the eval of this name was scored on."""
     return next(data_of(item, record).used for item in record.spec.task.evals if item.name == evaluation)

@@ -64,13 +64,15 @@ def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
     """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written.
 
-    A comparison of methods, one cell for each, also gets its paired differences; a search over settings does not.
+    A comparison of methods, one cell for each and two of them recorded, also gets its paired differences; a search over
+    settings does not.
     """
     from svft_bench.figures import learning_curves, score_against_costs, score_against_parameters
     from svft_bench.update_figures import strength_maps, update_profiles
 
     figures = folder / "figures"
-    compares = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    compares = single and sum(bool(result.records) for result in results) > 1
     made = [_experiment(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
     return [
         *(path for table in made for path in write_table(table, folder=folder)),
