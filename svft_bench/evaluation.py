@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from svft_bench.decoding import generate
 from svft_bench.encoding import text_length, training_collate
-from svft_bench.spec import EvalSpec, Kind, TaskSpec
+from svft_bench.likelihood import likeliest
+from svft_bench.rows import token_lengths
+from svft_bench.spec import EvalSpec, TaskSpec
 from svft_bench.tasks import Example
 
 Prediction = dict[str, Any]
+Found = dict[str, Any]  # a prediction before it is said of which example
 Progress = Callable[[int], None]
 
 
@@ -34,11 +39,7 @@ def predict(
     folds an adapter into the weights meanwhile, which is fast but, for tuners that subtract it again, leaves rounding
     behind: for the end of a run, not for its middle.
     """
-    predictors: dict[Kind, Callable[..., list[Any]]] = {
-        "image_classification": _class_or_value,
-        "sequence_classification": _class_or_value,
-        "causal_lm": _generate,
-    }
+    predictor = _text if task.kind == "causal_lm" else _class_or_value
     order = list(range(len(examples)))
     if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
         order.sort(key=lambda index: -text_length(examples[index]))
@@ -47,52 +48,55 @@ def predict(
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = [examples[index] for index in chosen]
-            values = predictors[task.kind](model, batch, task=task, evaluation=evaluation, processor=processor)
+            values = predictor(
+                model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size
+            )
             for index, example, value in zip(chosen, batch, values, strict=True):
                 reference = example["reference"] if task.kind == "causal_lm" else example["label"]
-                found[index] = {"id": example["id"], "prediction": value, "reference": reference}
+                found[index] = {"id": example["id"], **value, "reference": reference}
             progress(len(batch))
     return [found[index] for index in range(len(examples))]
 
 
+def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, int]:
+    """How many of these predictions come from a text that was cut, by reason; all of them are scored."""
+    longest = evaluation.generation.max_new_tokens if evaluation.generation is not None else 0
+    reasons = {
+        "prompt": "prompt longer than the model's context, scored as wrong",
+        "text": f"no end of the text within {longest:,} tokens or the model's context",
+        "input": "input cut at the task's max_length",
+    }
+    counts = Counter(row.get("cut") for row in predictions)
+    return {f"{evaluation.name}: {text}": counts[cut] for cut, text in reasons.items() if counts[cut]}
+
+
 def _class_or_value(
-    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any
-) -> list[int | float]:
+    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any, batch_size: int
+) -> list[Found]:
     inputs = training_collate(task, processor)(batch)
     inputs.pop("labels")
     logits = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()}).logits.float()
     values: list[int | float] = (logits[:, 0] if task.labels == 1 else logits.argmax(-1)).tolist()
-    return values
+    lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
+    cut = [length > (task.max_length or 0) for length in lengths]
+    return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
 
 
-def _generate(
-    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any
-) -> list[str]:
-    assert evaluation.generation is not None
-    generation = evaluation.generation
-    side, processor.padding_side = processor.padding_side, "left"
-    inputs = processor([example["prompt"] for example in batch], padding=True, return_tensors="pt").to(_device(model))
-    processor.padding_side = side
-    stops: dict[str, Any] = {"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}
-    tokens = model.generate(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        max_new_tokens=generation.max_new_tokens,
-        num_beams=generation.num_beams,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=processor.pad_token_id,
-        **stops,
+def _text(
+    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any, batch_size: int
+) -> list[Found]:
+    prompts = [example["prompt"] for example in batch]
+    if evaluation.generation is not None:
+        return generate(model, prompts, generation=evaluation.generation, processor=processor)
+    assert evaluation.likelihood is not None
+    return likeliest(
+        model,
+        prompts,
+        options=[example["options"] for example in batch],
+        template=evaluation.likelihood,
+        processor=processor,
+        batch_size=batch_size,
     )
-    texts = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [_before_stop(text, generation.stop) for text in texts]
-
-
-def _before_stop(text: str, stops: Sequence[str]) -> str:
-    ends = [text.find(stop) for stop in stops if stop in text]
-    return text[: min(ends)] if ends else text
 
 
 def _device(model: Any) -> torch.device:

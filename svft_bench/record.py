@@ -85,7 +85,10 @@ class Provenance(Part):
 
 
 class RunRecord(Part):
-    """Specification, scores, costs and provenance of one finished run."""
+    """Specification, scores, costs and provenance of one finished run.
+
+    `skipped` counts, by reason, rows that were left out and texts that were cut; what is cut is still scored.
+    """
 
     schema_version: Literal[1] = 1
     run_id: str

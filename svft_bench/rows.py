@@ -32,7 +32,7 @@ def training_rows(examples: Sequence[Example], *, task: TaskSpec, processor: Any
         return TrainingRows(examples, len(examples), {})
     if task.kind == "sequence_classification":
         assert task.max_length is not None
-        cut = sum(length > task.max_length for length in _lengths(examples, processor))
+        cut = sum(length > task.max_length for length in token_lengths(examples, processor))
         return TrainingRows(examples, len(examples), _counted({f"text cut at {task.max_length} tokens": cut}))
     assert task.prompt is not None
     return _completions(examples, task.prompt, processor)
@@ -51,7 +51,8 @@ def check_context(task: TaskSpec, *, positions: int | None, model: str) -> None:
         raise ValueError(f"task.{field}={length} is longer than the {positions} positions of {model}")
 
 
-def _lengths(examples: Sequence[Example], tokenizer: Any) -> Iterator[int]:
+def token_lengths(examples: Sequence[Example], tokenizer: Any) -> Iterator[int]:
+    """Tokens of each text or pair, uncut."""
     for start in range(0, len(examples), CHUNK):
         chunk = examples[start : start + CHUNK]
         second = [example["text_pair"] for example in chunk]

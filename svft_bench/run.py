@@ -15,7 +15,7 @@ from torch import nn
 from transformers import set_seed
 
 from svft_bench.encoding import training_collate
-from svft_bench.evaluation import Prediction, predict
+from svft_bench.evaluation import Prediction, cuts, predict
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models import load_model, load_processor
 from svft_bench.provenance import peak_memory, provenance
@@ -79,7 +79,8 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         eval_seconds = time.perf_counter() - start
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
-    record = _record(spec, ready, fitted, scores=scores, eval_seconds=eval_seconds, command=command)
+    cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
+    record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, command=command)
     rows = [{"eval": name, **row} for name, found in predictions.items() for row in found]
     save_record(record, results=settings.results_dir, predictions=rows)
     return record
@@ -179,6 +180,7 @@ def _record(
     fitted: Fitted,
     *,
     scores: dict[str, dict[str, float]],
+    cut: dict[str, int],
     eval_seconds: float,
     command: str,
 ) -> RunRecord:
@@ -205,7 +207,7 @@ def _record(
         curve=fitted.curve,
         selected=fitted.selected,
         data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
-        skipped=ready.task.skipped | ready.rows.skipped,
+        skipped=ready.task.skipped | ready.rows.skipped | cut,
         provenance=provenance(ready.device, command=command),
     )
 

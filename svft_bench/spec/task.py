@@ -21,6 +21,7 @@ ReaderName = Literal[
     "gsm8k",
     "math",
     "llm_adapters",
+    "llm_adapters_options",
 ]
 PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
 AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option"]
@@ -75,7 +76,13 @@ class GenerationSpec(Spec):
 
 
 class EvalSpec(Spec):
-    """One scored data set; the first metric is the one a table shows."""
+    """One scored data set; the first metric is the one a table shows.
+
+    A language model's prediction is the text it generates, or with `likelihood` the likeliest of the options that the
+    question names: of all continuations with one in place of `{}`, the one of the highest probability.
+    """
+
+    younger = frozenset({"likelihood"})
 
     name: str
     data: SourceSpec
@@ -83,6 +90,7 @@ class EvalSpec(Spec):
     metrics: tuple[MetricName, ...] = Field(min_length=1)
     generation: GenerationSpec | None = None
     answer: AnswerName | None = None
+    likelihood: str | None = None
 
     @model_validator(mode="after")
     def _metrics_fit_the_answer(self) -> EvalSpec:
@@ -93,6 +101,18 @@ class EvalSpec(Spec):
             raise ValueError(f"metrics={', '.join(wrong)} cannot be scored with answer={self.answer}; valid: {takes}")
         if (self.answer is None) != (self.generation is None):
             raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _options_have_a_place(self) -> EvalSpec:
+        if self.likelihood is None:
+            return self
+        if self.likelihood.count("{}") != 1 or self.likelihood.strip("{}").count("{"):
+            raise ValueError(f"likelihood={self.likelihood!r}: expected a text with {{}} once, where the option stands")
+        if self.generation is not None or self.metrics != ("accuracy",) or self.reader != "llm_adapters_options":
+            raise ValueError(
+                f"eval {self.name}: likelihood takes no generation, metrics=[accuracy] and reader=llm_adapters_options"
+            )
         return self
 
 
@@ -133,8 +153,11 @@ class TaskSpec(Spec):
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
         for item in self.evals:
-            if (item.generation is not None) != (self.kind == "causal_lm"):
-                raise ValueError(f"eval {item.name}: generation is for causal_lm tasks, this one is {self.kind}")
+            text = item.generation is not None or item.likelihood is not None
+            if text != (self.kind == "causal_lm"):
+                raise ValueError(
+                    f"eval {item.name}: generation or likelihood is for causal_lm tasks, this one is {self.kind}"
+                )
         if self.few_shot is not None and self.validation_rows:
             raise ValueError(
                 f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"

@@ -107,5 +107,6 @@ def _examples(task: TaskSpec, pool: Pool, taken: Taken, *, training: bool) -> Se
     goal, source = ("target", "response") if training else ("reference", "reference")
     return [
         {"id": str(index), "prompt": render(template, fields["instruction"]), goal: fields[source]}
+        | ({"options": fields["options"].split("/")} if "options" in fields else {})
         for index, fields in taken.items()
     ]

@@ -45,6 +45,12 @@ def _llm_adapters(row: Row) -> Fields:
     return {"instruction": row["instruction"], "response": row["output"], "reference": row["answer"]}
 
 
+def _llm_adapters_options(row: Row) -> Fields:
+    """With the options that the instruction ends in, such as `answer1/answer2`."""
+    named = re.search(r"Answer format: (\S+/\S+)\s*$", row["instruction"])
+    return {**_llm_adapters(row), "options": named.group(1) if named else ""}
+
+
 IMAGE_COLUMNS: dict[ReaderName, tuple[str, str]] = {
     "image_label": ("image", "label"),
     "img_label": ("img", "label"),
@@ -60,4 +66,5 @@ TEXT_READERS: dict[ReaderName, Reader] = {
     "gsm8k": _gsm8k,
     "math": _math,
     "llm_adapters": _llm_adapters,
+    "llm_adapters_options": _llm_adapters_options,
 }

@@ -34,6 +34,7 @@ ROWS: dict[ReaderName, dict[str, Any]] = {
         "answer": "answer1",
     },
 }
+ROWS["llm_adapters_options"] = ROWS["llm_adapters"]
 
 
 MODELS: dict[Kind, str] = {

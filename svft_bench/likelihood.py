@@ -1,0 +1,83 @@
+"""Multiple choice without generation: the option whose text a causal language model finds likeliest.
+
+log p(option | prompt) = sum of log p(token | all before it) over the option's tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+import torch
+
+Tokens = list[int]
+
+
+def likeliest(
+    model: Any,
+    prompts: Sequence[str],
+    *,
+    options: Sequence[Sequence[str]],
+    template: str,
+    processor: Any,
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """The likeliest option after each prompt as `prediction`, and every option's `log_likelihood`.
+
+    `template` with the option in place of `{}` is what follows the prompt, tokenised with it as one text. What all
+    options of a prompt begin with is the same for each and left out of the sums. A prompt longer than the model's
+    context is not answered (`cut` is "prompt").
+    """
+    asked = [
+        [processor(prompt + template.format(option))["input_ids"] for option in names]
+        for prompt, names in zip(prompts, options, strict=True)
+    ]
+    fits = [max(map(len, rows)) <= model.config.max_position_embeddings for rows in asked]
+    wanted = [(row, _shared(rows)) for rows, fit in zip(asked, fits, strict=True) if fit for row in rows]
+    sums = iter(log_likelihoods(model, wanted, pad=processor.pad_token_id, batch_size=batch_size))
+    found: list[dict[str, Any]] = []
+    for names, fit in zip(options, fits, strict=True):
+        if fit:
+            values = {name: next(sums) for name in names}
+            found.append({"prediction": max(values, key=values.__getitem__), "log_likelihood": values})
+        else:
+            found.append({"prediction": "", "cut": "prompt"})
+    return found
+
+
+def log_likelihoods(model: Any, rows: Sequence[tuple[Tokens, int]], *, pad: int, batch_size: int) -> list[float]:
+    """Of each row (tokens, start): the log-probability of `tokens[start:]` after `tokens[:start]`.
+
+    Rows that differ in their last token alone share one pass through the model. Padding is on the left with positions
+    counted from the first token, so that nothing depends on what else is in a batch.
+    """
+    contexts = list(dict.fromkeys(tuple(tokens[:-1]) for tokens, _ in rows))
+    kept = max((len(tokens) - start for tokens, start in rows), default=0)
+    logs: dict[tuple[int, ...], torch.Tensor] = {}
+    for first in range(0, len(contexts), batch_size):
+        batch = contexts[first : first + batch_size]
+        longest = max(map(len, batch))
+        ids = torch.tensor([[pad] * (longest - len(context)) + list(context) for context in batch])
+        mask = torch.tensor([[0] * (longest - len(context)) + [1] * len(context) for context in batch])
+        logits = model(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0).to(model.device),
+            logits_to_keep=kept,
+        ).logits
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        logs |= dict(zip(batch, logits.log_softmax(-1, dtype=exact), strict=True))
+    return [_sum(logs[tuple(tokens[:-1])], tokens[start:]) for tokens, start in rows]
+
+
+def _sum(logs: torch.Tensor, targets: Tokens) -> float:
+    """`logs` [positions, vocabulary] ends where the last target is predicted."""
+    chosen = logs[-len(targets) :].gather(1, torch.tensor(targets, device=logs.device)[:, None])
+    return float(chosen.sum())
+
+
+def _shared(rows: Sequence[Tokens]) -> int:
+    """How many tokens all rows begin with, at least the first and never the whole of one."""
+    shared = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False)))
+    return min(max(shared, 1), *(len(row) - 1 for row in rows))

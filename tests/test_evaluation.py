@@ -1,0 +1,206 @@
+"""A prediction is the example's own: no batch, no padding and no neighbour changes it, and every cut is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from svft_bench.compose import cells
+from svft_bench.evaluation import Prediction, cuts, predict
+from svft_bench.likelihood import likeliest, log_likelihoods
+from svft_bench.models import load_model
+from svft_bench.spec import EvalSpec, RunSpec
+from svft_bench.tasks import Example
+from svft_bench.tiny import tiny_model_folder
+
+SENTENCE = "she sells sea shells by the shore and counts them twice before the tide takes any of it"
+PROMPTS = [f"{SENTENCE[i : i + 1 + 13 * (i % 6)]} {i}:" for i in range(19)]
+EXAMPLES: list[Example] = [
+    {"id": str(i), "prompt": prompt, "reference": "b", "options": ["tea", "ice", "jam"][: 2 + i % 2]}
+    for i, prompt in enumerate(PROMPTS)
+]
+Loaded = tuple[Any, Any]
+
+
+def spec_of(model: str, task: str, *overrides: str) -> RunSpec:
+    line = [f"model={model}", f"task={task}", "train.lr=1", "model.dtype=float32", *overrides]
+    return cells(line, any_data=True)[0].spec
+
+
+@pytest.fixture(scope="module", params=["smollm2-135m", "gemma-2b", "pythia-2.8b"])
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """A tiny model of every decoder architecture, with weights large enough that every token has its own answer."""
+    spec = spec_of(request.param, "gsm8k").model
+    folder = tiny_model_folder(spec, tmp_path_factory.mktemp("tiny"))
+    local = spec.model_copy(update={"path": str(folder)})
+    model, processor = load_model(local, kind="causal_lm", num_labels=0, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(std=0.3, generator=generator)
+    return model, processor
+
+
+def item(name: str, *overrides: str) -> EvalSpec:
+    """One eval: `greedy`, four `beams`, or `likelihood`."""
+    task, evaluation = {
+        "greedy": ("gsm8k", "gsm8k"),
+        "beams": ("commonsense", "boolq"),
+        "likelihood": ("commonsense_likelihood", "boolq_likelihood"),
+    }[name]
+    return next(e for e in spec_of("smollm2-135m", task, *overrides).task.evals if e.name == evaluation)
+
+
+SHORT = {
+    "greedy": ["task.evals.gsm8k.generation.max_new_tokens=12"],
+    "beams": ["task.evals.boolq.generation.max_new_tokens=12"],
+    "likelihood": [],
+}
+
+
+def predictions(loaded: Loaded, evaluation: EvalSpec, *, batch_size: int, examples: list[Example]) -> list[Prediction]:
+    model, processor = loaded
+    task = spec_of("smollm2-135m", "gsm8k").task
+    return predict(
+        model,
+        examples,
+        task=task,
+        evaluation=evaluation,
+        processor=processor,
+        batch_size=batch_size,
+        merged=False,
+        progress=lambda count: None,
+    )
+
+
+@pytest.mark.parametrize("rule", SHORT)
+def test_the_batch_size_changes_no_prediction(tiny: Loaded, rule: str) -> None:
+    evaluation = item(rule, *SHORT[rule])
+    alone = predictions(tiny, evaluation, batch_size=1, examples=EXAMPLES)
+    together = predictions(tiny, evaluation, batch_size=16, examples=EXAMPLES)
+    assert [row["prediction"] for row in together] == [row["prediction"] for row in alone]
+    assert [row["id"] for row in together] == [example["id"] for example in EXAMPLES]
+    values = [list(row.get("log_likelihood", {}).values()) for row in alone]
+    assert [list(row.get("log_likelihood", {}).values()) for row in together] == [
+        pytest.approx(v, rel=1e-4) for v in values
+    ]
+    assert len({str([row["prediction"], found]) for row, found in zip(alone, values, strict=True)}) > 1
+    assert cuts(evaluation, together) == cuts(evaluation, alone)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_padding_side_of_training_changes_no_prediction(tiny: Loaded, side: str) -> None:
+    _, processor = tiny
+    expected = predictions(tiny, item("greedy", *SHORT["greedy"]), batch_size=1, examples=EXAMPLES[:6])
+    before, processor.padding_side = processor.padding_side, side
+    found = predictions(tiny, item("greedy", *SHORT["greedy"]), batch_size=6, examples=EXAMPLES[:6])
+    assert processor.padding_side == side
+    processor.padding_side = before
+    assert found == expected
+
+
+def test_a_log_likelihood_is_the_sum_that_a_plain_loop_gives(tiny: Loaded) -> None:
+    model, processor = tiny
+    model.double()
+    with torch.no_grad():
+        rows = [
+            (processor(p + o)["input_ids"], len(processor(p)["input_ids"])) for p in PROMPTS for o in (" a", " both")
+        ]
+        found = log_likelihoods(model, rows, pad=processor.pad_token_id, batch_size=7)
+        expected = []
+        for tokens, start in rows:
+            logs = model(input_ids=torch.tensor([tokens])).logits[0].log_softmax(-1)
+            expected.append(sum(float(logs[at - 1, tokens[at]]) for at in range(start, len(tokens))))
+    model.float()
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
+def test_what_all_options_begin_with_is_in_no_sum(tiny: Loaded) -> None:
+    model, processor = tiny
+    names, template = ["answer1", "answer2"], " the correct answer is {}"
+    with torch.no_grad():
+        (found,) = likeliest(model, ["?"], options=[names], template=template, processor=processor, batch_size=2)
+        context = torch.tensor([processor("? the correct answer is answer")["input_ids"]])
+        logs = model(input_ids=context).logits[0, -1].log_softmax(-1)
+    expected = {name: float(logs[processor(name)["input_ids"][-1]]) for name in names}
+    assert found["log_likelihood"] == pytest.approx(expected, rel=1e-5)
+    assert found["prediction"] == max(expected, key=lambda name: expected[name])
+
+
+@pytest.mark.parametrize("rule", SHORT)
+def test_a_question_longer_than_the_context_is_wrong_and_counted(tiny: Loaded, rule: str) -> None:
+    model, _ = tiny
+    evaluation = item(rule, *SHORT[rule])
+    usual, model.config.max_position_embeddings = model.config.max_position_embeddings, 64
+    long = {"id": "long", "prompt": "again and " * 20, "reference": "b", "options": ["a", "b"]}
+    found = predictions(tiny, evaluation, batch_size=4, examples=[*EXAMPLES[:3], long])
+    model.config.max_position_embeddings = usual
+    assert found[3]["prediction"] == "" and len(found) == 4
+    assert cuts(evaluation, found)[f"{evaluation.name}: prompt longer than the model's context, scored as wrong"] == 1
+
+
+def test_text_and_question_share_the_context(tiny: Loaded) -> None:
+    model, _ = tiny
+    evaluation = item("greedy", "task.evals.gsm8k.generation.max_new_tokens=12", "task.evals.gsm8k.generation.stop=[]")
+    usual, model.config.max_position_embeddings = model.config.max_position_embeddings, 40
+    examples = [example | {"prompt": "x" * length} for example, length in zip(EXAMPLES, (10, 35, 38), strict=False)]
+    alone = predictions(tiny, evaluation, batch_size=1, examples=examples)
+    assert predictions(tiny, evaluation, batch_size=3, examples=examples) == alone
+    model.config.max_position_embeddings = usual
+    free = predictions(tiny, evaluation, batch_size=1, examples=examples)
+    assert all(long["prediction"].startswith(short["prediction"]) for short, long in zip(alone, free, strict=True))
+    assert alone[0] == free[0]
+    assert alone[2]["cut"] == "text" and len(alone[2]["prediction"]) < len(free[2]["prediction"])
+
+
+def test_a_text_that_never_ends_is_cut_and_counted(tiny: Loaded) -> None:
+    model, _ = tiny
+    evaluation = item("greedy", "task.evals.gsm8k.generation.max_new_tokens=5")
+    ends, model.generation_config.eos_token_id = model.generation_config.eos_token_id, None
+    found = predictions(tiny, evaluation, batch_size=4, examples=EXAMPLES[:5])
+    model.generation_config.eos_token_id = ends
+    assert cuts(evaluation, found) == {"gsm8k: no end of the text within 5 tokens or the model's context": 5}
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("likelihood='the answer'", r"with \{\} once"),
+        ("metrics=[f1]", "likelihood takes no generation"),
+        ("reader=llm_adapters", "reader=llm_adapters_options"),
+        ("likelihood=null", "generation or likelihood is for causal_lm"),
+    ],
+)
+def test_a_likelihood_that_cannot_be_had_is_refused(override: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        spec_of("smollm2-135m", "commonsense_likelihood", f"task.evals.boolq_likelihood.{override}")
+
+
+def test_both_rules_share_one_training() -> None:
+    released, likelihood = (spec_of("smollm2-135m", name) for name in ("commonsense", "commonsense_likelihood"))
+    assert released.train_id == likelihood.train_id
+    assert released.run_id != likelihood.run_id
+    assert [e.data.local for e in released.task.evals] == [e.data.local for e in likelihood.task.evals]
+
+
+def test_a_pair_that_is_cut_is_scored_and_counted(tmp_path_factory: pytest.TempPathFactory) -> None:
+    spec = spec_of("minilm-l6", "glue/rte", "task.max_length=24")
+    local = spec.model.model_copy(update={"path": str(tiny_model_folder(spec.model, tmp_path_factory.mktemp("tiny")))})
+    model, processor = load_model(local, kind="sequence_classification", num_labels=2, seed=0)
+    lengths = (4, 10, 11, 40)  # three special tokens and ten of the other text: 24 tokens is not too long
+    rows: list[Example] = [{"id": str(n), "text": "a" * n, "text_pair": "b" * 10, "label": 0} for n in lengths]
+    (evaluation,) = spec.task.evals
+    found = predict(
+        model,
+        rows,
+        task=spec.task,
+        evaluation=evaluation,
+        processor=processor,
+        batch_size=3,
+        merged=False,
+        progress=lambda count: None,
+    )
+    assert [row["id"] for row in found if "cut" in row] == ["40"]
+    assert cuts(evaluation, found) == {"rte: input cut at the task's max_length": 1}
