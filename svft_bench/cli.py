@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Run a cell, or several:
 
 Ask:
   svft-bench list [models|methods|tasks|experiments]             what can be combined
-  svft-bench plan OVERRIDES                                      the cells, which are done, parameters, memory, time
+  svft-bench plan OVERRIDES [--on DEVICE]                        the cells, which are done or failed, memory, time
   svft-bench table NAME                                          an experiment's or a paper's table from the records
   svft-bench audit                                               every parameter count that the papers print, recounted
   svft-bench report                                              all of it as one page, results/report.html
@@ -56,7 +56,6 @@ VERBS = {
 }
 HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
 SWEEP_FLAGS = {"-m", "--multirun"}
-POSITION = "SVFT_BENCH_POSITION"  # cells before this product, and in all: for a launcher's other processes too
 
 
 def main() -> None:
@@ -91,7 +90,7 @@ def _verb(name: str, argv: list[str]) -> int:
 def _benchmark(argv: list[str]) -> int:
     if HYDRA_ONLY & {flag.split("=")[0] for flag in argv}:
         return _hydra(argv, lambda config: None)
-    from svft_bench import compose
+    from svft_bench import compose, sweep
 
     flags = {item for item in argv if item.startswith("-")}
     if unknown := sorted(flags - SWEEP_FLAGS):
@@ -106,11 +105,12 @@ def _benchmark(argv: list[str]) -> int:
     if len(planned) == 1 and not flags:
         return _attempt(planned[0])
     codes: list[int] = []
-    done = 0
+    before = 0
+    sweep.begin(planned)
     for part in compose.sweeps(overrides):
-        os.environ[POSITION] = f"{done} {len(planned)}"
+        sweep.product(before)
         _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
-        done += len(part.choices())
+        before += len(part.choices())
     return _conclude(planned, overrides) or max(codes, default=0)
 
 
@@ -130,16 +130,24 @@ def _job(config: DictConfig) -> int:
     from omegaconf import OmegaConf
 
     from svft_bench.compose import build_cell
+    from svft_bench.failures import state
+    from svft_bench.sweep import pace, position
 
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = HydraConfig.get()
-    before, total = os.environ.get(POSITION, "0 ?").split()
-    print(f"[{int(before) + int(job.job.num) + 1}/{total}] {' '.join(job.overrides.task)}", flush=True)
-    return _attempt(build_cell(values, overrides=list(job.overrides.task)))
+    print(f"{position(int(job.job.num))} {' '.join(job.overrides.task)}", flush=True)
+    cell = build_cell(values, overrides=list(job.overrides.task))
+    runs = cell.settings.force or state(cell) != "done"
+    start = time.perf_counter()
+    code = _attempt(cell)
+    if runs and (line := pace(time.perf_counter() - start)):
+        print(f"  {line}", flush=True)
+    return code
 
 
 def _attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
+    from svft_bench.failures import failure_path, keep_failure, reason_of
     from svft_bench.record import record_path
 
     path = record_path(cell.settings.results_dir, cell.spec)
@@ -152,42 +160,35 @@ def _attempt(cell: Cell) -> int:
 
     try:
         record = run(cell.spec, cell.settings, command=cell.command)
-    except (ValueError, OSError) as error:
-        return _bad_input(error, log=_log(cell))
     except Exception as error:
-        print(f"  failed: {type(error).__name__}: {error}{_log(cell)}", file=sys.stderr)
+        kept = keep_failure(cell, error)
+        where = f" (traceback in {kept})" if kept else ""
+        if isinstance(error, ValueError | OSError):
+            return _bad_input(error, where=where)
+        print(f"  failed: {reason_of(error)}{where}", file=sys.stderr)
         return 1
+    failure_path(cell).unlink(missing_ok=True)
     print(f"  {one_line(record)}\n  {path}", flush=True)
     return 0
 
 
 def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
-    """After a sweep: the table that it asked for, and the cells that have no record."""
-    from svft_bench.record import record_path
+    """After a sweep: the table that it asked for, and the cells that have no record, each with its reason."""
+    from svft_bench.failures import state
+    from svft_bench.sweep import outcome
 
-    missing = [cell for cell in planned if not record_path(cell.settings.results_dir, cell.spec).exists()]
+    left = outcome(planned)
     settings = planned[0].settings
-    if settings.table is not None and len(missing) < len(planned):
+    if settings.table is not None and any(state(cell) == "done" for cell in planned):
         of_the_run = [item for item in overrides if not item.startswith(("experiment=", "force=", "results_dir="))]
         _verb("table", [settings.table, *of_the_run, "--write", "--results", str(settings.results_dir)])
-    for cell in missing:
-        print(f"no record: {cell.command}", file=sys.stderr)
-    return 1 if missing else 0
+    for line in left:
+        print(line, file=sys.stderr)
+    return 1 if left else 0
 
 
-def _bad_input(error: Exception, *, log: str = "") -> int:
+def _bad_input(error: Exception, *, where: str = "") -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         traceback.print_exception(error)
-    print(f"svft-bench: {error}{log}", file=sys.stderr)
+    print(f"svft-bench: {error}{where}", file=sys.stderr)
     return 2
-
-
-def _log(cell: Cell) -> str:
-    """Keep the traceback of the exception in flight beside the run's own files; says where."""
-    try:
-        file = Path(cell.settings.output_dir) / cell.spec.train_id / "error.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError:
-        return ""
-    return f" (traceback in {file})"

@@ -1,13 +1,12 @@
-"""`svft-bench plan OVERRIDES`: the cells of a sweep, which of them are recorded, and what the others will take.
+"""`svft-bench plan OVERRIDES [--on DEVICE]`: the cells of a sweep, which are recorded, and what the others will take.
 
-Time and memory come from a record of the same model, task and method when there is one (marked `measured`), else from
-arithmetic that is an upper bound on the work and an assumption about the machine (marked `≈`).
+Time and memory are arithmetic for the named device (`estimates`), except on this machine where a run of the same cell
+at another seed was recorded: then its own costs are shown, without the sign ≈.
 """
 
 from __future__ import annotations
 
-import math
-import time
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,123 +14,145 @@ from rich.console import Console
 from rich.table import Table
 
 from svft_bench.compose import Cell, cells
-from svft_bench.counts import frozen_factors, trained_parameters
-from svft_bench.record import RunRecord, load_records, record_path
+from svft_bench.counts import trained_parameters
+from svft_bench.estimates import THIS, UTILISATION, Device, Estimate, device, device_names, error, estimate, unfit
+from svft_bench.failures import State, reason, state
+from svft_bench.record import RunRecord, load_records
 from svft_bench.spec import RunSpec
+from svft_bench.sweep import counted, duration
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+MEMORY = ("weights", "factors", "optimizer", "activations")
+COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds and bytes of one run, and whether they were measured."""
+class Planned:
+    """One cell with its estimate, the record of another seed of it, and its state."""
 
-    seconds: float
-    memory_bytes: float
-    measured: bool
+    cell: Cell
+    guess: Estimate
+    like: RunRecord | None
+    state: State
+    unfit: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Measured where another seed was recorded, else estimated."""
+        if self.like is None:
+            return self.guess.seconds
+        costs = self.like.costs
+        return costs.load_seconds + costs.adapt_seconds + costs.train_seconds + costs.eval_seconds
 
 
 def main(argv: list[str]) -> int:
     """Print the plan of the cells that these overrides stand for."""
-    planned = cells([item for item in argv if item not in ("-m", "--multirun")])
-    records = load_records(planned[0].settings.results_dir)
-    rate = machine_flops()
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "method", "task", "seed", "trained", "time", "memory", "record"):
-        numeric = name in ("seed", "trained", "time", "memory")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    left = 0.0
-    for cell in planned:
-        done = record_path(cell.settings.results_dir, cell.spec).exists()
-        guess = estimate(cell.spec, records, flops_per_second=rate)
-        left += 0 if done else guess.seconds
-        table.add_row(*_row(cell, guess), "done" if done else "-")
+    asked = _parser().parse_intermixed_args(argv)
+    on = device(asked.on)
+    found = cells(asked.overrides)
+    planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
     console = Console()
-    console.print(table)
-    console.print(
-        f"{len(planned)} cells, about {duration(left)} left on this machine ({rate / 1e9:.0f} GFLOP/s in float32)"
-    )
+    console.print(_table(planned))
+    for line in _notes(planned, on=on):
+        console.print(line, highlight=False)
     return 0
 
 
-def estimate(spec: RunSpec, records: Sequence[RunRecord], *, flops_per_second: float) -> Estimate:
-    """What one run takes: the newest like it if one was recorded, else arithmetic.
-
-    The arithmetic counts 6 FLOPs per parameter and position in training (4 where the base is frozen) and 2 in
-    evaluation; it bounds text from above by the longest allowed sequence.
-    """
-    like = [record for record in records if _alike(record.spec, spec)]
-    if like:
-        newest = max(like, key=lambda record: record.provenance.created)
-        costs = newest.costs
-        seconds = costs.load_seconds + costs.adapt_seconds + costs.train_seconds + costs.eval_seconds
-        return Estimate(seconds, costs.peak_memory_bytes, measured=True)
-    trained = trained_parameters(spec.model, spec.method) or 0
-    frozen_base = 4 if spec.method.trains == "adapter" else 6
-    examples, evaluated, positions = _sizes(spec)
-    work = spec.model.parameters * positions * (frozen_base * examples * spec.train.epochs + 2 * evaluated)
-    weights = spec.model.parameters * BYTES[spec.model.dtype] + frozen_factors(spec.model, spec.method) * 4
-    activations = spec.train.batch_size * positions * spec.model.layers * _width(spec) * 16 * 4
-    return Estimate(work / flops_per_second, weights + 16 * trained + activations, measured=False)
+def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:
+    """Each cell with what it will take on this device, and whether it is done."""
+    planned = []
+    for cell in found:
+        guess = estimate(cell.spec, on=on)
+        like = _newest(cell.spec, records) if on.name == THIS else None
+        planned.append(Planned(cell, guess, like, state(cell), unfit(cell.spec, guess, on=on)))
+    return planned
 
 
-def _alike(one: RunSpec, other: RunSpec) -> bool:
-    return one.model_copy(update={"seed": other.seed, "data": other.data}).run_id == other.run_id
+def _newest(spec: RunSpec, records: Sequence[RunRecord]) -> RunRecord | None:
+    """The newest record of the same cell, whatever its seed."""
+    alike = [record for record in records if record.spec.cell_id == spec.cell_id]
+    return max(alike, key=lambda record: record.provenance.created, default=None)
 
 
-def _sizes(spec: RunSpec) -> tuple[int, int, int]:
-    """Training examples, evaluated examples, and positions (patches or tokens, at most) of one example."""
-    task = spec.task
-    train = task.train.rows or 0
-    if task.few_shot is not None:
-        train = task.few_shot.train_per_class * (task.labels or 1)
-    evaluated = sum(min(item.data.rows or 0, spec.limit.eval or math.inf) for item in task.evals)
-    positions = task.max_length or (task.prompt.max_length if task.prompt else 0)
-    if spec.model.image is not None:
-        positions = (spec.model.image.size // (spec.model.patch or 16)) ** 2 + 1
-    generated = max((item.generation.max_new_tokens for item in task.evals if item.generation), default=0)
-    return min(train, spec.limit.train or train), int(evaluated), positions + generated
+def _table(planned: Sequence[Planned]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in (*COLUMNS, "state"):
+        words = name in ("model", "method", "task", "state")
+        table.add_column(name, justify="left" if words else "right", overflow="fold")
+    for item in planned:
+        table.add_row(*_row(item))
+    return table
 
 
-def _width(spec: RunSpec) -> int:
-    return max(min(pair) for pair in spec.model.matrices.values())
-
-
-def machine_flops(*, size: int = 768, seconds: float = 0.05) -> float:
-    """Float32 FLOP/s of this machine's CPU in a matrix product, timed for a moment; asking a GPU would load torch."""
-    import numpy
-
-    left = numpy.ones((size, size), dtype=numpy.float32)
-    left @ left
-    start, rounds = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        left @ left
-        rounds += 1
-    return float(2 * size**3 * rounds / (time.perf_counter() - start))
-
-
-def _row(cell: Cell, guess: Estimate) -> list[str]:
-    spec = cell.spec
+def _row(item: Planned) -> list[str]:
+    spec, need = item.cell.spec, item.guess.memory
     trained = trained_parameters(spec.model, spec.method)
-    sign = "" if guess.measured else "≈ "
+    measured = item.like is not None
+    whole = item.like.costs.peak_memory_bytes if item.like else need.total
+    parts = [getattr(need, name) for name in MEMORY]
+    own = [line.split(".", 1)[1] for line in item.cell.overrides if line.startswith("method.")]
     return [
         spec.model.name,
-        _settings(cell),
+        " ".join([spec.method.name, *own]),
         spec.task.name,
         str(spec.seed),
         "?" if trained is None else f"{trained:,}",
-        sign + duration(guess.seconds),
-        sign + f"{guess.memory_bytes / 2**30:.1f} GiB",
+        ("" if measured else "≈ ") + duration(item.seconds),
+        ("" if measured else "≈ ") + gibibytes(whole),
+        *(gibibytes(part) for part in parts),
+        item.unfit or {"done": "done", "failed": "failed", "missing": "-"}[item.state],
     ]
 
 
-def _settings(cell: Cell) -> str:
-    own = [item.split(".", 1)[1] for item in cell.overrides if item.startswith("method.")]
-    return " ".join([cell.spec.method.name, *own])
+def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
+    states = [item.state for item in planned]
+    todo = [item for item in planned if item.state != "done" and item.unfit is None]
+    left = sum(item.seconds for item in todo)
+    lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
+    lines += [f"failed: {item.cell.command}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
+    lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
+    lines.append(
+        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth, without "
+        "loading and decomposition; texts count at their usual or else longest length. "
+        "Memory: GiB at the peak of a step, without the process and its libraries."
+    )
+    return [*lines, *([known] if (known := error()) else [])]
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+def _described(on: Device) -> str:
+    rates = " and ".join(f"{rate / 1e12:.3g} TFLOP/s in {dtype}" for dtype, rate in _rates(on).items())
+    return f"{'this machine' if on.name == THIS else on.name} ({rates}, {on.bandwidth / 1e9:.0f} GB/s: {on.source})"
+
+
+def _rates(on: Device) -> dict[str, float]:
+    shown = ("float32",) if on.name == THIS else ("float32", "bfloat16")
+    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in shown}
+
+
+def _paths(planned: Sequence[Planned]) -> dict[str, str]:
+    """The paths that the layers of each method in the singular basis will take."""
+    found: dict[str, str] = {}
+    for item in planned:
+        shapes: dict[str, list[str]] = {}
+        for (inputs, outputs), path in item.guess.paths.items():
+            shapes.setdefault(path, []).append(f"{outputs} x {inputs}")
+        if shapes:
+            text = "; ".join(f"{path} path for {', '.join(names)}" for path, names in shapes.items())
+            found[f"{item.cell.spec.method.name} on {item.cell.spec.model.name}"] = text
+    return found
+
+
+def gibibytes(count: float) -> str:
+    """Bytes in GiB."""
+    return f"{count / 2**30:.2f}" if count < 9.995 * 2**30 else f"{count / 2**30:.1f}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="svft-bench plan",
+        description="What a command would run, which of it is recorded, and the time and memory of the rest.",
+        epilog="svft-bench plan model=gemma-2b method=svft_banded task=gsm8k --on A100-80GB",
+    )
+    parser.add_argument("overrides", nargs="*", help="as for the run")
+    parser.add_argument("--on", default=THIS, metavar="DEVICE", help=f"one of {', '.join(device_names())}")
+    parser.add_argument("-m", "--multirun", action="store_true", help="as for the run; makes no difference here")
+    return parser

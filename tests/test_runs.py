@@ -121,7 +121,10 @@ def test_a_failing_cell_fails_the_exit_code_and_the_sweep_goes_on(
     line = arguments("image", "-m", "method=lora", "method.target_modules=[no_such_proj],[q_proj]")
     assert command(line) == 1
     assert len(records(tmp_path)) == 1
-    assert "no record: svft-bench" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "failed: svft-bench" in said
+    assert "no_such_proj" in said
+    assert "1 failed, 1 done" in said
 
 
 def test_a_target_that_matches_nothing_is_bad_input(

@@ -1,0 +1,19 @@
+"""What a run takes on a named device, by arithmetic alone: no weight is read and torch is not loaded."""
+
+from svft_bench.estimates.devices import THIS, Device, device, device_names
+from svft_bench.estimates.error import error
+from svft_bench.estimates.estimate import UTILISATION, Estimate, estimate, unfit
+from svft_bench.estimates.memory import Memory
+
+__all__ = [
+    "THIS",
+    "UTILISATION",
+    "Device",
+    "Estimate",
+    "Memory",
+    "device",
+    "device_names",
+    "error",
+    "estimate",
+    "unfit",
+]

@@ -1,0 +1,111 @@
+"""Estimates: the chooser's own arithmetic, memory that adds up, and devices that a cell does not fit."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from svft_bench.compose import cells
+from svft_bench.estimates import THIS, device, device_names, estimate, unfit
+from svft_bench.estimates.paths import core_macs, path_of, relative_cost
+from svft_bench.estimates.workload import workload
+from svft_bench.spec import RunSpec
+
+SHAPES = [(768, 768), (768, 3072), (3072, 768), (2048, 2560), (2048, 256), (128, 128)]
+MATHS = "model=gemma-2b task=gsm8k"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("adapter", [{}, {"pattern": "banded", "off_diag": 8}, {"pattern": "random", "off_diag": 2}])
+def test_the_path_is_the_one_that_the_tuners_choose(shape: tuple[int, int], adapter: dict[str, Any]) -> None:
+    import torch
+
+    from svft_bench.tuners import chooser
+    from svft_bench.tuners.cores import Band, Diagonal, Scattered
+
+    inputs, outputs = shape
+    n = min(shape)
+    cores = {"banded": Band(n, 8), "random": Scattered(n, torch.arange(4))}
+    macs = cores.get(str(adapter.get("pattern")), Diagonal(n)).macs
+    assert core_macs(n, adapter) == macs
+    for tokens, accumulation, option in itertools.product((64, 1024, 8192), (1, 16), ("auto", "weight", "one_sided")):
+        one_sided = chooser.one_sided_fits(shape[::-1], conditioning=3.0, dtype=torch.bfloat16, option=option)
+        common: dict[str, Any] = {"tokens": tokens, "accumulation": accumulation}
+        costs = chooser.costs(shape[::-1], size=n, core_macs=macs, **common)
+        assert relative_cost(inputs, outputs, adapter=adapter, **common) == pytest.approx(costs)
+        chosen = chooser.choose(shape[::-1], size=n, core_macs=macs, trains=True, dense=True, option=option, **common)
+        expected = "one_sided" if one_sided else chosen
+        assert path_of(inputs, outputs, adapter=adapter | {"path": option}, **common) == expected
+
+
+def test_steps_are_those_that_training_takes() -> None:
+    from svft_bench.train import total_steps
+
+    for line in ("task=digits", f"{MATHS} limit.train=1001", "model=minilm-l6 task=glue/rte train.max_steps=7"):
+        spec = _spec(line)
+        size = workload(spec)
+        assert (
+            size.steps == total_steps(spec.train, examples=size.examples // spec.train.epochs) or spec.train.max_steps
+        )
+
+
+def test_memory_has_the_weights_the_factors_and_adamw() -> None:
+    plain, lora, full = (_estimate(f"{MATHS} method={name}").memory for name in ("svft_plain", "lora", "full_ft"))
+    assert plain.factors > 0 == lora.factors == full.factors
+    assert full.optimizer == 12 * 2_506_172_416
+    assert plain.optimizer < lora.optimizer < full.optimizer
+    assert full.total == full.weights + full.factors + full.optimizer + full.activations
+
+
+def test_checkpointing_trades_memory_for_work() -> None:
+    kept, again = (_estimate(f"{MATHS} train.gradient_checkpointing={flag}") for flag in ("false", "true"))
+    assert again.memory.activations < kept.memory.activations
+    assert again.flops > 1.3 * kept.flops
+
+
+def test_bfloat16_weights_halve_and_so_does_the_time_of_reading_them() -> None:
+    single, half = (
+        _estimate(f"{MATHS} model.dtype={dtype} train.precision={dtype}") for dtype in ("float32", "bfloat16")
+    )
+    assert half.memory.weights == single.memory.weights / 2
+    assert half.memory.factors == single.memory.factors / 2
+    assert half.eval_seconds < single.eval_seconds
+
+
+def test_forwards_and_backwards_are_six_operations_per_weight_and_token() -> None:
+    spec = _spec("method=full_ft model=vit-b task=cifar100 train.max_steps=1")
+    flops = estimate(spec, on=device("L4")).flops
+    assert flops == pytest.approx(6 * 85.8e6 * 197 * 64, rel=0.05)
+
+
+def test_a_cell_that_does_not_fit_says_so() -> None:
+    spec = _spec(f"{MATHS} method=full_ft")
+    small, large = device("L4"), device("H200")
+    assert unfit(spec, estimate(spec, on=small), on=small) == "does not fit: L4 has 22 GiB"
+    assert unfit(spec, estimate(spec, on=large), on=large) is None
+    turing = device("T4")
+    assert unfit(_spec(MATHS), estimate(_spec(MATHS), on=turing), on=turing) == "T4 has no bfloat16"
+
+
+def test_a_faster_device_is_never_slower() -> None:
+    slow = device("A100-80GB")
+    fast = replace(slow, bandwidth=2 * slow.bandwidth)
+    assert estimate(_spec(MATHS), on=fast).seconds < estimate(_spec(MATHS), on=slow).seconds
+
+
+def test_an_unknown_device_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="device H1000 is unknown; there are this, H100-80GB"):
+        device("H1000")
+    assert device_names()[0] == THIS
+    assert all(device(name).source for name in device_names())
+
+
+def _spec(line: str) -> RunSpec:
+    return cells(line.split(), any_data=True)[0].spec
+
+
+def _estimate(line: str) -> Any:
+    return estimate(_spec(line), on=device("A100-80GB"))

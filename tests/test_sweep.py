@@ -1,0 +1,75 @@
+"""What a sweep says about its cells: done, failed with the reason, or missing, and the time that is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from svft_bench import sweep
+from svft_bench.compose import Cell, cells
+from svft_bench.failures import failure_path, keep_failure, reason, state
+from svft_bench.plan import main
+from svft_bench.record import record_path
+from svft_bench.sweep import outcome
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> list[Cell]:
+    """Three cells: one with a record, one that failed, one never tried."""
+    found = cells(["method=head,lora,vera", *_folders(tmp_path)])
+    done = record_path(found[0].settings.results_dir, found[0].spec)
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+    _fail(found[1], ValueError("no module\nis named so"))
+    return found
+
+
+def test_a_cell_is_done_failed_or_missing(planned: list[Cell]) -> None:
+    assert [state(cell) for cell in planned] == ["done", "failed", "missing"]
+
+
+def test_the_reason_is_one_line_and_the_traceback_follows(planned: list[Cell]) -> None:
+    assert reason(planned[1]) == "no module is named so"
+    assert "Traceback" in failure_path(planned[1]).read_text()
+    _fail(planned[2], KeyError("x"))
+    assert reason(planned[2]) == "KeyError: 'x'"
+
+
+def test_the_end_of_a_sweep_names_what_failed_and_what_is_missing(planned: list[Cell]) -> None:
+    assert outcome(planned) == [
+        "failed: svft-bench method=lora\n  no module is named so",
+        "no record: svft-bench method=vera",
+        "1 done, 1 failed, 1 missing; the same command tries again what has no record",
+    ]
+    assert outcome(planned[:1]) == []
+
+
+def test_the_plan_shows_states_and_reasons(
+    planned: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_path(planned[0].settings.results_dir, planned[0].spec).unlink()
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([*_folders(tmp_path), "method=lora,vera", "--on", "L4"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 cells: 1 failed, 1 missing; about" in printed
+    assert "failed: svft-bench method=lora\n  no module is named so" in printed
+
+
+def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:
+    sweep.begin(planned)
+    sweep.product(0)
+    assert sweep.position(1) == "[2/3]"
+    assert sweep.pace(30) == "1 run in 30 s, 1 to go: about 30 s left"
+    assert sweep.pace(50) is None
+
+
+def _folders(tmp_path: Path) -> list[str]:
+    return [f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]
+
+
+def _fail(cell: Cell, error: Exception) -> None:
+    try:
+        raise error
+    except type(error) as caught:
+        assert keep_failure(cell, caught) == failure_path(cell)
