@@ -46,10 +46,9 @@ def test_steps_are_those_that_training_takes() -> None:
 
     for line in ("task=digits", f"{MATHS} limit.train=1001", "model=minilm-l6 task=glue/rte train.max_steps=7"):
         spec = _spec(line)
-        size = workload(spec)
-        assert (
-            size.steps == total_steps(spec.train, examples=size.examples // spec.train.epochs) or spec.train.max_steps
-        )
+        task = spec.task
+        rows = task.few_shot.train_per_class * (task.labels or 1) if task.few_shot else task.train.rows or 0
+        assert workload(spec).steps == total_steps(spec.train, rows=min(rows, spec.limit.train or rows))
 
 
 def test_memory_has_the_weights_the_factors_and_adamw() -> None:

@@ -60,7 +60,7 @@ def _sheet() -> dict[str, dict[str, Any]]:
 
 
 def _seconds(work: Callable[[], object], *, during: float) -> float:
-    """Median seconds of the calls that fit in this time, after one that does not count: the machine as busy as it is."""
+    """Median seconds of the calls that fit in this time, after one that does not count: as busy as the machine is."""
     work()
     taken: list[float] = []
     begin = time.perf_counter()
