@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables bench clean
+.PHONY: help run test check lint type tables bench anchor clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ tables: $(VENV)/installed   ## regenerate results/tables and results/figures fro
 
 bench: $(VENV)/installed    ## time the layers against their peers on this machine
 	$(BIN)/python scripts/bench_layer.py
+
+anchor: $(VENV)/installed   ## does this stack still give the recorded numbers? minutes
+	$(BIN)/python scripts/check_anchors.py
 
 clean:           ## remove what runs leave outside results/
 	rm -rf outputs

@@ -86,7 +86,8 @@ class Sweep:
 def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     """What these overrides stand for: one product, or one for each of the `rows` of an experiment.
 
-    What is typed wins over what the experiment sweeps, and leaves only the rows that agree with it.
+    A row is a product too. What is typed wins over what the experiment sweeps, and leaves only what agrees with it of
+    the rows.
 
     Raises:
         ValueError: an override cannot be parsed, names something unknown, or agrees with no row.
@@ -99,14 +100,27 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
         params = dict(config.hydra.sweeper.get("params") or {})
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
         swept = [*parser.parse_overrides(lines), *(item for item in typed.values() if item.is_sweep_override())]
-    axes = tuple(_axis(item) for item in swept)
-    if not config.rows:
-        return [Sweep(tuple(fixed), axes)]
-    rows = [row.split() for row in config.rows]
-    kept = [row for row in rows if all(line in fixed for line in row if line.split("=")[0] in typed)]
+        rows = [[_axis(item) for item in parser.parse_overrides(row.split())] for row in config.rows or ()]
+    axes = [_axis(item) for item in swept]
+    if not rows:
+        return [Sweep(tuple(fixed), tuple(axes))]
+    agreed = {_key(axis): set(axis) for axis in map(_axis, typed.values())}
+    kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
+    kept = [row for row in kept if all(row)]
     if not kept:
         raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(config.rows)}")
-    return [Sweep((*fixed, *(line for line in row if line not in fixed)), axes) for row in kept]
+    return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
+
+
+def _row_sweep(row: Sequence[tuple[str, ...]], *, fixed: Sequence[str], axes: Sequence[tuple[str, ...]]) -> Sweep:
+    own = [axis[0] for axis in row if len(axis) == 1 and axis[0] not in fixed]
+    inner = [axis for axis in row if len(axis) > 1]
+    outer = [axis for axis in axes if _key(axis) not in map(_key, row)]
+    return Sweep((*fixed, *own), (*inner, *outer))
+
+
+def _key(axis: tuple[str, ...]) -> str:
+    return axis[0].partition("=")[0]
 
 
 def _axis(item: Override) -> tuple[str, ...]:

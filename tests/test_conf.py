@@ -58,6 +58,20 @@ def test_a_sweep_is_the_product_of_its_axes() -> None:
     ]  # fmt: skip
 
 
+def test_a_row_of_an_experiment_is_a_product_too() -> None:
+    found = cells(["experiment=demo_rates", "method=lora"], any_data=True)
+    assert [(cell.spec.train.lr, cell.spec.seed) for cell in found] == [
+        (3e-4, 0), (3e-4, 1), (1e-3, 0), (1e-3, 1), (3e-3, 0), (3e-3, 1),
+    ]  # fmt: skip
+
+
+def test_what_is_typed_leaves_what_agrees_with_it_of_the_rows() -> None:
+    found = cells(["experiment=demo_rates", "method=lora,head", "train.lr=1e-3,4e-3", "seed=0"], any_data=True)
+    assert [(cell.spec.method.name, cell.spec.train.lr) for cell in found] == [("head", 4e-3), ("lora", 1e-3)]
+    with pytest.raises(ValueError, match=r"train.lr=7 agrees with none of the experiment's rows"):
+        cells(["experiment=demo_rates", "train.lr=7"], any_data=True)
+
+
 def test_nothing_in_conf_refers_to_the_seed() -> None:
     """Which is why seeds of one cell share a composition, and why they share a `cell_id`."""
     files = conf_dir().rglob("*.yaml")

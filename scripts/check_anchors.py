@@ -1,0 +1,106 @@
+"""Run the cells of conf/experiment/anchor.yaml again and say whether their records still hold: `make anchor`.
+
+|mean(now - recorded)| <= t · s · √(2/n), for each cell over its seeds and for all cells together
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from svft_bench.cli import command
+from svft_bench.record import RunRecord
+from svft_bench.stats import CONFIDENCE, repetition
+from svft_bench.tables.results import CellResult
+from svft_bench.tables.verb import experiment_results
+
+NAME = "anchor"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A cell, or all of them: the recorded mean, the mean now at the same seeds, and how far apart they may lie."""
+
+    name: str
+    recorded: float
+    now: float
+    noise: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the shift is inside the noise."""
+        return abs(self.now - self.recorded) <= self.noise + 1e-9
+
+
+def anchors(recorded: Sequence[CellResult], again: Sequence[CellResult]) -> list[Anchor]:
+    """Every cell, then all together: a shift of all methods shows there before it shows in one.
+
+    The chance that any of them is outside though nothing changed is at most 5 % (Bonferroni).
+
+    Raises:
+        ValueError: a cell has no record here or there, or its seeds differ.
+    """
+    for one, other in zip(recorded, again, strict=True):
+        if not one.records or _seeds(one) != _seeds(other):
+            raise ValueError(
+                f"anchor {one.spec.method.name}: recorded seeds are {_seeds(one)}, now {_seeds(other)}; "
+                f"svft-bench experiment={NAME} makes the records"
+            )
+    before, now = [_scores(result) for result in recorded], [_scores(result) for result in again]
+    one_run = repetition(before, confidence=1 - (1 - CONFIDENCE) / (len(before) + 1))
+    named = zip([result.spec.method.title for result in recorded], before, now, strict=True)
+    found = [Anchor(name, fmean(then), fmean(here), one_run / math.sqrt(len(then))) for name, then, here in named]
+    runs = sum(map(len, before))
+    old, new = (fmean(score for of_cell in scores for score in of_cell) for scores in (before, now))
+    return [*found, Anchor("all together", old, new, one_run / math.sqrt(runs))]
+
+
+def changed_versions(before: RunRecord, now: RunRecord) -> list[str]:
+    """What of the stack is another version now."""
+    old, new = before.provenance.versions, now.provenance.versions
+    return [f"{name} {old.get(name)} -> {new.get(name)}" for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
+def report(recorded: Sequence[CellResult], again: Sequence[CellResult]) -> int:
+    """Print every anchor with its interval and what changed; 1 if one is outside."""
+    found = anchors(recorded, again)
+    width = max(len(anchor.name) for anchor in found)
+    for anchor in found:
+        low, high = 100 * (anchor.recorded - anchor.noise), 100 * (anchor.recorded + anchor.noise)
+        verdict = "holds" if anchor.holds else "OUTSIDE"
+        print(f"{anchor.name:{width}}  now {100 * anchor.now:5.1f}, expected {low:.1f} to {high:.1f}: {verdict}")
+    changes = changed_versions(recorded[0].records[0], again[0].records[0])
+    print(f"Versions that differ from the record's: {', '.join(changes) or 'none'}.")
+    return 0 if all(anchor.holds for anchor in found) else 1
+
+
+def main(results: Path) -> int:
+    """Repeat the anchors beside their records, in a folder that is thrown away."""
+    recorded = experiment_results(NAME, overrides=(), folder=results)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [f"results_dir={scratch}/results", f"output_dir={scratch}/outputs"]
+        code = command([f"experiment={NAME}", *folders])
+        if code:
+            return code
+        return report(recorded, experiment_results(NAME, overrides=(), folder=Path(scratch) / "results"))
+
+
+def _seeds(result: CellResult) -> list[int]:
+    return [record.spec.seed for record in result.records]
+
+
+def _scores(result: CellResult) -> list[float]:
+    item = result.spec.task.evals[0]
+    return [record.scores[item.name][item.metrics[0]] for record in result.records]
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path("results")))
+    except ValueError as error:
+        sys.exit(f"check_anchors: {error}")
