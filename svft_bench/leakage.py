@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from rich.console import Console
@@ -25,18 +26,23 @@ from svft_bench.tasks.pool import Pool, read_pool
 
 N = 13  # words in a row; source: Brown et al. 2020 (arXiv 2005.14165), appendix C
 SHOWN = 5
+LEFT = ("eval", "data", "against", "first row numbers")
 # The words that every question of a commonsense set has in common; they are no sign of leakage.
 _FRAME = re.compile(r"Please [^:]*: (.*?)\s*Answer format: \S+", re.DOTALL)
+
+
+Against = Literal["questions and answers", "original questions", "images"]
 
 
 @dataclass(frozen=True)
 class Overlap:
     """Rows of one eval that stand in the training set whole, in part, or for half of their n-grams or more.
 
-    Of images only the first is known.
+    `against` says which texts of the training set are meant. Of images only the first count is known.
     """
 
     eval: str
+    against: Against
     data: str
     train: str
     rows: int
@@ -75,6 +81,8 @@ def _task(name: str) -> TaskSpec:
 def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Overlap]:
     """Every eval of a task against its whole training set, of images against the drawn ones.
 
+    Where training questions were made from others, those original ones are a comparison of their own.
+
     Raises:
         ValueError: data that cannot be read.
     """
@@ -85,9 +93,9 @@ def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Over
     for item in task.evals:
         scored = read_pool(task, item.data, reader=item.reader, data_root=data_root)
         texts = {str(index): _question(fields) for index, fields in scored.fields.items()}
-        counts = compare(texts, _training_texts(pool), n=n)
-        data = scored.account(len(texts)).label
-        found.append(Overlap(item.name, data, pool.account(len(pool.fields)).label, len(texts), *counts))
+        data, train = scored.account(len(texts)).label, pool.account(len(pool.fields)).label
+        for against, training in _training_texts(pool).items():
+            found.append(Overlap(item.name, against, data, train, len(texts), *compare(texts, training, n=n)))
     return found
 
 
@@ -131,14 +139,14 @@ def _question(fields: Example) -> str:
     return framed.group(1) if framed else str(fields["instruction"])
 
 
-def _training_texts(pool: Pool) -> Iterator[str]:
+def _training_texts(pool: Pool) -> dict[Against, list[str]]:
     """Questions and responses, and the original questions that rewritten ones were made from."""
-    for index, fields in pool.fields.items():
-        yield _question(fields)
-        if "response" in fields:
-            yield fields["response"]
-        if "original_question" in pool.rows[index]:
-            yield pool.rows[index]["original_question"]
+    responses = [fields["response"] for fields in pool.fields.values() if "response" in fields]
+    found: dict[Against, list[str]] = {"questions and answers": [*map(_question, pool.fields.values()), *responses]}
+    originals = {pool.rows[index].get("original_question") for index in pool.fields} - {None}
+    if originals:
+        found["original questions"] = sorted(map(str, originals))
+    return found
 
 
 def _of_images(task: TaskSpec, *, data_root: Path | None) -> list[Overlap]:
@@ -148,7 +156,7 @@ def _of_images(task: TaskSpec, *, data_root: Path | None) -> list[Overlap]:
     for (name, examples), file in zip(loaded.evals.items(), loaded.files[-len(loaded.evals) :], strict=True):
         same = [example["id"] for example in examples if _pixels(example) in training]
         train, first = loaded.files[0].label, tuple(same[:SHOWN])
-        found.append(Overlap(name, file.label, train, len(examples), len(same), None, None, first))
+        found.append(Overlap(name, "images", file.label, train, len(examples), len(same), None, None, first))
     return found
 
 
@@ -162,16 +170,17 @@ def _table(found: Sequence[Overlap], *, n: int) -> Table:
     for column in (
         "eval",
         "data",
+        "against",
         "rows",
         "identical",
         f"share {n} words in a row",
         "half or more",
         "first row numbers",
     ):
-        table.add_column(column, justify="left" if column in ("eval", "data", "first row numbers") else "right")
+        table.add_column(column, justify="left" if column in LEFT else "right")
     for item in found:
         counts = [_count(count, rows=item.rows) for count in (item.identical, item.sharing, item.half)]
-        table.add_row(item.eval, item.data, f"{item.rows:,}", *counts, " ".join(item.first))
+        table.add_row(item.eval, item.data, item.against, f"{item.rows:,}", *counts, " ".join(item.first))
     return table
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.leakage import compare, leakage, ngrams, words
+from svft_bench.leakage import compare, leakage, ngrams, overlaps, words
+from svft_bench.tasks.files import local_files, read_file
 from tests.tasks.data import write_images
+from tests.tasks.layout import task_spec
+from tests.tasks.test_real_data import SIZES
 from tests.toy import write_rows
 
 
@@ -49,12 +52,14 @@ def write_math(root: Path) -> None:
     write_rows(root / "gsm8k" / "main" / "test.jsonl", tested)
 
 
-def test_original_questions_count_as_training_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_original_questions_are_a_comparison_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_math(tmp_path)
     assert leakage(["task=gsm8k", f"data_root={tmp_path}", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert (found["rows"], found["identical"], found["sharing"], found["half"]) == (3, 1, 2, 2)
-    assert found["first"] == ["0", "1"]
+    rewritten, original = json.loads(capsys.readouterr().out)
+    assert (rewritten["against"], original["against"]) == ("questions and answers", "original questions")
+    assert rewritten["sharing"] == 0
+    assert (original["rows"], original["identical"], original["sharing"], original["half"]) == (3, 1, 2, 2)
+    assert original["first"] == ["0", "1"]
 
 
 def test_the_report_names_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +102,36 @@ def test_bad_arguments_are_one_sentence(argv: list[str]) -> None:
 def test_an_unknown_task_is_one_sentence() -> None:
     with pytest.raises(ValueError, match="task=gsm is unknown; there are"):
         leakage(["task=gsm"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["gsm8k", "math"])
+def test_real_training_rows_share_little_with_the_real_test_rows(data_root: Path, name: str) -> None:
+    found = overlaps(task_spec(name), data_root=data_root)
+    assert [item.against for item in found] == ["questions and answers", "original questions"]
+    assert all(item.identical == 0 and (item.sharing or 0) < 0.05 * item.rows for item in found)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "question"), [("gsm8k", "question"), ("math", "problem")])
+def test_real_test_rows_among_the_original_questions_are_all_found(
+    tmp_path: Path, data_root: Path, name: str, question: str
+) -> None:
+    spec = task_spec(name)
+    (file,) = local_files(spec.evals[0].data, data_root=data_root)
+    rows = read_file(file)
+    asked = [{"type": "t", "query": "Rewritten.", "original_question": row[question]} for row in rows]
+    write_rows(tmp_path / "metamathqa" / "train.jsonl", [one | {"response": "The answer is: 1"} for one in asked])
+    write_rows(tmp_path / str(spec.evals[0].data.local) / "test.jsonl", rows)
+    rewritten, original = overlaps(spec, data_root=tmp_path)
+    assert original.identical == original.rows == len(rows)
+    assert rewritten.identical == 0
+
+
+@pytest.mark.data
+def test_every_task_with_real_rows_has_a_report(data_root: Path) -> None:
+    for name in SIZES:
+        spec = task_spec(name)
+        found = overlaps(spec, data_root=data_root)
+        assert {item.eval for item in found} == {item.name for item in spec.evals}
+        assert all(item.identical <= 0.05 * item.rows for item in found), name

@@ -15,9 +15,14 @@ def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:
     Raises:
         ValueError: the hub does not answer, or it has no such data set, config or split.
     """
-    import datasets
-
     assert source.hub is not None
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError(
+            f"{source.title} is read from the hub by the package `datasets`, which is not installed; "
+            f"data_root=FOLDER (or SVFT_BENCH_DATA) reads a local copy from FOLDER/{source.local} without it"
+        ) from None
     configs = source.config.split("+") if source.config else [None]
     try:
         parts = [

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.spec import SourceSpec
+from svft_bench.spec import LimitSpec, SourceSpec
+from svft_bench.tasks import load_task
 from svft_bench.tasks.sources import DataFile, read_rows, source_fingerprint
 from tests.tasks.data import write_images
+from tests.tasks.layout import task_spec, write_layout
 from tests.toy import write_rows
 
 SOURCE = SourceSpec(title="GSM8K", hub="openai/gsm8k", config="main", split="test", local="gsm8k", rows=3)
@@ -131,6 +133,26 @@ def test_a_set_that_is_on_no_hub_says_where_it_is_looked_for() -> None:
 
 def test_the_hub_out_of_reach_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"GSM8K could not be loaded from the hub .*data_root=FOLDER"):
+        read_rows(SOURCE, data_root=None)
+
+
+def test_whole_tasks_load_from_local_files_without_the_package_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "svft_bench.tasks.hub", raising=False)
+    for name, suffix in (("cifar10", "parquet"), ("glue/rte", "jsonl"), ("gsm8k", "jsonl"), ("commonsense", "jsonl")):
+        spec = task_spec(name)
+        write_layout(tmp_path, spec, rows=4)
+        task = load_task(spec, data_root=tmp_path, limit=LimitSpec(eval=3), seed=0)
+        assert {file.origin.split(".")[-1] for file in task.files} == {suffix}
+        assert len(task.train) > 0 and all(len(rows) == 3 for rows in task.evals.values())
+
+
+def test_the_hub_without_the_package_datasets_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delitem(sys.modules, "svft_bench.tasks.hub", raising=False)
+    with pytest.raises(ValueError, match=r"`datasets`, which is not installed; .* FOLDER/gsm8k without it"):
         read_rows(SOURCE, data_root=None)
 
 
