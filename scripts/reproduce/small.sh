@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Every method on the small real models: rates chosen on validation rows, then all methods at the chosen rates.
+# SVFT_BENCH_DATA names the folder of flowers, food and GLUE files; many hours on two cores.
+set -euo pipefail
+svft-bench experiment=small_vision_rates
+svft-bench table small_vision_rates --write    # the best of its column `validation` is in conf/experiment/small_vision.yaml
+svft-bench experiment=small_vision
+svft-bench experiment=small_text_rates
+svft-bench table small_text_rates --write
