@@ -167,7 +167,7 @@ def _hydra(overrides: Sequence[str]) -> Iterator[None]:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             yield
     except InterpolationKeyError as error:
-        raise ValueError(_missing_target(error) or str(error).splitlines()[0]) from None
+        raise ValueError(_missing_target(error, overrides) or str(error).splitlines()[0]) from None
     except ConfigCompositionException as error:
         raise ValueError(_unknown_name(str(error), overrides)) from None
     except (HydraException, OmegaConfBaseException) as error:
@@ -206,12 +206,15 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
 
 
-def _missing_target(error: InterpolationKeyError) -> str | None:
+def _missing_target(error: InterpolationKeyError, overrides: Sequence[str]) -> str | None:
     key = re.search(r"targets\.(\S+?)'", str(error))
     if key is None:
         return None
-    name = key.group(1)
-    return f"method.modules={name}: this model has no such group; `svft-bench list models` shows those it has"
+    named = [line.partition("=")[2] for line in overrides if line.startswith("model=")]
+    refusal = f"method.modules={key.group(1)}: {'model=' + named[-1] if named else 'this model'} has no such group"
+    if not named:
+        return f"{refusal}; `svft-bench list models` shows those it has"
+    return f"{refusal}; it has {', '.join(model_spec(named[-1]).targets)}"
 
 
 def experiment_names() -> dict[str, str]:
