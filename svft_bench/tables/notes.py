@@ -9,6 +9,7 @@ from svft_bench.record import RunRecord
 from svft_bench.spec import has_validation
 from svft_bench.stats import detectable_difference
 from svft_bench.tables.results import CellResult, data_of, item_variance, shown_name
+from svft_bench.tables.switches import inputs, scoring
 
 FORMULA = {
     "accuracy": "Wilson",
@@ -32,6 +33,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += [f"Data: {text}." for text in _distinct(map(_data, records))]
     found += [f"Left out or cut: {text}." for text in _distinct(text for record in records for text in _skips(record))]
     found += [f"Protocol: {text}." for text in _by_method(done, lambda result: _protocol(result.records[0]))]
+    found += _switches(records)
     found += [f"Learning rates: {_rates(done)}."] if done else []
     found += _intervals(done)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
@@ -44,6 +46,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
 def protocols(records: Sequence[RunRecord]) -> list[str]:
     """How the records behind a table were trained, where, and whether their code was committed."""
     found = [f"Protocol of ours: {text}." for text in _distinct(map(_protocol, records))]
+    found += _switches(records)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
     return found + _versions(records) + _trust(records)
 
@@ -76,6 +79,11 @@ def _data(record: RunRecord) -> str:
 
 def _skips(record: RunRecord) -> list[str]:
     return [f"{record.spec.task.name}, {reason}, {count:,} rows" for reason, count in record.skipped.items()]
+
+
+def _switches(records: Sequence[RunRecord]) -> list[str]:
+    found = [f"Input: {text}." for text in _distinct(inputs(record.spec) for record in records)]
+    return found + [f"Scored: {text}." for text in _distinct(scoring(record.spec) for record in records)]
 
 
 def _protocol(record: RunRecord) -> str:
