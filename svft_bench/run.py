@@ -90,7 +90,7 @@ def prepare(spec: RunSpec, settings: Settings) -> Prepared:
     """Load data and model and apply the method; seeded so that every method starts from the same head."""
     device = pick_device(settings.device)
     start = time.perf_counter()
-    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed)
+    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
     rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
     steps = total_steps(spec.train, rows=len(rows.rows))

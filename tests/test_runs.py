@@ -106,6 +106,17 @@ def test_the_same_command_again_is_a_no_op(
     assert "already recorded" in capsys.readouterr().out
 
 
+def test_a_run_scored_on_validation_shares_its_training_with_the_reported_one(
+    arguments: Command, tmp_path: Path
+) -> None:
+    for scored in ("validation", "reported"):
+        assert command(arguments("image", "method=head", "limit.eval=10", f"score_on={scored}")) == 0
+    found = {record.spec.score_on: record for record in records(tmp_path)}
+    assert found["validation"].train_id == found["reported"].train_id
+    assert found["validation"].data[-1].label == "scikit-learn digits: validation rows (10 of 20)"
+    assert found["reported"].curve == found["validation"].curve
+
+
 def test_force_runs_it_again_with_the_same_result(arguments: Command, tmp_path: Path) -> None:
     command(arguments("text"))
     (before,) = records(tmp_path)

@@ -95,3 +95,24 @@ def test_bad_input_is_one_sentence(cell: Compose, overrides: list[str], sentence
     with pytest.raises(ValueError, match=sentence) as caught:
         cell(*overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_scoring_on_validation_is_another_run_of_the_same_training(cell: Compose) -> None:
+    reported, validated = cell().spec, cell("score_on=validation").spec
+    assert reported.run_id != validated.run_id
+    assert reported.train_id == validated.train_id
+    assert "score_on" not in reported.identity()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["task.few_shot.validation_per_class=0", "train.selection=last"], "sets no rows aside"),
+        (["train.selection=best_reported"], "would look at the reported set"),
+    ],
+)
+def test_a_validation_score_that_would_not_be_clean_is_refused(
+    cell: Compose, overrides: list[str], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        cell("score_on=validation", *overrides)

@@ -59,7 +59,9 @@ def workload(spec: RunSpec) -> Workload:
     steps = min(steps, train.max_steps) if train.max_steps is not None else steps
     micro = min(steps * train.gradient_accumulation, batches * train.epochs)
     positions = _positions(spec, "padded")
-    counts = [min(item.data.rows or 0, spec.limit.eval or math.inf) for item in task.evals]
+    aside = _validation_rows(task) if spec.score_on == "validation" else None
+    scored = [item.data.rows or 0 if aside is None else aside for item in task.evals]
+    counts = [min(rows, spec.limit.eval or math.inf) for rows in scored]
     new = [item.generation.max_new_tokens if item.generation else 0 for item in task.evals]
     decode = sum(math.ceil(count / spec.eval_batch_size) * one for count, one in zip(counts, new, strict=True))
     return Workload(
@@ -90,10 +92,14 @@ def _watched(spec: RunSpec, examples: int, steps: int, batches: int) -> int:
         rows = task.evals[0].data.rows or 0
         return epochs * min(rows, spec.limit.eval or rows)
     if train.selection == "best_validation":
-        if task.few_shot is not None:
-            return epochs * task.few_shot.validation_per_class * (task.labels or 1)
-        return epochs * (task.validation_rows or (task.validation.rows or 0 if task.validation else 0))
+        return epochs * _validation_rows(task)
     return 0
+
+
+def _validation_rows(task: TaskSpec) -> int:
+    if task.few_shot is not None:
+        return task.few_shot.validation_per_class * (task.labels or 1)
+    return task.validation_rows or (task.validation.rows or 0 if task.validation else 0)
 
 
 def _positions(spec: RunSpec, which: str) -> int:

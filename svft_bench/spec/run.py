@@ -11,6 +11,7 @@ from svft_bench.spec.model import MethodSpec, ModelSpec
 from svft_bench.spec.task import TaskSpec, has_validation
 
 Selection = Literal["last", "best_validation", "best_reported"]
+ScoredOn = Literal["reported", "validation"]
 
 
 class TrainSpec(Spec):
@@ -51,18 +52,24 @@ class LimitSpec(Spec):
 
 
 class RunSpec(Spec):
-    """One cell (model, method, task) at one seed."""
+    """One cell (model, method, task) at one seed.
+
+    `score_on=validation` scores the rows set aside from training and does not read the reported set: for choosing
+    settings. It is no part of the training, so the chosen cell's own run takes up the trained weights.
+    """
 
     model: ModelSpec
     method: MethodSpec
     task: TaskSpec
     train: TrainSpec
     limit: LimitSpec
+    score_on: ScoredOn = "reported"
     eval_batch_size: int = Field(gt=0)
     data: str
     seed: int = Field(ge=0)
 
     describes = frozenset({"eval_batch_size"})
+    younger = frozenset({"score_on"})
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
@@ -73,6 +80,21 @@ class RunSpec(Spec):
             )
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_scores_are_clean(self) -> RunSpec:
+        if self.score_on == "reported":
+            return self
+        if not has_validation(self.task):
+            raise ValueError(
+                f"score_on=validation: task={self.task.name} sets no rows aside; task.validation_rows=N does"
+            )
+        if self.train.selection == "best_reported":
+            raise ValueError("score_on=validation with selection=best_reported would look at the reported set")
+        if len(self.task.evals) > 1:
+            names = ", ".join(item.name for item in self.task.evals)
+            raise ValueError(f"score_on=validation needs one eval to score by, task={self.task.name} has {names}")
         return self
 
     @property
@@ -94,6 +116,7 @@ class RunSpec(Spec):
         An epoch chosen by an eval set is part of the training, and so is that eval.
         """
         identity = self.identity()
+        identity.pop("score_on", None)
         if self.train.selection == "last":
             del identity["task"]["evals"], identity["limit"]["eval"]
             identity["data"] = self.data.split("+")[0]

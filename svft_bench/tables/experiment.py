@@ -115,9 +115,11 @@ def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
 
 
 def validation(result: CellResult) -> float | None:
-    """Mean over seeds of the score on validation rows that chose the epoch: what may choose between settings."""
+    """Mean over seeds of the score on validation rows, at the epoch that they chose: what may choose settings."""
     chosen = [record.selected for record in result.records]
     found = [one["score"] for one in chosen if one["by"] == "best_validation" and "score" in one]
+    if result.spec.score_on == "validation":
+        found = [score.mean for score in result.scores]
     return fmean(float(score) for score in found) if found else None
 
 

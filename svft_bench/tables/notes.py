@@ -23,6 +23,7 @@ SELECTION = {
     "best_validation": "the epoch that is best on validation rows outside the scored set is scored",
     "best_reported": "the epoch that is best on the scored set itself is scored (as published; optimistic)",
 }
+ON_VALIDATION = "scored on the validation rows, the reported set unread: for choosing settings, no result"
 
 
 def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
@@ -90,9 +91,8 @@ def _protocol(record: RunRecord) -> str:
     train = record.spec.train
     length = _some(train.max_steps, "step") if train.max_steps is not None else _some(train.epochs, "epoch")
     batch = train.batch_size * train.gradient_accumulation
-    return (
-        f"{length} of batch {batch}, AdamW, {train.schedule} schedule, {train.precision}; {SELECTION[train.selection]}"
-    )
+    chosen = ON_VALIDATION if record.spec.score_on == "validation" else SELECTION[train.selection]
+    return f"{length} of batch {batch}, AdamW, {train.schedule} schedule, {train.precision}; {chosen}"
 
 
 def _some(count: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from typing import get_args
 from svft_bench.compose import cells, experiment_names
 from svft_bench.record import load_records, write_whole
 from svft_bench.references import Reference, load_reference, reference_names
+from svft_bench.tables.choosing import choices, tuned_files
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import Line, paper_lines, paper_table
@@ -31,6 +32,9 @@ def table(argv: Sequence[str]) -> int:
         written = write_paper(reference, lines, folder=asked.results) if asked.write else []
     else:
         results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
+        if asked.choose:
+            print(tuned_files(choices(results), name=asked.name), end="")
+            return 0
         made = _experiment(asked.name, results, pairs=asked.pairs, folder=asked.results)
         print(render(made, form=asked.format), end="")
         written = write_experiment(asked.name, results, folder=asked.results) if asked.write else []
@@ -111,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", help="as for the run whose records are meant")
     parser.add_argument("--format", choices=get_args(Format), default="terminal")
     parser.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
+    parser.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from svft_bench.spec import LimitSpec, SourceSpec, TaskSpec
+from svft_bench.spec import LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
@@ -27,8 +27,12 @@ class Task:
     skipped: dict[str, int]
 
 
-def load_task(task: TaskSpec, *, data_root: Path | None, limit: LimitSpec, seed: int) -> Task:
+def load_task(
+    task: TaskSpec, *, data_root: Path | None, limit: LimitSpec, seed: int, score_on: ScoredOn = "reported"
+) -> Task:
     """Read, check, draw and template everything; the draw and `limit.train` depend on `seed`, full evals do not.
+
+    With `score_on="validation"` the task's one eval is its validation rows, and what it reports on is not read.
 
     Raises:
         ValueError: a missing split or column, a label out of range, a class with too few images, nothing left to use.
@@ -45,10 +49,12 @@ def load_task(task: TaskSpec, *, data_root: Path | None, limit: LimitSpec, seed:
         files.append(held_out.account(len(parts.validation)))
     evals = {}
     for item in task.evals:
-        rest = item.data.split == REST
-        scored = (
-            _rest(pool, parts.rest) if rest else read_pool(task, item.data, reader=item.reader, data_root=data_root)
-        )
+        if score_on == "validation":
+            scored = _set_aside(held_out or pool, parts.validation)
+        elif item.data.split == REST:
+            scored = _rest(pool, parts.rest)
+        else:
+            scored = read_pool(task, item.data, reader=item.reader, data_root=data_root)
         chosen = _limited(scored, scored.fields, limit.eval, seed=0)
         pools.append(scored)
         evals[item.name] = _examples(task, scored, chosen, training=False)
@@ -83,6 +89,13 @@ def _fingerprint(sources: Sequence[SourceSpec], *, data_root: Path | None) -> st
 def _rest(pool: Pool, indices: list[int]) -> Pool:
     file = replace(pool.file, split=REST, rows=len(indices), complete_rows=len(indices))
     return replace(pool, file=file, fields={index: pool.fields[index] for index in indices})
+
+
+def _set_aside(pool: Pool, validation: Taken) -> Pool:
+    name = pool.file.origin if pool.file.sample else pool.file.title
+    rows = len(validation)
+    file = replace(pool.file, title=f"{name}: validation rows", split="set aside", rows=rows, complete_rows=rows)
+    return replace(pool, file=file, fields=validation)
 
 
 def _limited(pool: Pool, taken: Taken, count: int | None, *, seed: int) -> Taken:

@@ -234,3 +234,22 @@ def test_a_whole_image_set_can_be_trained_on(tmp_path: Path) -> None:
     write_layout(tmp_path, spec)
     task = load_task(spec, data_root=tmp_path, limit=ALL, seed=0)
     assert (len(task.train), len(task.validation), len(task.evals["cifar10"])) == (110, 20, 130)
+
+
+def test_scoring_on_validation_reads_no_reported_row() -> None:
+    spec = task_spec("digits")
+    both = [load_task(spec, data_root=None, limit=ALL, seed=1, score_on=on) for on in ("reported", "validation")]
+    assert ids(both[1].evals["digits"]) == ids(both[0].validation)
+    assert ids(both[1].train) == ids(both[0].train)
+    assert not set(ids(both[1].evals["digits"])) & set(ids(both[0].evals["digits"]))
+    assert both[1].files[-1].label == "scikit-learn digits: validation rows"
+
+
+def test_a_split_for_validation_is_what_is_scored(tmp_path: Path) -> None:
+    row = GLUE_ROWS["rte"]
+    write_rows(tmp_path / "glue/rte/train.jsonl", [row | {"idx": index} for index in range(5)])
+    spec = task_spec("glue/rte", "task.validation_rows=2", "train.selection=last")
+    task = load_task(
+        spec, data_root=tmp_path, limit=ALL, seed=0, score_on="validation"
+    )  # there is no file to report on
+    assert ids(task.evals["rte"]) == ids(task.validation) and len(task.train) == 3
