@@ -13,7 +13,7 @@ import yaml
 
 from svft_bench import architectures
 from svft_bench.counts import adapted_matrices
-from svft_bench.spec import ModelSpec, RunSpec
+from svft_bench.spec import ModelSpec, RunSpec, TaskSpec
 
 
 @dataclass(frozen=True)
