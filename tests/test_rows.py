@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from svft_bench.cli import command
-from svft_bench.compose import Cell, cells
+from svft_bench.compose import Cell, cells, model_spec, options
 from svft_bench.encoding import training_collate
 from svft_bench.models import load_model
 from svft_bench.record import load_records
@@ -23,7 +23,7 @@ from tests.toy import toy_data, write_rows
 
 Loaded = Callable[..., tuple[Any, Any, Cell]]
 EXAMPLES = [{"id": str(i), "prompt": f"{'q' * (3 * i + 4)}?", "target": "a" * (i + 1)} for i in range(6)]
-DECODERS = ["llama-3-8b", "gemma-2b", "pythia-2.8b", "smollm2-135m"]
+DECODERS = [name for name in options("model") if "causal_lm" in model_spec(name).kinds]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
-"""Rows of one split from the hub, images left encoded; the only module that imports `datasets`."""
+"""Rows of one split from the hub, images left encoded; the only module that imports `datasets`.
+
+A split is fetched whole, once, and mapped from disk. Streaming would save nothing: every draw, also a limited one, is a
+seeded choice among all rows, so its rows lie in every shard, and the first rows of a stream would be another sample.
+"""
 
 from __future__ import annotations
 

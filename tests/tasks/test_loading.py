@@ -156,6 +156,24 @@ def test_images_that_do_not_decode_are_left_out_and_counted(tmp_path: Path) -> N
     assert all(example["image"] is not None for part in (task.train, task.validation) for example in part)
 
 
+def test_a_set_of_which_no_image_decodes_is_refused(tmp_path: Path) -> None:
+    spec = task_spec("cifar10")
+    write_layout(tmp_path, spec)
+    for old in (tmp_path / "images/cifar10").glob("test*"):
+        old.unlink()
+    write_images(tmp_path / "images/cifar10/test.parquet", range(10), columns=("img", "label"), broken=range(10))
+    with pytest.raises(ValueError, match=r"test\.parquet: none of its 10 rows can be used; .*does not decode': 10"):
+        load_task(spec, data_root=tmp_path, limit=ALL, seed=0)
+
+
+def test_a_draw_that_leaves_nothing_to_score_is_refused(tmp_path: Path) -> None:
+    spec = task_spec("digits", "task.few_shot.train_per_class=170", "task.few_shot.validation_per_class=4")
+    rest = load_task(spec, data_root=None, limit=ALL, seed=0).evals["digits"]
+    assert len(rest) == 1797 - 10 * 174
+    with pytest.raises(ValueError, match="class 8 has 174 usable images, the draw needs 175"):
+        load("digits", None, "task.few_shot.train_per_class=171", "task.few_shot.validation_per_class=4")
+
+
 def test_a_limit_counts_images_that_decode(tmp_path: Path) -> None:
     spec = task_spec("cifar10")
     write_layout(tmp_path, spec)

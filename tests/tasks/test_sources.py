@@ -97,6 +97,7 @@ def test_the_fingerprint_changes_with_the_content_and_not_with_the_place(tmp_pat
     ("name", "text", "sentence"),
     [
         ("test.jsonl", "", "has no rows"),
+        ("test.json", "[]", "has no rows"),
         ("test.jsonl", '{"a": 1}\n{"a": ', r"test\.jsonl:2 is not JSON"),
         ("test.jsonl", "[1]\n", r"test\.jsonl:1 holds list"),
         ("test.json", '{"a": 1}', "is not one array of objects"),
@@ -110,6 +111,12 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, t
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k" / name).write_text(text)
     with pytest.raises(ValueError, match=sentence):
+        read(tmp_path)
+
+
+def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "gsm8k" / "test.parquet", [], columns=("image", "label"))
+    with pytest.raises(ValueError, match=r"gsm8k/test\.parquet: split 'test' of GSM8K has no rows"):
         read(tmp_path)
 
 
