@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from svft_bench.compose import Cell
+from svft_bench.estimates import duration
 from svft_bench.failures import reason, state
 
 # Cells before this product, cells in all, cells to run when the sweep began, and its process: in the environment, for a
@@ -61,12 +62,3 @@ def outcome(planned: Sequence[Cell]) -> list[str]:
 def counted(states: Sequence[str]) -> str:
     """`3 done, 1 failed`, in the order of the states' first cells."""
     return ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from svft_bench.compose import Cell, cells
 from svft_bench.failures import failure_path, keep_failure, reason, state
 from svft_bench.plan import main
 from svft_bench.record import record_path
+from svft_bench.references import load_reference
 from svft_bench.sweep import outcome
+from svft_bench.tables import table
+from svft_bench.tables.selecting import command_of
 
 
 @pytest.fixture
@@ -62,6 +66,28 @@ def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:
     assert sweep.position(1) == "[2/3]"
     assert sweep.pace(30) == "1 run in 30 s, 1 to go: about 30 s left"
     assert sweep.pace(50) is None
+
+
+def test_the_plan_tells_where_vera_is_not_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["model=gemma-2b", "task=gsm8k", "method=vera", "method.modules=qv,gu", "--on", "L4", "data_root=null"])
+    assert capsys.readouterr().out.replace("\n", " ").count("which take slices of one shared pair") == 1
+
+
+def test_the_command_for_several_values_is_a_sweep() -> None:
+    reference = load_reference("svft_table6_pythia")
+    of = [measured for column in reference.columns for measured in column.of]
+    command = command_of(reference.rows[0], of)
+    assert command.startswith("svft-bench -m ")
+    assert command.endswith(" model.revision=step39000,step143000")
+
+
+def test_a_table_lists_what_its_missing_cells_would_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["svft_figure4_weight_types_gemma2b", "--missing", "--on", "L4", "--format", "json"]
+    assert table([*arguments, "--results", str(tmp_path)]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows
+    assert all(row["command"].startswith("svft-bench model=gemma-2b") for row in rows)
+    assert all((row["seconds"] > 0) == (row["unfit"] is None) for row in rows)
 
 
 def _folders(tmp_path: Path) -> list[str]:

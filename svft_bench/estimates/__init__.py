@@ -4,6 +4,7 @@ from svft_bench.estimates.devices import THIS, Device, device, device_names
 from svft_bench.estimates.error import error
 from svft_bench.estimates.estimate import UTILISATION, Estimate, estimate, unfit
 from svft_bench.estimates.memory import Memory
+from svft_bench.estimates.words import duration, gibibytes
 
 __all__ = [
     "THIS",
@@ -13,7 +14,9 @@ __all__ = [
     "Memory",
     "device",
     "device_names",
+    "duration",
     "error",
     "estimate",
+    "gibibytes",
     "unfit",
 ]

@@ -176,9 +176,9 @@ def _notes(reference: Reference, lines: Sequence[Line]) -> tuple[str, ...]:
     notes += protocols([record for line in lines for record in line.records])
     notes += [f"{label(line.row)} ({line.row.model}): {text}." for line in lines for text in _reasons(line)]
     notes += [f"Print, {label(line.row)} ({line.row.model}): {line.row.note}" for line in lines if line.row.note]
-    missing = [command for line in lines for command in _missing(line, reference)]
+    missing = missing_commands(reference, lines)
     if missing:
-        notes.append("Time and memory that a cell not run would take: svft-bench plan with its overrides.")
+        notes.append(f"What the cells not run would take: svft-bench table {reference.name} --missing.")
     return (*notes, *(f"Not run: {command}" for command in missing))
 
 
@@ -188,6 +188,11 @@ def _reasons(line: Line) -> list[str]:
         if found and found.comparison.reason:
             reasons.setdefault(found.comparison.reason, []).append(name)
     return [f"{', '.join(names)} inconclusive, {reason}" for reason, names in reasons.items()]
+
+
+def missing_commands(reference: Reference, lines: Sequence[Line]) -> list[str]:
+    """The commands of the printed cells that could be ours and were not run."""
+    return [command for line in lines for command in _missing(line, reference)]
 
 
 def _missing(line: Line, reference: Reference) -> list[str]:

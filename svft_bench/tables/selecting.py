@@ -33,11 +33,16 @@ def overrides_of(row: Row, measured: Measured) -> list[str]:
 
 
 def command_of(row: Row, of: Sequence[Measured]) -> str:
-    """The command that fills these scores of a row; several tasks become one sweep."""
+    """The command that fills these scores of a row; several tasks, or several values of an override, become a sweep."""
     tasks = list(dict.fromkeys(measured.task for measured in of))
-    extra = list(dict.fromkeys(override for measured in of for override in measured.overrides))
-    line = [f"model={row.model}", f"method={row.ours}", f"task={','.join(tasks)}", *row.overrides, *extra]
-    return " ".join(["svft-bench", *(["-m"] if len(tasks) > 1 else []), *line])
+    extra: dict[str, dict[str, None]] = {}
+    for override in (override for measured in of for override in measured.overrides):
+        key, _, value = override.partition("=")
+        extra.setdefault(key, {})[value] = None
+    sweeps = len(tasks) > 1 or any(len(values) > 1 for values in extra.values())
+    line = [f"model={row.model}", f"method={row.ours}", f"task={','.join(tasks)}", *row.overrides]
+    line += [f"{key}={','.join(values)}" for key, values in extra.items()]
+    return " ".join(["svft-bench", *(["-m"] if sweeps else []), *line])
 
 
 def offered(row: Row) -> bool:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import get_args
 
 from svft_bench.compose import cells, experiment_names
+from svft_bench.estimates import device, device_names
 from svft_bench.record import load_records, write_whole
 from svft_bench.references import Reference, load_reference, reference_names
 from svft_bench.tables.choosing import choices, tuned_files
 from svft_bench.tables.experiment import experiment_table
+from svft_bench.tables.missing import missing_table
 from svft_bench.tables.pairs import pairs_table
-from svft_bench.tables.paper import Line, paper_lines, paper_table
+from svft_bench.tables.paper import Line, missing_commands, paper_lines, paper_table
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
 from svft_bench.tables.value import Table
@@ -28,6 +30,8 @@ def table(argv: Sequence[str]) -> int:
     if asked.name in reference_names():
         reference = load_reference(asked.name)
         lines = paper_lines(reference, load_records(asked.results), extra=asked.overrides)
+        if asked.missing:
+            return _missing(asked, missing_commands(reference, lines), title=reference.title)
         print(render(paper_table(reference, lines), form=asked.format), end="")
         written = write_paper(reference, lines, folder=asked.results) if asked.write else []
     else:
@@ -35,11 +39,20 @@ def table(argv: Sequence[str]) -> int:
         if asked.choose:
             print(tuned_files(choices(results), name=asked.name), end="")
             return 0
+        if asked.missing:
+            commands = [command for result in results for command in result.missing]
+            return _missing(asked, commands, title=experiment_names()[asked.name])
         made = _experiment(asked.name, results, pairs=asked.pairs, folder=asked.results)
         print(render(made, form=asked.format), end="")
         written = write_experiment(asked.name, results, folder=asked.results) if asked.write else []
     for path in written:
         print(path)
+    return 0
+
+
+def _missing(asked: argparse.Namespace, commands: Sequence[str], *, title: str) -> int:
+    made = missing_table(commands, name=asked.name, title=title, on=device(asked.on))
+    print(render(made, form=asked.format), end="")
     return 0
 
 
@@ -116,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=get_args(Format), default="terminal")
     parser.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
     parser.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")
+    parser.add_argument(
+        "--missing", action="store_true", help="instead: the cells not run, with command, time and memory"
+    )
+    parser.add_argument(
+        "--on", default="A100-80GB", metavar="DEVICE", help=f"for --missing; {', '.join(device_names())}"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
     return parser
