@@ -1,6 +1,9 @@
 """Run the cells of conf/experiment/anchor.yaml again and say whether their records still hold: `make anchor`.
 
-|mean(now - recorded)| <= t · s · √(2/n), for each cell over its seeds and for all cells together
+|mean(now - recorded)| <= z √(2 v / runs), for each cell and for all together; v = p(1-p)/items
+
+The same seeds draw the same rows, head and order, so what differs between seeds does not differ between now and then.
+What is left if nothing moved is items that flip, and twice the variance of a score from its items bounds that.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 from svft_bench.cli import command
 from svft_bench.record import RunRecord
-from svft_bench.stats import CONFIDENCE, repetition
-from svft_bench.tables.results import CellResult
+from svft_bench.stats import CONFIDENCE
+from svft_bench.tables.results import CellResult, item_variance, items_of
 from svft_bench.tables.verb import experiment_results
 
 NAME = "anchor"
@@ -52,12 +55,17 @@ def anchors(recorded: Sequence[CellResult], again: Sequence[CellResult]) -> list
                 f"svft-bench experiment={NAME} makes the records"
             )
     before, now = [_scores(result) for result in recorded], [_scores(result) for result in again]
-    one_run = repetition(before, confidence=1 - (1 - CONFIDENCE) / (len(before) + 1))
-    named = zip([result.spec.method.title for result in recorded], before, now, strict=True)
-    found = [Anchor(name, fmean(then), fmean(here), one_run / math.sqrt(len(then))) for name, then, here in named]
-    runs = sum(map(len, before))
+    z = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / (len(before) + 1))
+    noise = [2 * _item_variance(result, fmean(old)) for result, old in zip(recorded, before, strict=True)]
+    names = [result.spec.method.title for result in recorded]
+    found = [
+        Anchor(name, fmean(old), fmean(new), z * math.sqrt(one / len(old)))
+        for name, old, new, one in zip(names, before, now, noise, strict=True)
+    ]
+    runs = [len(old) for old in before]
     old, new = (fmean(score for of_cell in scores for score in of_cell) for scores in (before, now))
-    return [*found, Anchor("all together", old, new, one_run / math.sqrt(runs))]
+    whole = sum(one * count for one, count in zip(noise, runs, strict=True)) / sum(runs) ** 2
+    return [*found, Anchor("all together", old, new, z * math.sqrt(whole))]
 
 
 def changed_versions(before: RunRecord, now: RunRecord) -> list[str]:
@@ -97,6 +105,13 @@ def _seeds(result: CellResult) -> list[int]:
 def _scores(result: CellResult) -> list[float]:
     item = result.spec.task.evals[0]
     return [record.scores[item.name][item.metrics[0]] for record in result.records]
+
+
+def _item_variance(result: CellResult, score: float) -> float:
+    item = result.spec.task.evals[0]
+    found = item_variance(item.metrics[0], score, items=items_of(item.name, result.records[0]))
+    assert found is not None, "an anchor's metric has a known variance"
+    return found
 
 
 if __name__ == "__main__":

@@ -117,19 +117,6 @@ def another_run(scores: Sequence[float], *, confidence: float = CONFIDENCE) -> I
     return Interval(fmean(scores) - spread, fmean(scores) + spread)
 
 
-def repetition(scores: Sequence[Sequence[float]], *, confidence: float = CONFIDENCE) -> float:
-    """How far two runs of one cell on the same items may lie apart: t · s · √2, with one s for all cells.
-
-    `scores` has the seeds of every cell, two or more each. What moves a score from seed to seed also holds the items
-    that flip, so nothing is added for them. Divided by √n, it is for the mean of n such differences.
-    """
-    from scipy.special import stdtrit
-
-    freedom = sum(len(of_cell) - 1 for of_cell in scores)
-    pooled = sum(variance(of_cell) * (len(of_cell) - 1) for of_cell in scores) / freedom
-    return float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(2 * pooled)
-
-
 def split_variance(scores: Sequence[Sequence[float]]) -> Variances:
     """Variance components of a table of seeds (rows) by items: the two-way random-effects analysis of variance.
 

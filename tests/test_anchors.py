@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scripts.check_anchors import NAME, anchors, changed_versions, report
 from svft_bench.compose import Cell, cells
 from svft_bench.tables.results import CellResult, cell_results
+from svft_bench.tables.verb import experiment_results
 from tests.made_records import made_record
 
 RECORDED = {"head": (0.60, 0.64, 0.62), "lora": (0.65, 0.66, 0.70), "svft_banded": (0.70, 0.74, 0.73)}
@@ -41,12 +44,26 @@ def test_one_method_that_breaks_is_named(asked: list[Cell]) -> None:
     assert [anchor.name for anchor in found if not anchor.holds] == ["LoRA", "all together"]
 
 
-def test_other_seeds_of_the_same_stack_are_noise(asked: list[Cell]) -> None:
-    """Each seed now scores what another one scored then."""
+def test_items_that_flip_are_noise(asked: list[Cell]) -> None:
+    """Every run scores up to two points apart from its record, in either direction."""
+    flips = {0: 0.02, 1: -0.02, 2: 0.01}
     turned = [
-        made_record(cell, score=RECORDED[cell.spec.method.name][(cell.spec.seed + 1) % 3], items=500) for cell in asked
+        made_record(cell, score=RECORDED[cell.spec.method.name][cell.spec.seed] + flips[cell.spec.seed], items=500)
+        for cell in asked
     ]
     assert report(repeated(asked), cell_results(asked, turned)) == 0
+
+
+def test_the_interval_is_that_of_a_difference_of_two_shares(asked: list[Cell]) -> None:
+    """Closed form: 2.4977 is the normal quantile for two sides of 5 % among four comparisons."""
+    lora = next(anchor for anchor in anchors(repeated(asked), repeated(asked)) if anchor.name == "LoRA")
+    assert lora.noise == pytest.approx(2.4977 * (2 * 0.67 * 0.33 / 500 / 3) ** 0.5, rel=1e-4)
+
+
+def test_the_committed_anchors_are_whole_and_clean() -> None:
+    results = experiment_results(NAME, overrides=(), folder=Path(__file__).parent.parent / "results")
+    assert all(not result.missing for result in results)
+    assert not any(record.provenance.dirty for result in results for record in result.records)
 
 
 def test_missing_records_are_one_sentence(asked: list[Cell]) -> None:

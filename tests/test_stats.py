@@ -137,11 +137,3 @@ def test_the_detectable_difference_is_that_of_the_textbook_sample_size() -> None
     """Two groups of 63 show half a standard deviation with 80 % power."""
     found = stats.detectable_difference(seed_variance=0.0, item_variance=1 / 62.79, seeds=1)
     assert found == pytest.approx(0.5, abs=1e-4)
-
-
-def test_repetitions_lie_within_a_t_interval_of_the_pooled_spread() -> None:
-    """Variances 1 and 4 on one degree of freedom each; t at 2 degrees and 95 % is 4.3027 (any printed table)."""
-    root = math.sqrt(2)
-    assert stats.repetition([(10, 10 + root), (5, 5 + 2 * root)]) == pytest.approx(
-        4.3027 * math.sqrt(2 * 2.5), abs=1e-3
-    )
