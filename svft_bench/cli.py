@@ -40,7 +40,7 @@ Ask:
   svft-bench leakage task=NAME                                   what a training set shares with its evals
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
 
-Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking=wandb, force.
+Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking, force.
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted (the same command goes on where it stopped)."""
 
 # Each verb's code, imported when it is asked for: most of them must answer without waiting for the others' libraries.

@@ -18,7 +18,7 @@ class Settings(BaseModel):
     data_root: Path | None
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_minutes: float = Field(ge=0)
-    tracking: Literal["none", "wandb"]
+    tracking: Literal["none", "wandb", "tensorboard"]
     force: bool
     table: str | None
 
