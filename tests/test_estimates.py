@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from svft_bench.compose import cells
-from svft_bench.estimates import THIS, device, device_names, estimate, unfit
+from svft_bench.estimates import THIS, device, device_names, error, estimate, unfit
 from svft_bench.estimates.paths import core_macs, path_of, relative_cost
 from svft_bench.estimates.workload import workload
 from svft_bench.spec import RunSpec
@@ -100,6 +100,12 @@ def test_an_unknown_device_is_named_with_those_that_there_are() -> None:
         device("H1000")
     assert device_names()[0] == THIS
     assert all(device(name).source for name in device_names())
+
+
+def test_the_error_is_known_from_runs() -> None:
+    sentence = error()
+    assert sentence is not None
+    assert "predicted over measured" in sentence
 
 
 def _spec(line: str) -> RunSpec:
