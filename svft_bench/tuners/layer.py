@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from . import chooser, kernels, rounding, svd
 from .adapted import AdaptedWeight
 from .basis import Basis, Side, check_fingerprint, truncate
+from .budget import Holding
 from .kernels import Core
 from .merging import MergingLayer
 from .options import resolve_dtype
@@ -35,6 +36,15 @@ def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
     return weight.T if isinstance(base, Conv1D) else weight
 
 
+def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
+    """Which factors a layer keeps in `dtype`."""
+    if config.save_basis or getattr(config, "variant", None) == "released":
+        return "both"
+    if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
+        return "both"
+    return "left" if shape[0] < shape[1] else "right"
+
+
 class SingularLayer(MergingLayer):
     """What SVFT and VectorFit share. A subclass says what an adapter adds, in `core` and `bias_offset`."""
 
@@ -49,6 +59,8 @@ class SingularLayer(MergingLayer):
         self.basis_names: dict[str, str] = {}
         self.configs: dict[str, Any] = {}
         self.path_taken: chooser.Path | None = None
+        # Whether the memory budget leaves room for an adapted weight.
+        self.has_room = True
         self._adapted = AdaptedWeight()
         # The fingerprints that were compared with the basis, by adapter: which tensor, and how often it was written.
         self._compared: dict[str, tuple[int, int]] = {}
@@ -105,15 +117,17 @@ class SingularLayer(MergingLayer):
         return svd.decompose(weight, precision=precision, cache=svd.cache_folder())
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
-        shape = self.shape
         conditioning = chooser.conditioning(factors.s)
-        if config.save_basis or getattr(config, "variant", None) == "released":
-            return "both"
-        if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
-            logger.info("%s %s keeps both factors (conditioning %.3g)", self.key, shape, conditioning)
-            return "both"
-        logger.info("%s %s keeps one factor (conditioning %.3g)", self.key, shape, conditioning)
-        return "left" if shape[0] < shape[1] else "right"
+        side = side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
+        held = "both factors" if side == "both" else "one factor"
+        logger.info("%s %s keeps %s (conditioning %.3g)", self.key, self.shape, held, conditioning)
+        return side
+
+    def holding(self) -> Holding:
+        """What the layer holds, apart from an adapted weight."""
+        bases = [cast(Basis, basis) for basis in self.singular_bases.values()]
+        both = any(basis.u is not None and basis.vt is not None for basis in bases)
+        return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
 
     def install_basis(self, adapter: str, factors: svd.Factors) -> None:
         """Replace the computed basis of `adapter` by the one it was saved with."""
@@ -206,7 +220,7 @@ class SingularLayer(MergingLayer):
         basis, tokens = core.basis, x.numel() // x.shape[-1]
         # In training mode, a forward without gradients is one that checkpointing will repeat with them.
         trains = self.training or (torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad))
-        dense = dense and not torch.compiler.is_compiling()
+        dense = dense and self.has_room and not torch.compiler.is_compiling()
         if basis.u is None or basis.vt is None:
             path = chooser.choose_one_sided(tokens=tokens, trains=trains, dense=dense, option=option)
             if trains:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,9 +20,13 @@ from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from . import budget
 from .basis import Basis, check_fingerprint
-from .layer import SingularLayer, matrix_of, quantization_of
+from .layer import SingularLayer
 from .svd import Factors, is_sound
+from .targets import checked_weight, expected_holding
+
+logger = logging.getLogger(__name__)
 
 # Prefixes that PEFT puts before a module's name in a checkpoint.
 PEFT_PREFIX = "base_model.model."
@@ -41,12 +46,28 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         """Refuse a target that cannot be adapted before the first one is replaced."""
         config = _maybe_include_all_linear_layers(peft_config, model)
         quantization = get_quantization_kwargs(model)
-        shapes = {}
+        weights = {}
         for name, module in model.named_modules():
             if check_target_module_exists(config, name):
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-                shapes[name] = _checked_shape(name, base, quantization, self.supported)
-        self.check_shapes(config, shapes)
+                weights[name] = checked_weight(name, base, quantization, self.supported).to("meta")
+        self.check_shapes(config, {name: (weight.shape[0], weight.shape[-1]) for name, weight in weights.items()})
+        if config.memory_budget is not None:
+            holdings = {name: expected_holding(weight, config) for name, weight in weights.items()}
+            budget.check(holdings, budget=config.memory_budget)
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        """PEFT's own, and then the room for adapted weights within the strictest budget of all adapters."""
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        budgets = [config.memory_budget for config in self.peft_config.values() if config.memory_budget is not None]
+        if not budgets:
+            return
+        layers = {name: module for name, module in model.named_modules() if isinstance(module, SingularLayer)}
+        holdings = {name: layer.holding() for name, layer in layers.items() if layer.singular_bases}
+        kept = budget.allot(holdings, budget=min(budgets))
+        logger.info("%d of %d layers have room for an adapted weight", len(kept), len(layers))
+        for name, layer in layers.items():
+            layer.has_room = name in kept
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -142,28 +163,6 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
         )
         return remapped
-
-
-def _checked_shape(
-    name: str, module: nn.Module, quantization: dict[str, Any], supported: tuple[type[nn.Module], ...]
-) -> tuple[int, int]:
-    backend = quantization_of(module, quantization)
-    if backend is None and not isinstance(module, supported):
-        kinds = ", ".join(kind.__name__ for kind in supported)
-        raise ValueError(f"Module {name!r} is a {type(module).__name__}; only {kinds} can be adapted.")
-    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
-        raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
-    try:
-        weight = matrix_of(module, backend)
-    except TypeError as error:
-        raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
-    if not weight.is_floating_point():
-        raise ValueError(f"Module {name!r} has a weight of {weight.dtype}, which nothing here can dequantise.")
-    if not weight.is_meta and not bool(torch.isfinite(weight).all()):
-        raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")
-    if not weight.is_meta and not bool(weight.any()):
-        raise ValueError(f"Module {name!r} has a weight of zeros, which has no singular basis.")
-    return weight.shape[0], weight.shape[-1]
 
 
 def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:

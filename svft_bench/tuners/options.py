@@ -29,6 +29,8 @@ def check_common(config: Any) -> None:
         for name in ("layers_to_transform", "layers_pattern"):
             if getattr(config, name) is not None:
                 raise ValueError(f"{name} selects among a list of target_modules, not within a regular expression.")
+    if config.memory_budget is not None and not config.memory_budget >= 0:
+        raise ValueError(f"memory_budget={config.memory_budget} is not a multiple of the weights, which begins at 0.")
     choices = {"basis_dtype": BasisDtype, "svd_precision": Precision, "path": PathOption, "rounding": Rounding}
     check_choices(config, **{name: get_args(literal) for name, literal in choices.items()})
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,9 @@ def _train_in_parallel(rank: int, folder: str, method: str) -> None:
         optimizer.zero_grad()
     trained = [p.detach().flatten() for name, p in model.named_parameters() if ".default" in name]
     torch.save(torch.cat(trained), f"{folder}/{rank}.pt")
+    # The group must not be freed by the reducer, which would wait for the group's threads and hold what they wait for.
+    del parallel
+    gc.collect()
     torch.distributed.destroy_process_group()
 
 

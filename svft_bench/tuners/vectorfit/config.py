@@ -45,6 +45,9 @@ class VectorFitConfig(PeftConfig):  # type: ignore[misc]
         svd_precision: Precision of the SVD itself.
         path: How the forward is computed: "token", "weight", "one_sided", "rotated", or "auto", which chooses for each
             layer. A path that cannot serve a layer gives way to "token".
+        memory_budget: The most that the factors and the adapted weights of the weight path may hold together, as a
+            multiple of the (dequantised) weights that are adapted; no limit by default. Layers that get no adapted
+            weight of it take another path.
         rounding: How updates are added to bfloat16 and float16 tensors. "dithered" lets small ones survive on average,
             "nearest" is a little faster and drops what is under half a unit in the last place.
     """
@@ -70,6 +73,7 @@ class VectorFitConfig(PeftConfig):  # type: ignore[misc]
     basis_dtype: BasisDtype = field(default="auto")
     svd_precision: Precision = field(default="float32")
     path: PathOption = field(default="auto")
+    memory_budget: float | None = field(default=None)
     rounding: Rounding = field(default="dithered")
 
     def __post_init__(self) -> None:

@@ -1,0 +1,48 @@
+"""What can be adapted and what it will take, known before anything of a model is replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .budget import Holding
+from .layer import matrix_of, quantization_of, side_of
+from .options import resolve_dtype
+
+
+def checked_weight(
+    name: str, module: nn.Module, quantization: dict[str, Any], supported: tuple[type[nn.Module], ...]
+) -> Tensor:
+    """The (out, in) weight of a target; a ValueError that names the module where it cannot be adapted."""
+    backend = quantization_of(module, quantization)
+    if backend is None and not isinstance(module, supported):
+        kinds = ", ".join(kind.__name__ for kind in supported)
+        raise ValueError(f"Module {name!r} is a {type(module).__name__}; only {kinds} can be adapted.")
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
+    try:
+        weight = matrix_of(module, backend)
+    except TypeError as error:
+        raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
+    if not weight.is_floating_point():
+        raise ValueError(f"Module {name!r} has a weight of {weight.dtype}, which nothing here can dequantise.")
+    if not weight.is_meta and not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")
+    if not weight.is_meta and not bool(weight.any()):
+        raise ValueError(f"Module {name!r} has a weight of zeros, which has no singular basis.")
+    return weight
+
+
+def expected_holding(weight: Tensor, config: Any) -> Holding:
+    """What a layer of this weight will hold if it is well conditioned."""
+    if weight.dim() != 2 or not getattr(config, "train_sigma", True):
+        return Holding(weight.nbytes, 0, both=False)
+    shape = (weight.shape[0], weight.shape[1])
+    dtype = resolve_dtype(config.basis_dtype, weight.dtype)
+    side = side_of(shape, conditioning=1.0, dtype=dtype, config=config)
+    rank = None if getattr(config, "fill_orthonormal", False) else getattr(config, "rank", None)
+    n = min(*shape, rank or min(shape))
+    length = sum(shape) if side == "both" else min(shape)
+    return Holding(weight.nbytes, n * (length * dtype.itemsize + torch.float32.itemsize), both=side == "both")
