@@ -74,13 +74,15 @@ def training_step(model: nn.Module, batch: dict[str, Tensor], options: argparse.
     return step
 
 
-def peak_bytes(step: Callable[[], None], device: str) -> int | None:
-    """The most memory that a step holds at once; known on CUDA only."""
-    if device != "cuda":
-        return None
+def peak_bytes(step: Callable[[], None], *, before: int) -> int:
+    """The most CUDA memory that the second step holds beyond what was held `before` the method was set up.
+
+    So it counts factors, adapted weights and optimizer state of this method alone, and not those of its peers.
+    """
+    step()
     torch.cuda.reset_peak_memory_stats()
     step()
-    return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     frozen = peers.frozen_bytes(base.requires_grad_(False))
     for method in options.methods:
+        before = torch.cuda.memory_allocated() if options.device == "cuda" else 0
         memo = {} if method == "full_ft" else {id(parameter): parameter for parameter in shared}
         model = peers.adapt(copy.deepcopy(base, memo), method, TARGETS[options.model]).train()
         if options.checkpointing:
@@ -103,12 +106,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows[method] = {
             "trained": sum(parameter.numel() for parameter in peers.trained(model)),
             "extra_frozen_bytes": peers.frozen_bytes(model) - frozen if method != "full_ft" else 0,
+            "peak_bytes": None,
         }
+        if options.device == "cuda":
+            # All but full fine-tuning share the base, which was there before; the sum is what a run of its own takes.
+            base_bytes = 0 if method == "full_ft" else sum(parameter.nbytes for parameter in shared)
+            rows[method]["peak_bytes"] = base_bytes + peak_bytes(steps[method], before=before)
     seconds = peers.interleave(steps, rounds=options.rounds, device=options.device)
     ratios = peers.ratios(seconds, to=TO)
     for method, row in rows.items():
         row |= {**ratios[method], "seconds": sorted(seconds[method])[options.rounds // 2]}
-        row["peak_bytes"] = peak_bytes(steps[method], options.device)
     return rows
 
 
@@ -121,7 +128,8 @@ def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
     for method, row in rows.items():
         spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
         print(f"  {method:18s} {spread:24s} {row['seconds']:8.3f} s  {row['trained']:>12,d}", end="")
-        print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base")
+        peak = "" if row["peak_bytes"] is None else f", peak {row['peak_bytes'] / 1e9:.2f} GB"
+        print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base{peak}")
 
 
 def parse() -> argparse.Namespace:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,22 @@ def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: p
     monkeypatch.setattr("sys.argv", [script, *arguments])
     module = {"bench_layer.py": bench_layer, "bench_step.py": bench_step}[Path(script).name]
     assert (ROOT / script).is_file() and module.parse().threads == 1
+
+
+ALONE = """
+import sys
+for name in ("hydra", "omegaconf", "datasets", "evaluate", "wandb", "pydantic", "matplotlib"):
+    sys.modules[name] = None
+sys.path.insert(0, sys.argv.pop(1))
+from scripts import bench_layer, bench_step
+bench_layer.LAYERS["vit-b"] = [(12, 8)]
+bench_layer.main()
+"""
+
+
+def test_the_benchmarks_need_torch_transformers_and_peft_only(tmp_path: Path) -> None:
+    arguments = ["--device", "cpu", "--tokens", "5", "--rounds", "1", "--methods", "svft_plain", "released_plain"]
+    command = [sys.executable, "-c", ALONE, str(ROOT), *arguments, "--out", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("layer-cpu-*.json"))
+    assert set(record["results"][0]["ratios"]) == {"frozen", "svft_plain", "released_plain"}

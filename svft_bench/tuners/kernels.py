@@ -84,6 +84,8 @@ def rotated(x: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
 
 def weight(x: Tensor, adapted: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
     """W x + b for the ready-made W = W0 + U M Vᵀ; the gradient of M comes from that of W, and needs both factors."""
+    if not torch.is_grad_enabled():
+        return F.linear(x, adapted, bias)  # decoding few tokens, the autograd function itself would be felt
     y: Tensor = _WeightPath.apply(x, adapted, bias, core.m, core)  # type: ignore[no-untyped-call]
     return y
 

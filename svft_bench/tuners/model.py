@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget
-from .basis import Basis, check_fingerprint
+from .basis import check_fingerprint
 from .layer import SingularLayer
 from .svd import Factors, is_sound
 from .targets import checked_weight, expected_holding
@@ -71,9 +71,15 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
-        """The factors, by their names in a PeftModel: equal on every process, so DDP need not broadcast them."""
-        bases = [(name, module) for name, module in self.model.named_modules() if isinstance(module, Basis)]
-        return [f"{PEFT_PREFIX}{name}.{buffer}" for name, basis in bases for buffer, _ in basis.named_buffers()]
+        """Factors and fingerprints, by their names in a PeftModel: equal on every process, so DDP need not send them.
+
+        A fingerprint that were written in every forward would also be compared in every forward.
+        """
+        layers = {name: module for name, module in self.model.named_modules() if isinstance(module, SingularLayer)}
+        buffers = [
+            f"{PEFT_PREFIX}{name}.{buffer}" for name, layer in layers.items() for buffer, _ in layer.named_buffers()
+        ]
+        return [name for name in buffers if ".singular_bases." in name or f".{self.prefix}fingerprint." in name]
 
     def _create_and_replace(
         self,

@@ -141,10 +141,12 @@ def test_only_the_small_factor_of_a_wide_layer_is_held() -> None:
     assert not any("singular" in name for name in model.state_dict())
 
 
-def test_data_parallelism_does_not_broadcast_the_factors() -> None:
+def test_data_parallelism_does_not_broadcast_what_is_equal_everywhere() -> None:
     model = get_peft_model(make("llama"), SVFTConfig(target_modules=["down_proj", "o_proj"]))
     factors = {name for name, _ in model.named_buffers() if "singular" in name}
-    assert len(factors) == 10 and set(model._ddp_params_and_buffers_to_ignore) == factors
+    fingerprints = {name for name, _ in model.named_buffers() if name.endswith("svft_fingerprint.default")}
+    assert len(factors) == 10 and len(fingerprints) == 4
+    assert set(model._ddp_params_and_buffers_to_ignore) == factors | fingerprints
 
 
 def test_clipping_sees_the_projected_gradient() -> None:
