@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from svft_bench.labels import arrange
 from svft_bench.references import Reference
 from svft_bench.tables.paper import Line, label
 from svft_bench.tables.results import CellResult, shown_name
@@ -188,7 +189,8 @@ def _scatter(axis: Any, marks: Sequence[Mark]) -> None:
 
 
 def _name(axis: Any, x: float, y: float, name: str) -> None:
-    axis.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=7)
+    thread = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3}
+    axis.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points", fontsize=7, arrowprops=thread)
 
 
 @contextmanager
@@ -205,6 +207,9 @@ def drawing(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
         yield axes, written
+        figure.draw_without_rendering()  # the layout, so that names are placed by where things will stand
+        for axis in axes:
+            arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
             written.append(path.with_name(path.name + suffix))
