@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
+from svft_bench.counts import check_shapes
 from svft_bench.settings import Settings, split_settings
 from svft_bench.spec import ModelSpec, RunSpec, TaskSpec, parse_spec, sentences
 from svft_bench.tasks import data_fingerprint
@@ -157,7 +158,9 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
     except ValidationError as error:
         raise ValueError(sentences(error)) from None
     fingerprint = "any" if any_data else data_fingerprint(task, data_root=settings.data_root)
-    return Cell(tuple(overrides), parse_spec(what | {"data": fingerprint}), settings)
+    spec = parse_spec(what | {"data": fingerprint})
+    check_shapes(spec.model, spec.method)
+    return Cell(tuple(overrides), spec, settings)
 
 
 @contextmanager

@@ -39,6 +39,25 @@ def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
     return chosen
 
 
+def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
+    """Refuse targets of several shapes for a method that takes one.
+
+    Raises:
+        ValueError: names the shapes, and the groups of this model that have one.
+    """
+    if not method.one_shape or method.modules is None:
+        return
+    shapes = dict.fromkeys(adapted_matrices(model, method.modules))
+    if len(shapes) > 1:
+        told = ", ".join(f"{outputs} x {inputs}" for inputs, outputs in shapes)
+        fitting = [group for group in model.targets if len(set(adapted_matrices(model, group))) == 1]
+        raise ValueError(
+            f"method.modules={method.modules}: {method.name} shares one pair of matrices among targets of one shape, "
+            f"those of model={model.name} are {told}; of one shape are {', '.join(fitting)} "
+            "(method.one_shape=false cuts the pair to fit)"
+        )
+
+
 def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:
     """Numbers in the singular vectors that a method keeps beside the weights: those of the short side alone, n^2, where
     a matrix is at least twice as long as wide, else n (in + out). A badly conditioned long matrix keeps both."""

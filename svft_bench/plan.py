@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from svft_bench.compose import Cell, cells
-from svft_bench.counts import adapted_matrices, trained_parameters
+from svft_bench.counts import trained_parameters
 from svft_bench.estimates import (
     THIS,
     UTILISATION,
@@ -121,7 +121,7 @@ def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
     left = sum(item.seconds for item in todo)
     lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
     lines += [f"failed: {item.cell.command}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
-    lines += [f"{name}: {text}." for name, text in {**_paths(planned), **_slices(planned)}.items()]
+    lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
     lines.append(
         f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth, without "
         "loading and decomposition; texts count at their usual or else longest length. "
@@ -150,19 +150,6 @@ def _paths(planned: Sequence[Planned]) -> dict[str, str]:
         if shapes:
             text = "; ".join(f"{path} path for {', '.join(names)}" for path, names in shapes.items())
             found[f"{item.cell.spec.method.name} on {item.cell.spec.model.name}"] = text
-    return found
-
-
-def _slices(planned: Sequence[Planned]) -> dict[str, str]:
-    """Where VeRA's targets differ in shape: PEFT runs that, but it is not the method as the papers ran it."""
-    found: dict[str, str] = {}
-    for spec in (item.cell.spec for item in planned if item.cell.spec.method.peft_type == "VERA"):
-        shapes = dict.fromkeys(f"{o} x {i}" for i, o in adapted_matrices(spec.model, spec.method.modules or ""))
-        if len(shapes) > 1:
-            found[f"{spec.method.name} on {spec.model.name}"] = (
-                f"method.modules={spec.method.modules} has targets of {', '.join(shapes)}, which take slices of one "
-                "shared pair; the papers' VeRA adapts matrices of one shape"
-            )
     return found
 
 

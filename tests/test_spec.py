@@ -87,6 +87,11 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
         (["device=tpu"], r"device='tpu'"),
         (["model=vit-b", "task=gsm8k"], r"model=vit-b cannot take task=gsm8k: the task is causal_lm"),
         (["method.modules=qkvudog"], r"method.modules=qkvudog: this model has no such group"),
+        (
+            ["model=gemma-2b", "task=gsm8k", "method=vera", "method.modules=qv"],
+            r"method.modules=qv: vera shares .* of one shape, those of model=gemma-2b are 2048 x 2048, 256 x 2048; "
+            r"of one shape are .*\bgu\b",
+        ),
         (["model=gemma-2b", "task=gsm8k", "train.selection=best_validation"], r"needs a validation split"),
         (["method.peft_type=null"], r"only an adapter has a peft_type"),
     ],
@@ -95,6 +100,11 @@ def test_bad_input_is_one_sentence(cell: Compose, overrides: list[str], sentence
     with pytest.raises(ValueError, match=sentence) as caught:
         cell(*overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_of_one_shape_can_be_told_to_take_several(cell: Compose) -> None:
+    line = ["model=gemma-2b", "task=gsm8k", "method=vera", "method.modules=qv", "method.one_shape=false"]
+    assert "one_shape" not in cell(*line).spec.method.adapter
 
 
 def test_scoring_on_validation_is_another_run_of_the_same_training(cell: Compose) -> None:

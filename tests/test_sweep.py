@@ -68,11 +68,6 @@ def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:
     assert sweep.pace(50) is None
 
 
-def test_the_plan_tells_where_vera_is_not_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["model=gemma-2b", "task=gsm8k", "method=vera", "method.modules=qv,gu", "--on", "L4", "data_root=null"])
-    assert capsys.readouterr().out.replace("\n", " ").count("which take slices of one shared pair") == 1
-
-
 def test_the_command_for_several_values_is_a_sweep() -> None:
     reference = load_reference("svft_table6_pythia")
     of = [measured for column in reference.columns for measured in column.of]

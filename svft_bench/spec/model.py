@@ -57,13 +57,17 @@ class ModelSpec(Spec):
 
 
 class MethodSpec(Spec):
-    """What the papers compare; every further field belongs to the PEFT config that `peft_type` names."""
+    """What the papers compare; every further field belongs to the PEFT config that `peft_type` names.
+
+    `one_shape` refuses targets whose shapes differ.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-    describes = frozenset({"title"})
+    describes = frozenset({"title", "one_shape"})
 
     name: str
     title: str
+    one_shape: bool = False
     peft_type: str | None
     trains: Literal["adapter", "head", "all"]
     modules: str | None
