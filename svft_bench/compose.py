@@ -22,10 +22,11 @@ from pydantic import ValidationError
 
 from svft_bench.counts import check_shapes
 from svft_bench.settings import Settings, split_settings
-from svft_bench.spec import ModelSpec, RunSpec, TaskSpec, parse_spec, sentences
+from svft_bench.spec import ModelSpec, RunSpec, TaskSpec, check_kind, parse_spec, sentences
 from svft_bench.tasks import data_fingerprint
 
-GROUPS = ("model", "method", "task", "experiment")
+GROUPS = ("model", "method", "task", "protocol", "experiment")
+SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,10 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
         parser = OverridesParser.create()
         typed = {item.get_key_element(): item for item in parser.parse_overrides(list(overrides))}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
-        config = compose("config", fixed, return_hydra_config=True)
-        params = dict(config.hydra.sweeper.get("params") or {})
+        params, lists = _swept(fixed) if any(key.startswith(SWEEPING) for key in typed) else ({}, [])
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
         swept = [*parser.parse_overrides(lines), *(item for item in typed.values() if item.is_sweep_override())]
-        rows = [[_axis(item) for item in parser.parse_overrides(row.split())] for row in config.rows or ()]
+        rows = [[_axis(item) for item in parser.parse_overrides(row.split())] for row in lists]
     axes = [_axis(item) for item in swept]
     if not rows:
         return [Sweep(tuple(fixed), tuple(axes))]
@@ -109,8 +109,14 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
     kept = [row for row in kept if all(row)]
     if not kept:
-        raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(config.rows)}")
+        raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(lists)}")
     return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
+
+
+def _swept(fixed: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What an experiment sweeps: its parameters and its rows."""
+    config = compose("config", list(fixed), return_hydra_config=True)
+    return dict(config.hydra.sweeper.get("params") or {}), list(config.rows or [])
 
 
 def _row_sweep(row: Sequence[tuple[str, ...]], *, fixed: Sequence[str], axes: Sequence[tuple[str, ...]]) -> Sweep:
@@ -142,6 +148,9 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
     with _hydra(overrides):
         config = compose("config", list(overrides))
+        model, task = config.model, config.task
+        # before the modules that a published cell names are looked up in a model of another kind
+        check_kind(task.kind, task=task.name, kinds=model.kinds, model=model.name)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -181,7 +181,8 @@ ADAPTERS = [name for name in options("method") if name not in ("full_ft", "head"
     + [(model, "lora") for model in options("model") if model not in ("vit-b", "smollm2-135m")],
 )
 def test_one_block_times_the_blocks_and_matrix_by_matrix_is_the_whole_model(model: str, method: str) -> None:
-    cell = compose_parts([f"model={model}", f"method={method}", "method.modules=all_linear"])[0]
+    line = [f"model={model}", f"method={method}", "method.modules=all_linear", "protocol=ours"]
+    cell = compose_parts(line)[0]
     trained, _, _ = count_whole(cell.spec.model, cell.spec.method, num_labels=2, from_path=False)
     adapter = {"LORA": {"r": 8}, "VERA": {"r": 256}, "BOFT": {"b": 4, "m": 1}, "SVFT": {"d": 2}}
     settings = adapter.get(str(cell.spec.method.peft_type), {}) if method != "svft_plain" else {}
@@ -231,9 +232,10 @@ def test_cells_that_nobody_printed_are_counted(capsys: pytest.CaptureFixture[str
 
 
 def test_a_configuration_elsewhere_is_counted_from_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = compose_parts(["model=llama-3-8b", "method=lora"])[0].spec.model
+    own = ["model=llama-3-8b", "method=lora", "protocol=ours"]
+    spec = compose_parts(own)[0].spec.model
     tiny_model_folder(spec, tmp_path)
-    assert audit(["model=llama-3-8b", "method=lora", f"model.path={tmp_path}", "--from-path", "--json"]) == 0
+    assert audit([*own, f"model.path={tmp_path}", "--from-path", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     # Two blocks of width 32 with 4 heads, 1 key/value head and an MLP of 64, at rank 8.
     assert row["trained"] == 2 * 8 * ((32 + 32) * 2 + (32 + 8) * 2 + (32 + 64) * 3)

@@ -19,24 +19,24 @@ GRID = list(itertools.product(options("model"), options("method"), options("task
 
 
 def test_every_cell_of_the_grid_is_valid_or_refused_with_the_reason() -> None:
-    kinds = {task: _part("task", task)["task"]["kind"] for task in options("task")}
-    valid, refused = 0, set()
+    kinds = {task: _part(f"task/{task}")["task"]["kind"] for task in options("task")}
+    valid, refused = 0, {}
     for model, method, task in GRID:
         targets, takes = _model(model)["targets"], _model(model)["kinds"]
-        modules = _part("method", method)["method"]["modules"]
-        if modules is not None and modules not in targets:
-            refused.add((model, method, modules))
-        elif kinds[task] not in takes:
+        modules = _values(model, method, task)["method"]["modules"]
+        if kinds[task] not in takes:
             with pytest.raises(ValueError, match=f"model={model} cannot take task=.*the model does {takes[0]}"):
                 _spec(model, method, task)
+        elif modules is not None and modules not in targets:
+            refused[model, method, modules] = task
         else:
             spec = _spec(model, method, task)
             assert (spec.model.name, spec.method.name, spec.task.kind) == (model, method, kinds[task])
             valid += 1
     assert len(GRID) > valid > len(GRID) / 4
-    for model, method, modules in refused:
+    for (model, method, modules), task in refused.items():
         with pytest.raises(ValueError, match=f"method.modules={modules}: model={model} has no such group; it has "):
-            cells([f"model={model}", f"method={method}"], any_data=True)
+            cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)
 
 
 @pytest.mark.parametrize("choice", GRID[:: len(GRID) // 12])
@@ -51,9 +51,10 @@ def test_the_grid_is_merged_as_hydra_merges_it(choice: tuple[str, str, str]) -> 
         assert _spec(*choice) == cell.spec
 
 
-def test_a_tuned_cell_is_merged_too() -> None:
-    tuned = [name.split("+") for name in options("tuned")]
-    for model, method, task in tuned[:3]:
+@pytest.mark.parametrize("group", ["tuned", "published/by_model"])
+def test_what_belongs_to_one_model_is_merged_too(group: str) -> None:
+    for name in options(group)[::6]:
+        model, method, task = name.split("+")
         (cell,) = cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)
         assert _spec(model, method, task) == cell.spec
 
@@ -66,15 +67,20 @@ def test_a_group_of_modules_that_a_model_lacks_is_refused_with_those_it_has(mode
 
 
 def _spec(model: str, method: str, task: str) -> RunSpec:
+    values = _values(model, method, task)
+    adapter = values["method"]
+    if adapter.get("target_modules") == "${model.targets.${method.modules}}":
+        values["method"] = adapter | {"target_modules": values["model"]["targets"].get(adapter["modules"], [])}
+    return build_cell(values, overrides=[], any_data=True).spec
+
+
+def _values(model: str, method: str, task: str) -> dict[str, Any]:
     """One cell, its parts merged in the order of the defaults list without asking Hydra each time."""
     choice = {"model": model, "method": method, "task": task}
     values: dict[str, Any] = {}
     for entry in _defaults():
         values = _merged(values, _of_entry(entry, choice))
-    adapter = values["method"]
-    if adapter.get("target_modules") == "${model.targets.${method.modules}}":
-        values["method"] = adapter | {"target_modules": values["model"]["targets"][adapter["modules"]]}
-    return build_cell(values, overrides=[], any_data=True).spec
+    return values
 
 
 def _of_entry(entry: Any, choice: dict[str, str]) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def _of_entry(entry: Any, choice: dict[str, str]) -> dict[str, Any]:
         return {"model": _model(choice["model"])}
     name = choice.setdefault(group, re.sub(r"\$\{(\w+)\}", lambda found: choice[found[1]], option or ""))
     group = group.removeprefix("optional ")
-    return _part(group, name) if name in options_of(group) else {}
+    return _part(f"{group}/{name}") if name in options_of(group) else {}
 
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -113,13 +119,15 @@ def _self() -> dict[str, Any]:
 
 
 @cache
-def _part(group: str, option: str) -> dict[str, Any]:
-    """A file that refers to no other group, except a method's modules to those of its model."""
-    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
-    assert text.startswith("# @package _global_"), (group, option)
+def _part(path: str) -> dict[str, Any]:
+    """A file on top of those it starts from; of what it refers to, only a method's modules stay open."""
+    text = (conf_dir() / f"{path}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_"), path
     part: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    assert "defaults" not in part, (group, option)
-    return dict(part)
+    values: dict[str, Any] = {}
+    for other in part.pop("defaults", []):
+        values = _merged(values, {} if other == "_self_" else _part(other.removeprefix("/")))
+    return _merged(values, part)
 
 
 @cache

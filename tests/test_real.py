@@ -20,7 +20,8 @@ LEFT_OUT = ("piqa", "siqa", "hellaswag", "arc_e", "arc_c", "obqa")  # of eight t
 
 
 def run(folder: Path, *overrides: str) -> RunRecord:
-    assert command([*overrides, f"results_dir={folder}/results", f"output_dir={folder}/outputs", "device=cpu"]) == 0
+    folders = [f"results_dir={folder}/results", f"output_dir={folder}/outputs"]
+    assert command([*overrides, "protocol=ours", *folders, "device=cpu"]) == 0
     (record,) = load_records(folder / "results")
     return record
 

@@ -6,7 +6,7 @@ determines the result; titles, sources and tables of module names describe a run
 
 from svft_bench.spec.base import Kind, Spec, sentences
 from svft_bench.spec.model import ImageSpec, MethodSpec, ModelSpec
-from svft_bench.spec.run import LimitSpec, RunSpec, ScoredOn, Selection, TrainSpec, parse_spec
+from svft_bench.spec.run import LimitSpec, RunSpec, ScoredOn, Selection, TrainSpec, check_kind, parse_spec
 from svft_bench.spec.task import (
     AnswerName,
     EvalSpec,
@@ -42,6 +42,7 @@ __all__ = [
     "Spec",
     "TaskSpec",
     "TrainSpec",
+    "check_kind",
     "has_validation",
     "parse_spec",
     "sentences",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from svft_bench.spec.base import Spec, digest, sentences
+from svft_bench.spec.base import Kind, Spec, digest, sentences
 from svft_bench.spec.model import MethodSpec, ModelSpec
 from svft_bench.spec.task import TaskSpec, has_validation
 
@@ -56,6 +57,8 @@ class RunSpec(Spec):
 
     `score_on=validation` scores the rows set aside from training and does not read the reported set: for choosing
     settings. It is no part of the training, so the chosen cell's own run takes up the trained weights.
+
+    `protocol` says which of its sources a published cell follows where they differ; its fields hold the difference.
     """
 
     model: ModelSpec
@@ -67,17 +70,14 @@ class RunSpec(Spec):
     eval_batch_size: int = Field(gt=0)
     data: str
     seed: int = Field(ge=0)
+    protocol: Literal["paper", "released", "ours"] = "ours"
 
-    describes = frozenset({"eval_batch_size"})
+    describes = frozenset({"eval_batch_size", "protocol"})
     younger = frozenset({"score_on"})
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
-        if self.task.kind not in self.model.kinds:
-            raise ValueError(
-                f"model={self.model.name} cannot take task={self.task.name}: the task is {self.task.kind}, "
-                f"the model does {', '.join(self.model.kinds)}"
-            )
+        check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
         return self
@@ -122,6 +122,18 @@ class RunSpec(Spec):
             identity["data"] = self.data.split("+")[0]
         del identity["task"]["name"]
         return digest(identity)
+
+
+def check_kind(kind: Kind, *, task: str, kinds: Sequence[Kind], model: str) -> None:
+    """Refuse a task that is not of a kind that the model does.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if kind not in kinds:
+        raise ValueError(
+            f"model={model} cannot take task={task}: the task is {kind}, the model does {', '.join(kinds)}"
+        )
 
 
 def parse_spec(values: dict[str, Any]) -> RunSpec:
