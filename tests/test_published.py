@@ -88,10 +88,13 @@ def test_every_glue_head_of_svft_learns_at_the_printed_rate() -> None:
     assert {cell.spec.train.lr_head for cell in cells(line, any_data=True)} == {6e-3}
 
 
-@pytest.mark.parametrize(("model", "protocol"), [("llama-3-8b", "paper"), ("pythia-2.8b", "released")])
-def test_gsm8k_and_math_share_every_training(model: str, protocol: str) -> None:
-    line = [f"model={model}", f"protocol={protocol}", "method=boft,svft_random"]
-    both = [cells([*line, f"task={task}"], any_data=True) for task in ("gsm8k", "math")]
+@pytest.mark.parametrize("tasks", [("gsm8k", "math"), ("commonsense", "commonsense_likelihood")])
+@pytest.mark.parametrize(
+    ("model", "protocol"), [("llama-3-8b", "paper"), ("pythia-2.8b", "released"), ("gemma-2b", "paper")]
+)
+def test_tasks_of_one_training_set_share_every_training(model: str, protocol: str, tasks: tuple[str, str]) -> None:
+    line = [f"model={model}", f"protocol={protocol}", "method=svft_banded,svft_random"]
+    both = [cells([*line, f"task={task}"], any_data=True) for task in tasks]
     assert [cell.spec.train_id for cell in both[0]] == [cell.spec.train_id for cell in both[1]]
 
 
