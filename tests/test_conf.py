@@ -92,7 +92,8 @@ def _kind(task: str) -> Kind:
 def _cell(model: str, method: str) -> Cell:
     for task in ("digits", "gsm8k", "glue/rte"):
         try:
-            line = [f"model={model}", f"method={method}", f"task={task}", "method.modules=all_linear"]
+            any_shape = ["method.one_shape=false"] if method == "vera" else []
+            line = [f"model={model}", f"method={method}", f"task={task}", "method.modules=all_linear", *any_shape]
             return cells(line, any_data=True)[0]
         except ValueError as error:
             if "cannot take" not in str(error):

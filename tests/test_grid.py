@@ -20,22 +20,25 @@ GRID = list(itertools.product(options("model"), options("method"), options("task
 
 def test_every_cell_of_the_grid_is_valid_or_refused_with_the_reason() -> None:
     kinds = {task: _part(f"task/{task}")["task"]["kind"] for task in options("task")}
-    valid, refused = 0, {}
+    valid, refused = 0, dict[tuple[str, str, str], tuple[str, str]]()
     for model, method, task in GRID:
         targets, takes = _model(model)["targets"], _model(model)["kinds"]
-        modules = _values(model, method, task)["method"]["modules"]
+        chosen = _values(model, method, task)["method"]
+        modules = chosen["modules"]
         if kinds[task] not in takes:
             with pytest.raises(ValueError, match=f"model={model} cannot take task=.*the model does {takes[0]}"):
                 _spec(model, method, task)
         elif modules is not None and modules not in targets:
-            refused[model, method, modules] = task
+            refused[model, method, modules] = task, f"{modules}: model={model} has no such group; it has "
+        elif chosen.get("one_shape") and _shapes(model, modules) > 1:
+            refused[model, method, modules] = task, f"{modules}: {method} shares one pair .*; of one shape are "
         else:
             spec = _spec(model, method, task)
             assert (spec.model.name, spec.method.name, spec.task.kind) == (model, method, kinds[task])
             valid += 1
     assert len(GRID) > valid > len(GRID) / 4
-    for (model, method, modules), task in refused.items():
-        with pytest.raises(ValueError, match=f"method.modules={modules}: model={model} has no such group; it has "):
+    for (model, method, _), (task, reason) in refused.items():
+        with pytest.raises(ValueError, match=reason):
             cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)
 
 
@@ -128,6 +131,11 @@ def _part(path: str) -> dict[str, Any]:
     for other in part.pop("defaults", []):
         values = _merged(values, {} if other == "_self_" else _part(other.removeprefix("/")))
     return _merged(values, part)
+
+
+def _shapes(model: str, modules: str) -> int:
+    matrices = _model(model)["matrices"]
+    return len({tuple(matrices[letter]) for letter in ("".join(matrices) if modules == "all_linear" else modules)})
 
 
 @cache
