@@ -104,6 +104,17 @@ def test_overrides_say_which_cell_is_meant(table1: Reference) -> None:
     assert gsm8k(found) == "reproduced"
 
 
+def test_a_part_that_was_asked_for_leaves_the_other_rows_what_they_are(table1: Reference) -> None:
+    found = made(table1, runs([0.400, 0.404, 0.408]), extra=["model=gemma-7b", "method=lora"])
+    assert gsm8k(found) == "reproduced"
+
+
+def test_the_released_protocol_is_another_cell_than_the_papers(table1: Reference) -> None:
+    records = runs([0.400, 0.404, 0.408], "protocol=released")
+    assert gsm8k(made(table1, records, extra=["protocol=released"])) == "reproduced"
+    assert gsm8k(made(table1, records)) != "reproduced"
+
+
 def test_a_truncated_svd_is_not_the_plain_row(table1: Reference) -> None:
     found = made(table1, runs([0.4, 0.4], "++method.rank=1536"))
     assert not any(row.facts.get("runs") for row in found.rows)
@@ -134,9 +145,11 @@ def test_a_mean_of_two_tasks_needs_both_at_the_same_seeds() -> None:
 def test_the_command_sweeps_the_tasks_of_a_row(table1: Reference) -> None:
     row = next(row for row in table1.rows if (row.model, row.method) == ("gemma-2b", "svft_random"))
     of = [of for column in table1.columns for of in column.of]
-    assert command_of(row, of) == (
-        "svft-bench -m model=gemma-2b method=svft_random task=gsm8k,math method.off_diag=16 method.modules=qkvudog"
-    )
+    command = "svft-bench -m model=gemma-2b method=svft_random task=gsm8k,math " + " ".join(row.overrides)
+    assert "method.off_diag=16 method.modules=qkvudog" in command
+    assert command_of(row, of) == command
+    extra = ["protocol=released", "model=gemma-7b", "method.off_diag=8"]
+    assert command_of(row, of, extra=extra) == f"{command} protocol=released"
 
 
 def test_methods_that_are_not_offered_have_no_command() -> None:

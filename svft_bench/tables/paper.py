@@ -34,6 +34,7 @@ class Line:
     row: PaperRow
     ours: dict[str, Ours | None]
     records: tuple[RunRecord, ...]
+    extra: tuple[str, ...] = ()  # asked for beside the row, such as protocol=released
 
 
 def paper_lines(reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str] = ()) -> list[Line]:
@@ -63,7 +64,7 @@ def _line(row: PaperRow, reference: Reference, records: Sequence[RunRecord], *, 
         for column in columns
     }
     used = {record.run_id: record for item in chosen.values() for record in item.records}
-    return Line(row, ours, tuple(used.values()))
+    return Line(row, ours, tuple(used.values()), tuple(extra))
 
 
 def _ours(paper: float, column: Printed, found: Sequence[Selected], *, slack: float) -> Ours | None:
@@ -197,4 +198,4 @@ def missing_commands(reference: Reference, lines: Sequence[Line]) -> list[str]:
 
 def _missing(line: Line, reference: Reference) -> list[str]:
     of = [m for column in reference.columns if line.ours.get(column.name, True) is None for m in column.of]
-    return [command_of(line.row, of)] if of and offered(line.row) else []
+    return [command_of(line.row, of, extra=line.extra)] if of and offered(line.row) else []

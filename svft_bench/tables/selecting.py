@@ -32,16 +32,21 @@ def overrides_of(row: Row, measured: Measured) -> list[str]:
     return [*own, *row.overrides, *measured.overrides]
 
 
-def command_of(row: Row, of: Sequence[Measured]) -> str:
-    """The command that fills these scores of a row; several tasks, or several values of an override, become a sweep."""
+def command_of(row: Row, of: Sequence[Measured], *, extra: Sequence[str] = ()) -> str:
+    """The command that fills these scores of a row; several tasks, or several values of an override, become a sweep.
+
+    What was asked for beside the row (`protocol=released`) is kept where the row says nothing of its own.
+    """
     tasks = list(dict.fromkeys(measured.task for measured in of))
-    extra: dict[str, dict[str, None]] = {}
+    swept: dict[str, dict[str, None]] = {}
     for override in (override for measured in of for override in measured.overrides):
         key, _, value = override.partition("=")
-        extra.setdefault(key, {})[value] = None
-    sweeps = len(tasks) > 1 or any(len(values) > 1 for values in extra.values())
+        swept.setdefault(key, {})[value] = None
+    sweeps = len(tasks) > 1 or any(len(values) > 1 for values in swept.values())
     line = [f"model={row.model}", f"method={row.ours}", f"task={','.join(tasks)}", *row.overrides]
-    line += [f"{key}={','.join(values)}" for key, values in extra.items()]
+    line += [f"{key}={','.join(values)}" for key, values in swept.items()]
+    said = {_key(override) for override in line}
+    line += [override for override in extra if _key(override) not in said]
     return " ".join(["svft-bench", *(["-m"] if sweeps else []), *line])
 
 
@@ -58,7 +63,7 @@ def select(row: Row, measured: Measured, records: Sequence[RunRecord], *, extra:
     near = [record for record in records if _names_this(record.spec, row, measured)]
     if not near:
         return Selected((), None)
-    asked = cells([*overrides_of(row, measured), *extra], any_data=True)[0]
+    asked = cells([*extra, *overrides_of(row, measured)], any_data=True)[0]  # the row's own settings win
 
     def apart(record: RunRecord) -> list[str]:
         return list(differences(_cell_identity(asked.spec), _cell_identity(record.spec)))
@@ -86,8 +91,11 @@ def _names_this(spec: RunSpec, row: Row, measured: Measured) -> bool:
 
 
 def _pair(override: str) -> tuple[str, Any]:
-    path, _, value = override.lstrip("+").partition("=")
-    return path, yaml.safe_load(value)
+    return _key(override), yaml.safe_load(override.partition("=")[2])
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
 
 
 def _holds(spec: RunSpec, path: str, value: Any) -> bool:
