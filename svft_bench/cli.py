@@ -6,6 +6,7 @@ svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import time
@@ -60,6 +61,7 @@ SWEEP_FLAGS = {"-m", "--multirun"}
 
 def main() -> None:
     """Entry point of the console script."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
     sys.exit(command(sys.argv[1:]))
 
 
