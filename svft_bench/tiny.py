@@ -56,7 +56,8 @@ def _tokenizer(spec: ModelSpec) -> PreTrainedTokenizerFast:
     """Bytes as tokens, so that it reads and writes any text; an encoder's frames one or two texts as BERT's does."""
     encoder = "sequence_classification" in spec.kinds
     first, last = ("[CLS]", "[SEP]") if encoder else ("<bos>", "<eos>")
-    special = [spec.pad_token or "<pad>", first, last]
+    own = spec.pad_token if spec.pad_token_from == "vocabulary" else None  # an added one is not there yet
+    special = [own or "<pad>", first, last]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate([*special, *alphabet])}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -14,6 +14,7 @@ from svft_bench.tables.selecting import offered, overrides_of, select
 from tests.made_records import made_record
 
 EXPERIMENTS = [name for name in options("experiment") if name in reference_names()]
+METHODS = [name for name in options("method") if name != "head"]  # a language model has no head of its own
 PLAIN_RANDOM = ("svft_plain", "svft_random")
 # Counts of another convention: BOFT's own, and totals with a pooler and a head, or without the embeddings.
 COUNTED_OTHERWISE = {("deberta-v3-base", "boft"), ("deberta-v3-base", "full_ft"), ("pythia-2.8b", "full_ft")}
@@ -129,6 +130,38 @@ def test_a_protocol_of_ours_takes_nothing_that_is_published(
     assert [{"modules": method.modules, **method.adapter}[field] for method in found] == [published, ours]
 
 
+@pytest.mark.parametrize("protocol", ["paper", "released"])
+@pytest.mark.parametrize(
+    ("task", "side"),
+    [("gsm8k", "right"), ("math", "right"), ("commonsense", "left"), ("commonsense_likelihood", "left")],
+)
+def test_what_the_paper_leaves_unsaid_is_the_released_script_s(task: str, side: str, protocol: str) -> None:
+    line = ["model=gemma-2b", f"method={','.join(METHODS)}", f"task={task}", f"protocol={protocol}"]
+    specs = [cell.spec for cell in cells(line, any_data=True)]
+    assert {spec.task.prompt.padding_side for spec in specs if spec.task.prompt} == {side}
+    assert {spec.train.loss_average for spec in specs} == {"micro_batches"}
+
+
+@pytest.mark.parametrize(("protocol", "token"), [("paper", "[PAD]"), ("released", "[PAD]"), ("ours", None)])
+@pytest.mark.parametrize("task", ["gsm8k", "math"])
+def test_llama_has_no_pad_token_and_the_math_script_adds_one(task: str, protocol: str, token: str | None) -> None:
+    own = one("model=llama-3-8b method=svft_plain task=commonsense").spec.model
+    found = one(f"model=llama-3-8b method=svft_plain task={task} protocol={protocol} train.lr=1").spec.model
+    expected = (token, "added") if token else (own.pad_token, "vocabulary")
+    assert (found.pad_token, found.pad_token_from) == expected
+
+
+def test_a_protocol_of_ours_keeps_the_switches_of_the_scripts_as_they_are() -> None:
+    spec = one("model=gemma-2b method=svft_plain task=gsm8k protocol=ours train.lr=1").spec
+    assert spec.task.prompt and spec.task.prompt.padding_side is None
+    assert spec.train.loss_average == "tokens"
+
+
+def test_every_switch_of_the_scripts_says_where_it_is_from() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (conf_dir() / "published").glob("harness*/*.yaml")]
+    assert texts and all("source: the released" in text or "\ndefaults: [" in text for text in texts)
+
+
 @pytest.mark.parametrize("folder", ["published", "tuned"])
 def test_a_file_that_sets_a_number_says_where_it_is_from(folder: str) -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in (conf_dir() / folder).rglob("*.yaml")}
@@ -140,6 +173,9 @@ def test_every_published_file_names_a_cell() -> None:
     cells_of = {f"{method}+{task}" for method in options("method") for task in options("task")}
     assert set(options("published/paper")) <= cells_of
     assert set(options("published/differs/released")) <= set(options("published/paper"))
+    assert set(options("published/harness")) <= set(options("task"))
+    of_both = [name.split("+") for name in options("published/harness_by_model")]
+    assert of_both and all(model in options("model") and task in options("task") for model, task in of_both)
     for group in ("tuned", "published/by_model", "published/differs_by_model/released"):
         of_models = [name.split("+", 1) for name in options(group)]
         assert of_models and {cell for _, cell in of_models} <= cells_of

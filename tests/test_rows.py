@@ -32,7 +32,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folders: dict[str, Path] = {}
 
     def load(name: str, *overrides: str) -> tuple[Any, Any, Cell]:
-        line = [f"model={name}", "task=gsm8k", "method=lora", "train.lr=1", *overrides]
+        line = [f"model={name}", "task=gsm8k", "method=lora", "protocol=ours", "train.lr=1", *overrides]
         (cell,) = cells(line, any_data=True)
         if name not in folders:
             folders[name] = tiny_model_folder(cell.spec.model, tmp_path_factory.mktemp(name))

@@ -52,7 +52,8 @@ def test_a_field_younger_than_the_records_changes_no_id_until_it_is_used() -> No
     ],
 )
 def test_a_younger_switch_is_part_of_the_id_where_it_is_used(cell: Compose, default: str, other: str) -> None:
-    before, same, used = (cell("model=gemma-2b", "task=gsm8k", *more).spec for more in ([], [default], [other]))
+    line = ["model=gemma-2b", "task=gsm8k", "protocol=ours", "train.lr=1"]
+    before, same, used = (cell(*line, *more).spec for more in ([], [default], [other]))
     assert same.run_id == before.run_id
     assert used.run_id != before.run_id and used.train_id != before.train_id
 

@@ -13,7 +13,7 @@ def spec_of(*overrides: str) -> RunSpec:
     return cells([*overrides, "train.lr=1"], any_data=True)[0].spec
 
 
-GSM8K = ("model=smollm2-135m", "task=gsm8k")
+GSM8K = ("model=smollm2-135m", "task=gsm8k", "protocol=ours")
 CHOICE = ("model=smollm2-135m", "task=commonsense_likelihood")
 RTE = ("model=minilm-l6", "task=glue/rte")
 DIGITS = ("task=digits",)
