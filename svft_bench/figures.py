@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from svft_bench.labels import arrange
@@ -15,7 +14,6 @@ from svft_bench.tables.paper import Line, label
 from svft_bench.tables.results import CellResult, shown_name
 
 MARKERS = "osD^vP*X<>phd8"
-DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "svft-bench",
     "svg.fonttype": "none",
@@ -74,25 +72,6 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
                 _scatter(axis, [mark.at(result.cost(cost) / unit) for mark, result in marks])
                 axis.set(title=shown_name(evaluation, done), xlabel=name, ylabel="score × 100")
                 axis.margins(x=0.3)
-    return written
-
-
-def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
-    """Training loss over steps, one line a cell (the mean over its seeds)."""
-    done = [result for result in results if any(len(record.curve) > 1 for record in result.records)]
-    if not done:
-        return []
-    with drawing(panels=1, columns=1, path=path) as (axes, written):
-        for index, result in enumerate(done):
-            losses: dict[int, list[float]] = {}
-            for step, loss in (point for record in result.records for point in record.curve):
-                losses.setdefault(step, []).append(loss)
-            steps = sorted(losses)
-            means = [fmean(losses[step]) for step in steps]
-            dashes, grey = DASHES[index % len(DASHES)], "black" if index < len(DASHES) else "0.55"
-            axes[0].plot(steps, means, color=grey, linestyle=dashes, linewidth=0.9, label=result.spec.method.title)
-        axes[0].set(xlabel="optimizer step", ylabel="training loss", yscale="log")
-        axes[0].legend(frameon=False, fontsize=7, handlelength=4)
     return written
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from svft_bench.figures import DASHES, drawing
+from svft_bench.curve_figures import line_style
+from svft_bench.figures import drawing
 from svft_bench.spectra import Spectra, load_spectra, strength_map
+from svft_bench.tables.experiment import cell_name
 from svft_bench.tables.results import CellResult
 
 
@@ -21,9 +23,8 @@ def update_profiles(results: Sequence[CellResult], *, folder: Path, path: Path) 
             profile = [fmean(values) for values in zip(*(one.profile for one in spectra), strict=True)]
             rank = fmean(one.effective_rank for one in spectra)
             places = [place / (len(profile) - 1) for place in range(len(profile))]
-            dashes, grey = DASHES[index % len(DASHES)], "black" if index < len(DASHES) else "0.55"
-            name = f"{result.spec.method.title}: effective rank {rank:.0%}"
-            axes[0].plot(places, profile, color=grey, linestyle=dashes, linewidth=0.9, label=name)
+            name = f"{cell_name(result, results)}: effective rank {rank:.0%}"
+            axes[0].plot(places, profile, **line_style(index), label=name)
         axes[0].set(xlabel="index of the singular value / rank of the matrix", ylabel="singular value of ΔW / largest")
         axes[0].set(yscale="log", ylim=(1e-4, 1.5))
         axes[0].legend(frameon=False, fontsize=7, handlelength=4)
@@ -51,5 +52,7 @@ def strength_maps(results: Sequence[CellResult], *, folder: Path, path: Path) ->
 
 
 def _measured(results: Sequence[CellResult], *, folder: Path) -> list[tuple[CellResult, list[Spectra]]]:
+    if len({result.spec.task.name for result in results}) > 1:
+        return []  # an update is one training set's: a page for each task has its own figure
     found = [(result, load_spectra(folder, result.records)) for result in results]
     return [(result, spectra) for result, spectra in found if spectra]

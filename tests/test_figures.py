@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from svft_bench.compose import Cell, cells
+from svft_bench.curve_figures import learning_curves
 from svft_bench.figures import (
-    learning_curves,
     numeric,
     paper_points,
     pareto_front,
@@ -60,6 +60,16 @@ def test_curves_name_every_cell(demo: list[Cell], tmp_path: Path) -> None:
     records = [made_record(cell, score=0.6) for cell in demo]
     svg, _ = learning_curves(cell_results(demo, records), path=tmp_path / "curves")
     assert all(cell.spec.method.title in words(svg) for cell in demo)
+
+
+def test_more_curves_than_styles_of_line_take_a_panel_for_each_method(tmp_path: Path) -> None:
+    asked = cells(["experiment=demo", "train.lr=" + ",".join(f"{rate}e-3" for rate in range(1, 5))], any_data=True)
+    records = [made_record(cell, score=0.6) for cell in asked]
+    svg, _ = learning_curves(cell_results(asked, records), path=tmp_path / "curves")
+    text = words(svg)
+    methods = {cell.spec.method.title for cell in asked}
+    assert text.count("training loss") == len(methods) == 7
+    assert all(f"{method} lr=0.001" in text for method in methods)
 
 
 def test_costs_are_time_and_memory(demo: list[Cell], tmp_path: Path) -> None:

@@ -5,5 +5,7 @@ set -euo pipefail
 svft-bench experiment=small_vision_rates
 svft-bench table small_vision_rates --write    # the best of its column `validation` is in conf/experiment/small_vision.yaml
 svft-bench experiment=small_vision
+svft-bench experiment=small_updates
+python scripts/measure_spectra.py experiment=small_updates    # needs the weights that the runs left in outputs/
 svft-bench experiment=small_text_rates
 svft-bench table small_text_rates --write

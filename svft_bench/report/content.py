@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.compose import experiment_names
-from svft_bench.figures import learning_curves, paper_points, score_against_costs, score_against_parameters
+from svft_bench.curve_figures import learning_curves
+from svft_bench.figures import paper_points, score_against_costs, score_against_parameters
 from svft_bench.record import RunRecord, load_records
 from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table

@@ -123,6 +123,11 @@ def validation(result: CellResult) -> float | None:
     return fmean(float(score) for score in found) if found else None
 
 
+def cell_name(result: CellResult, results: Sequence[CellResult]) -> str:
+    """The method's title, with what tells this cell from the others of its method and task."""
+    return f"{result.spec.method.title} {settings_text(result, results)}".rstrip()
+
+
 def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:
     """What tells this cell from the others of its method and task, as overrides would say it."""
     names = result.spec.method.name, result.spec.task.name

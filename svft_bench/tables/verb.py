@@ -84,7 +84,8 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
     A comparison of methods, one cell for each and two of them recorded, also gets its paired differences; a search over
     settings does not.
     """
-    from svft_bench.figures import learning_curves, score_against_costs, score_against_parameters
+    from svft_bench.curve_figures import learning_curves
+    from svft_bench.figures import score_against_costs, score_against_parameters
     from svft_bench.update_figures import strength_maps, update_profiles
 
     figures = folder / "figures"

@@ -1,0 +1,55 @@
+"""Learning curves from records: the training loss of every cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from svft_bench.figures import drawing
+from svft_bench.tables.experiment import cell_name
+from svft_bench.tables.results import CellResult
+
+DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
+
+
+def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
+    """Training loss over steps, one line a cell (the mean over its seeds), in few panels."""
+    done = [result for result in results if any(len(record.curve) > 1 for record in result.records)]
+    if not done:
+        return []
+    panels = _curve_panels(done)
+    with drawing(panels=len(panels), columns=min(len(panels), 3), path=path) as (axes, written):
+        for axis, (title, cells) in zip(axes, panels.items(), strict=True):
+            for index, result in enumerate(cells):
+                axis.plot(*_mean_curve(result), **line_style(index), label=cell_name(result, results))
+            axis.set(xlabel="optimizer step", ylabel="training loss", yscale="log", title=title)
+            axis.legend(frameon=False, fontsize=7, handlelength=4)
+    return written
+
+
+def _curve_panels(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """A panel for each task, and for each method of it where a task has more cells than there are styles of line."""
+    panels: dict[str, list[CellResult]] = {}
+    tasks = Counter(result.spec.task.name for result in results)
+    for result in results:
+        task, method = result.spec.task.name, result.spec.method.title
+        crowded = tasks[task] > 2 * len(DASHES)
+        names = [task] * (len(tasks) > 1) + [method] * crowded
+        panels.setdefault(", ".join(names), []).append(result)
+    return panels
+
+
+def _mean_curve(result: CellResult) -> tuple[list[int], list[float]]:
+    losses: dict[int, list[float]] = {}
+    for step, loss in (point for record in result.records for point in record.curve):
+        losses.setdefault(step, []).append(loss)
+    return sorted(losses), [fmean(losses[step]) for step in sorted(losses)]
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """The look of the line with this index: dashes first, then the same dashes in grey."""
+    grey = "black" if index < len(DASHES) else "0.55"
+    return {"color": grey, "linestyle": DASHES[index % len(DASHES)], "linewidth": 0.9}
