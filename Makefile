@@ -17,7 +17,7 @@ run: $(VENV)/installed      ## the default benchmark and its table
 	$(BIN)/svft-bench experiment=demo force=true
 
 test: $(VENV)/installed     ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/installed     ## ruff and the import rules
 	$(BIN)/ruff check .

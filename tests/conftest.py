@@ -10,6 +10,7 @@ import pytest
 
 from svft_bench.compose import Cell, cells
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that share a core with another process wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,11 @@ def test_wandb_without_a_key_logs_the_same_names_offline(tmp_path: Path, monkeyp
     monkeypatch.setenv("WANDB_SILENT", "true")
     log_two("wandb", tmp_path)
     (file,) = tmp_path.glob("wandb/offline-run-*/run-abc.wandb")
-    content = file.read_bytes()
-    assert all(name.encode() in content for name in NAMES)
+    # wandb's own process writes the file, on a busy machine a moment after `finish` returned.
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience and not all(name.encode() in file.read_bytes() for name in NAMES):
+        time.sleep(0.1)
+    assert all(name.encode() in file.read_bytes() for name in NAMES)
 
 
 @pytest.mark.parametrize(("kind", "module"), [("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")])
