@@ -8,4 +8,5 @@ svft-bench experiment=small_vision
 svft-bench experiment=small_updates
 python scripts/measure_spectra.py experiment=small_updates    # needs the weights that the runs left in outputs/
 svft-bench experiment=small_text_rates
-svft-bench table small_text_rates --write
+svft-bench table small_text_rates --write      # the best are in conf/experiment/small_text.yaml
+svft-bench experiment=small_text
