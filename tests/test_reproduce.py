@@ -35,6 +35,18 @@ def test_every_committed_record_has_a_script() -> None:
         assert known or record.provenance.command in LINES, record.provenance.command
 
 
+def test_every_committed_record_was_made_by_a_commit_of_this_history() -> None:
+    def git(*arguments: str) -> list[str]:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
+        ).stdout.split()
+
+    if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") == ["true"]:
+        pytest.skip("the whole history is needed")
+    history = set(git("rev-list", "HEAD"))
+    assert {record.provenance.commit for record in load_records(ROOT / "results")} <= history
+
+
 @pytest.mark.parametrize("line", [line for line in LINES if "scripts/bench_" in line])
 def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, script, *arguments = shlex.split(line)
