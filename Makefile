@@ -35,6 +35,7 @@ tables: $(VENV)/installed   ## regenerate results/tables and results/figures fro
 
 bench: $(VENV)/installed    ## time the layers against their peers on this machine
 	$(BIN)/python scripts/bench_layer.py
+	$(BIN)/python scripts/bench_tables.py
 
 anchor: $(VENV)/installed   ## does this stack still give the recorded numbers? minutes
 	$(BIN)/python scripts/check_anchors.py

@@ -12,6 +12,10 @@ from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.verb import experiment_results, write_experiment, write_paper
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scripts.bench_tables import write_bench_page
+
 
 def main(folder: Path) -> None:
     """Write the tables and figures of every experiment, and the published tables, that have at least one record."""
@@ -27,6 +31,7 @@ def main(folder: Path) -> None:
         if any(line.records for line in lines):
             for path in write_paper(reference, lines, folder=folder):
                 print(path)
+    print(write_bench_page(folder))
 
 
 def show_tables(page: Path, *, tables: Path) -> None:

@@ -1,0 +1,51 @@
+"""The page of timings says what was timed, relative to what, and leaves no figure out silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.bench_tables import bench_page
+
+MACHINE = {"device": "cpu", "name": "a processor", "threads": 1, "torch": "2.13.0"}
+COMMON = {"schema": 1, "machine": MACHINE, "accumulation": 2, "dtype": "bfloat16", "rounds": 3}
+
+
+def timed(median: float, **more: Any) -> dict[str, Any]:
+    return {"median": median, "low": median - 0.1, "high": median + 0.1, "extra_frozen_bytes": 1_500_000, **more}
+
+
+def layer(shape: tuple[int, int], **methods: float) -> dict[str, Any]:
+    ratios = {name: timed(median) for name, median in methods.items()}
+    return {"model": "gemma-2b", "shape": list(shape), "frozen_seconds": 0.0946, "ratios": ratios}
+
+
+def page(folder: Path, record: dict[str, Any]) -> str:
+    (folder / "one.json").write_text(json.dumps(COMMON | record))
+    return bench_page(folder)
+
+
+def test_layers_are_columns_and_a_method_that_was_left_out_of_one_says_so(tmp_path: Path) -> None:
+    layers = [layer((2048, 256), frozen=1, boft_b8_m2=5.9), layer((2048, 16384), frozen=1)]
+    lines = page(tmp_path, {"bench": "layer", "tokens": 512, "decode": False, "results": layers}).splitlines()
+    assert "## Layers of gemma-2b: a step of accumulation 2, 512 tokens" in lines
+    assert "| method | 2048 x 256 | 2048 x 16384 | frozen beside the base |" in lines
+    assert "| frozen | 94.6 ms | 94.6 ms | 3.0 MB |" in lines
+    assert "| boft_b8_m2 | 5.90 (5.80–6.00) | not taken | 1.5 MB |" in lines
+
+
+def test_a_step_names_its_size_and_the_method_it_is_relative_to(tmp_path: Path) -> None:
+    row = timed(1.16, seconds=1.74, trained=10752, peak_bytes=None)
+    facts = {"model": "gemma-2b", "layers": 1, "batch": 4, "length": 512, "relative_to": "lora_r8"}
+    text = page(tmp_path, {"bench": "step", **facts, "results": {"svft_plain": row}})
+    assert "A step of 1 block of gemma-2b: 4 x 512 tokens, accumulation 2" in text
+    assert "Relative to lora_r8. bfloat16, a processor, 1 thread, torch 2.13.0; 3 rounds." in text
+    assert "| svft_plain | 1.16 (1.06–1.26) | 1.740 | 10,752 | 1.5 MB | not taken |" in text
+
+
+def test_a_folder_without_records_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no record of a layer or a step"):
+        bench_page(tmp_path)
