@@ -24,7 +24,8 @@ def test_the_path_is_the_one_that_the_tuners_choose(shape: tuple[int, int], adap
     import torch
 
     from svft_bench.tuners import chooser
-    from svft_bench.tuners.cores import Band, Diagonal, Scattered
+    from svft_bench.tuners.bands import Band
+    from svft_bench.tuners.cores import Diagonal, Scattered
 
     inputs, outputs = shape
     n = min(shape)

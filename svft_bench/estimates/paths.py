@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Path = Literal["token", "weight", "one_sided", "rotated"]
 
-TILE = 128  # rows of one tile of a band, as in `tuners.cores`
+TILE = 128  # rows of one tile of a band, as in `tuners.bands`
 
 
 def core_macs(n: int, adapter: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""y = W0 x + b + Σ (U M Vᵀ x + Δb): a linear layer with adapters in its own singular basis."""
+"""y = W0 x + b + Σ (U M Vᵀ x + Δb): the forward of a linear layer with adapters in its own singular basis."""
 
 from __future__ import annotations
 
@@ -8,154 +8,33 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from peft.tuners._buffer_dict import BufferDict
-from peft.utils.quantization_utils import quantization_extra_repr, resolve_quantization_backend
+from peft.utils.quantization_utils import quantization_extra_repr
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from . import chooser, kernels, rounding, svd
+from . import chooser, kernels, rounding
 from .adapted import AdaptedWeight
-from .basis import Basis, Side, check_fingerprint, truncate
-from .budget import Holding
+from .basis_layer import BasisLayer
 from .kernels import Core
-from .merging import MergingLayer
-from .options import resolve_dtype
 
 logger = logging.getLogger(__name__)
 
 
-def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
-    """PEFT's backend for a quantised base layer; None for an ordinary one."""
-    return resolve_quantization_backend(base, **quantization)
-
-
-def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
-    """The weight of `base` as (out, in), dequantised where it has to be."""
-    weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.data  # type: ignore[assignment]
-    return weight.T if isinstance(base, Conv1D) else weight
-
-
-def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
-    """Which factors a layer keeps in `dtype`."""
-    if config.save_basis or getattr(config, "variant", None) == "released":
-        return "both"
-    if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
-        return "both"
-    return "left" if shape[0] < shape[1] else "right"
-
-
-class SingularLayer(MergingLayer):
+class SingularLayer(BasisLayer):
     """What SVFT and VectorFit share. A subclass says what an adapter adds, in `core` and `bias_offset`."""
 
     def __init__(self, base_layer: nn.Module, *, key: str, quantization: dict[str, Any]) -> None:
-        super().__init__()
-        self.base_layer = base_layer
-        self.key = key
-        self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
-        self.shape = (self.matrix().shape[0], self.matrix().shape[-1])
-        # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
-        self.singular_bases = nn.ModuleDict()
-        self.basis_names: dict[str, str] = {}
-        self.configs: dict[str, Any] = {}
+        super().__init__(base_layer, key=key, quantization=quantization)
         self.path_taken: chooser.Path | None = None
         # Whether the memory budget leaves room for an adapted weight.
         self.has_room = True
         self._adapted = AdaptedWeight()
-        # The fingerprints that were compared with the basis, by adapter: which tensor, and how often it was written.
-        self._compared: dict[str, tuple[int, int]] = {}
         self._disable_adapters = False
 
     def core(self, adapter: str) -> Core | None:
         """The adapter's trained core, None where it has none on this layer."""
         raise NotImplementedError
-
-    def matrix(self) -> Tensor:
-        """The base weight as (out, in)."""
-        return matrix_of(self.get_base_layer(), self.quantization_backend)
-
-    def oriented(self, weight: Tensor) -> Tensor:
-        """An (out, in) matrix as the base layer stores it."""
-        return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
-
-    # The basis
-
-    def basis(self, adapter: str) -> Basis:
-        """The basis of an adapter."""
-        return cast(Basis, self.singular_bases[self.basis_names[adapter]])
-
-    def add_basis(self, adapter: str, *, rank: int | None = None, fill_seed: int | None = None) -> svd.Factors:
-        """Give `adapter` a basis of the base weight, that of another adapter where it is the same; all its factors."""
-        config, weight = self.configs[adapter], self.matrix()
-        factors = self._factors(weight, config.svd_precision)
-        if rank is not None and rank < min(weight.shape):
-            factors = truncate(factors, rank=rank, fill_seed=fill_seed)
-        dtype = resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
-        side = self._side(factors, dtype, config)
-        name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
-        if name not in self.singular_bases:
-            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side)
-        self.basis_names[adapter] = name
-        return factors
-
-    def fingerprints(self) -> BufferDict:
-        """The saved fingerprint of each adapter's basis."""
-        raise NotImplementedError
-
-    def _check_basis(self, adapter: str) -> None:
-        """Compare the basis with a fingerprint that was loaded since the last forward, by whatever way."""
-        saved = self.fingerprints()[adapter]
-        mark = (id(saved), 0 if saved.is_inference() else saved._version)
-        if self._compared.get(adapter) != mark:
-            check_fingerprint(saved, self.basis(adapter), module=self.key)
-            self._compared[adapter] = mark
-
-    @staticmethod
-    def _factors(weight: Tensor, precision: svd.Precision) -> svd.Factors:
-        if weight.is_meta:
-            return svd.on_meta(weight)
-        return svd.decompose(weight, precision=precision, cache=svd.cache_folder())
-
-    def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
-        conditioning = chooser.conditioning(factors.s)
-        side = side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
-        held = "both factors" if side == "both" else "one factor"
-        logger.info("%s %s keeps %s (conditioning %.3g)", self.key, self.shape, held, conditioning)
-        return side
-
-    def holding(self) -> Holding:
-        """What the layer holds, apart from an adapted weight."""
-        bases = [cast(Basis, basis) for basis in self.singular_bases.values()]
-        both = any(basis.u is not None and basis.vt is not None for basis in bases)
-        return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
-
-    def install_basis(self, adapter: str, factors: svd.Factors) -> None:
-        """Replace the computed basis of `adapter` by the one it was saved with."""
-        own = f"saved_{adapter}"
-        dtype = resolve_dtype(self.configs[adapter].basis_dtype, self.matrix().dtype)
-        self.singular_bases[own] = Basis(factors, dtype=dtype)
-        self.basis_names[adapter] = own
-        self._drop_unused_bases()
-
-    def delete_adapter(self, adapter_name: str) -> None:
-        super().delete_adapter(adapter_name)
-        self._adapted.drop()
-        self._drop_unused_bases()
-
-    def _drop_unused_bases(self) -> None:
-        for name in set(self.singular_bases) - set(self.basis_names.values()):
-            del self.singular_bases[name]
-
-    def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
-        """Move without PEFT's cast: trained entries keep their precision whatever the base has."""
-        device = device or self._get_base_layer_device_and_dtype(self.get_base_layer())[0]
-        for name in (*self.adapter_layer_names, *self.other_param_names):
-            container: Any = getattr(self, name)
-            held = isinstance(container, (nn.ParameterDict, BufferDict)) and adapter_name in container
-            if held and not container[adapter_name].is_meta:
-                container[adapter_name] = container[adapter_name].to(device)
-
-    # The forward
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
         if adapter_names is not None:
@@ -284,7 +163,9 @@ class SingularLayer(MergingLayer):
                 y[rows] = self.adapt(x[rows], linear, adapter, alone=False).to(y.dtype)
         return y
 
-    # For PEFT
+    def delete_adapter(self, adapter_name: str) -> None:
+        super().delete_adapter(adapter_name)
+        self._adapted.drop()
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         core = self.core(adapter)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .basis_layer import matrix_of, quantization_of, side_of
 from .budget import Holding
-from .layer import matrix_of, quantization_of, side_of
 from .options import resolve_dtype
 
 

@@ -3,14 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from svft_bench.tuners import cores
-from svft_bench.tuners.cores import Band, Diagonal, Pattern, Scattered, core_product
+from svft_bench.tuners import bands
+from svft_bench.tuners.bands import Band
+from svft_bench.tuners.cores import Diagonal, Pattern, Scattered, core_product
 from svft_bench.tuners.svft import patterns
 
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "TILE", 4)
+    monkeypatch.setattr(bands, "TILE", 4)
 
 
 CORES: list[tuple[Pattern, int]] = [

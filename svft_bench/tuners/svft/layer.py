@@ -11,7 +11,8 @@ from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cores import Band, Diagonal, Pattern, Scattered
+from ..bands import Band
+from ..cores import Diagonal, Pattern, Scattered
 from ..kernels import Core
 from ..layer import SingularLayer
 from ..svd import Factors

@@ -1,0 +1,110 @@
+"""A banded core M, multiplied in dense tiles along the diagonal, on which the products of `cores` run at full speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
+TILE = 128
+
+
+@dataclass(frozen=True)
+class Band:
+    """The main diagonal and `off_diag` diagonals on each side."""
+
+    n: int
+    off_diag: int
+
+    @property
+    def macs(self) -> int:
+        return self.n * self.window
+
+    @property
+    def tile(self) -> int:
+        return min(TILE, self.n)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.n // self.tile)
+
+    @property
+    def window(self) -> int:
+        return self.tile + 2 * self.off_diag
+
+    def rows(self, device: torch.device) -> Tensor:
+        return _band_rows(self, device)
+
+    def columns(self, device: torch.device) -> Tensor:
+        return _band_columns(self, device)
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor:
+        return self._tiled(p, self._tiles(m, _tile_cells(self, m.device)))
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
+        return self._tiled(g, self._tiles(m, _transposed_tile_cells(self, m.device)))
+
+    def fold(self, m: Tensor, b: Tensor) -> Tensor:
+        return self.times(b.T, m).T
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        padded = F.pad(a, (0, self.blocks * self.tile - self.n))
+        blocks = padded.view(a.shape[0], self.blocks, self.tile).transpose(0, 1)
+        products = self._windows(b).transpose(1, 2) @ blocks
+        entries: Tensor = products.flatten()[_tile_cells(self, a.device)]
+        return entries.to(torch.promote_types(a.dtype, torch.float32))
+
+    def dense(self, m: Tensor) -> Tensor:
+        cells = self.rows(m.device) * self.n + self.columns(m.device)
+        return m.new_zeros(self.n * self.n).index_copy(0, cells, m).view(self.n, self.n)
+
+    def _windows(self, p: Tensor) -> Tensor:
+        """The columns that each block of rows meets, (blocks, tokens, window), as overlapping views."""
+        d = self.off_diag
+        padded = F.pad(p, (d, self.blocks * self.tile - self.n + d))
+        return padded.unfold(1, self.window, self.tile).transpose(0, 1)
+
+    def _tiles(self, m: Tensor, cells: Tensor) -> Tensor:
+        size = self.blocks * self.window * self.tile
+        return m.new_zeros(size).index_copy(0, cells, m).view(self.blocks, self.window, self.tile)
+
+    def _tiled(self, p: Tensor, tiles: Tensor) -> Tensor:
+        product = self._windows(p) @ tiles
+        return product.transpose(0, 1).flatten(1)[:, : self.n].contiguous()
+
+
+@lru_cache(maxsize=64)
+def _band_rows(band: Band, device: torch.device) -> Tensor:
+    return _band_cells(band, device)[0]
+
+
+@lru_cache(maxsize=64)
+def _band_columns(band: Band, device: torch.device) -> Tensor:
+    return _band_cells(band, device)[1]
+
+
+def _band_cells(band: Band, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows = torch.arange(band.n, device=device).repeat_interleave(2 * band.off_diag + 1)
+    columns = rows + torch.arange(-band.off_diag, band.off_diag + 1, device=device).repeat(band.n)
+    inside = (columns >= 0) & (columns < band.n)
+    return rows[inside], columns[inside]
+
+
+@lru_cache(maxsize=64)
+def _tile_cells(band: Band, device: torch.device) -> Tensor:
+    """Where each entry lies in the tiles of p Mᵀ, whose columns are rows of M."""
+    return _place(band, out=band.rows(device), into=band.columns(device))
+
+
+@lru_cache(maxsize=64)
+def _transposed_tile_cells(band: Band, device: torch.device) -> Tensor:
+    return _place(band, out=band.columns(device), into=band.rows(device))
+
+
+def _place(band: Band, *, out: Tensor, into: Tensor) -> Tensor:
+    block = out // band.tile
+    return (block * band.window + into - block * band.tile + band.off_diag) * band.tile + out % band.tile

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from svft_bench.tuners import kernels
+from svft_bench.tuners.layer import SingularLayer
+from tests.tuners.layers import dense, square_layer
+
+
+def builds(layer: SingularLayer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    count = [0]
+    original = kernels.weight_delta
+
+    def counted(*args: Any, **options: Any) -> Tensor:
+        count[0] += 1
+        return original(*args, **options)
+
+    monkeypatch.setattr(kernels, "weight_delta", counted)
+    return count
+
+
+def test_one_optimizer_step_builds_one_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = square_layer(), torch.randn(6, 12, requires_grad=True)
+    count = builds(layer, monkeypatch)
+    optimizer = torch.optim.AdamW(layer.trained("default"), lr=0.1)
+    for step in range(3):
+        for _ in range(4):
+            layer(x).square().sum().backward()
+        with torch.no_grad():
+            layer(x)
+        assert count[0] == step + 1
+        optimizer.step()
+
+
+@pytest.mark.parametrize("change", ["in_place", "data", "replaced", "loaded", "base", "other_dtype"])
+def test_a_change_of_anything_it_is_made_of_is_seen(change: str) -> None:
+    layer, x = square_layer(), torch.randn(6, 12, requires_grad=True)
+    before = layer(x)
+    (m,) = layer.trained("default")
+    if change == "in_place":
+        with torch.no_grad():
+            m.add_(0.1)
+    elif change == "data":
+        m.data.add_(0.1)
+    elif change == "replaced":
+        m.data = m.data + 0.1
+    elif change == "loaded":
+        layer.load_state_dict({"svft_m.default": m.detach() + 0.1}, strict=False)
+    elif change == "base":
+        with torch.no_grad():
+            layer.get_base_layer().weight.mul_(1.1)
+        weight = layer.matrix() + layer.get_delta_weight("default")
+        torch.testing.assert_close(layer(x), x @ weight.T + layer.bias)
+        return
+    else:
+        layer.double()
+        x = x.detach().double().requires_grad_()
+    torch.testing.assert_close(layer(x), dense(layer, x.double()).to(x.dtype), atol=1e-5, rtol=1e-5)
+    assert change == "other_dtype" or not torch.allclose(layer(x), before)
+
+
+def test_a_weight_made_in_inference_mode_does_not_reach_a_training_step() -> None:
+    layer, x = square_layer(), torch.randn(6, 12)
+    with torch.inference_mode():
+        layer(x)
+    layer(x.requires_grad_()).sum().backward()
+
+
+def test_copies_and_pickles_leave_the_adapted_weight_behind() -> None:
+    layer = square_layer()
+    layer(torch.randn(6, 12, requires_grad=True))
+    assert layer._adapted._weight is not None
+    assert copy.deepcopy(layer)._adapted._weight is None
+    assert pickle.loads(pickle.dumps(layer))._adapted._weight is None
+
+
+def test_a_mixed_batch_does_not_rebuild_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = square_layer().eval()
+    count = builds(layer, monkeypatch)
+    with torch.no_grad():
+        layer(torch.randn(2, 12), adapter_names=["default", "__base__"])
+    assert layer.path_taken == "token" and count[0] == 0
+
+
+def test_a_hooked_base_layer_is_called() -> None:
+    layer, x = square_layer(), torch.randn(6, 12)
+    seen: list[bool] = []
+    layer.get_base_layer().register_forward_hook(lambda *_: seen.append(True))
+    layer(x)
+    assert seen and layer.path_taken == "token"
