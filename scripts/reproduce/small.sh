@@ -10,3 +10,4 @@ python scripts/measure_spectra.py experiment=small_updates    # needs the weight
 svft-bench experiment=small_text_rates
 svft-bench table small_text_rates --write      # the best are in conf/experiment/small_text.yaml
 svft-bench experiment=small_text
+svft-bench experiment=small_lm
