@@ -96,6 +96,16 @@ def test_predictions_cannot_leave_their_script(file: Path) -> None:
     assert HOSTILE in {row["prediction"] for run in runs for row in run["predictions"]["digits"]["rows"]}
 
 
+def test_a_score_on_a_part_of_a_set_is_listed_under_the_name_of_that_part(tmp_path: Path) -> None:
+    (cell,) = cells(["task=digits", "method=head", "limit.eval=20"], any_data=True)
+    rows = [{"eval": "digits", "id": index, "prediction": "1", "reference": "1"} for index in range(20)]
+    save_record(
+        made_record(cell, score=1.0, items=20, label="digits (20 of 1,677)"), results=tmp_path, predictions=rows
+    )
+    (run,) = content.report_content(tmp_path, predictions=0).runs
+    assert run["shown"] == {"digits": "digits (20 of 1,677)"}
+
+
 def test_two_reports_of_the_same_records_are_equal(file: Path) -> None:
     before = file.read_bytes()
     report(["--results", str(file.parent), "--predictions", "40"])
@@ -131,6 +141,8 @@ def test_a_browser_opens_it_without_an_error(browser: Browser, file: Path) -> No
     browser.open(file)
     assert browser.ask("document.querySelectorAll('#runs tbody tr').length") == 3
     assert browser.ask("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    links = "[...document.querySelectorAll('nav a')].map(link => link.hash.slice(1))"
+    assert browser.ask(f"{links}.every(id => document.getElementById(id))")
     assert browser.problems == []
 
 

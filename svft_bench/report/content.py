@@ -18,7 +18,7 @@ from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import paper_lines, paper_table
 from svft_bench.tables.predictions import judged
-from svft_bench.tables.results import CellResult
+from svft_bench.tables.results import CellResult, shown_in
 from svft_bench.tables.value import Table
 from svft_bench.tables.verb import experiment_results
 from svft_bench.update_figures import strength_maps, update_profiles
@@ -105,6 +105,7 @@ def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]
         "task": record.spec.task.name,
         "seed": record.spec.seed,
         "spec": record.spec.identity(),
+        "shown": {item.name: shown_in(item.name, [record]) for item in record.spec.task.evals},
         "predictions": {item: _predictions(record, item, folder=folder, limit=predictions) for item in record.scores},
     }
 

@@ -11,7 +11,7 @@ function make(tag, properties, ...children) {
 function headline(run) {
   return Object.entries(run.scores).map(([name, metrics]) => {
     const [metric, value] = Object.entries(metrics)[0];
-    return `${name} ${metric} ${value.toFixed(4)}`;
+    return `${run.shown[name]} ${metric} ${value.toFixed(4)}`;
   }).join(", ");
 }
 
@@ -157,7 +157,7 @@ function showRun(run) {
   const named = [["specification", run.spec], ["sizes", run.sizes], ["costs", run.costs], ["provenance", run.provenance]];
   const data = run.data.map((use) => [use.label, use.split, `${count(use.used)} of ${count(use.rows)}`, use.origin, use.sha256 ?? ""]);
   page.replaceChildren(
-    make("p", {}, make("a", { href: "#", textContent: "← all runs" })),
+    make("p", {}, make("a", { href: "#runs-of-all", textContent: "← all runs" })),
     make("h2", { textContent: `${run.model} · ${run.method} · ${run.task} · seed ${run.seed}` }),
     make("p", { textContent: `${headline(run)} (run ${run.run_id})` }),
     make("h3", { textContent: "Learning curve" }),
@@ -175,6 +175,7 @@ function route() {
   document.getElementById("overview").hidden = Boolean(run);
   document.getElementById("run").hidden = !run;
   if (run) { showRun(run); window.scrollTo(0, 0); }
+  else document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
 listRuns();

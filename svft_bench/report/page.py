@@ -21,7 +21,8 @@ def page(content: Content) -> str:
         style=parts["page.css"],
         script=parts["page.js"],
         data=data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
-        sections="\n".join(_section(section) for section in content.sections),
+        contents="\n".join(_link(index, section) for index, section in enumerate(content.sections)),
+        sections="\n".join(_section(index, section) for index, section in enumerate(content.sections)),
         summary=_summary(content),
     )
 
@@ -33,10 +34,15 @@ def _summary(content: Content) -> str:
     return f"{len(content.runs)} runs, {len(cells)} combinations of model, method and task{marks}."
 
 
-def _section(section: Section) -> str:
+def _link(index: int, section: Section) -> str:
+    return f'<li><a href="#part-{index}">{escape(section.title)}</a></li>'
+
+
+def _section(index: int, section: Section) -> str:
     tables = "".join(_table(table) for table in section.tables)
     figures = "".join(_figure(title, svg) for title, svg in section.figures)
-    return f'<section><h2>{escape(section.title)}</h2>{tables}<div class="figures">{figures}</div></section>'
+    head = f'<section id="part-{index}"><h2>{escape(section.title)}</h2>'
+    return f'{head}{tables}<div class="figures">{figures}</div></section>'
 
 
 def _figure(title: str, svg: str) -> str:

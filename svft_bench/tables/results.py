@@ -75,13 +75,13 @@ def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
 
 def shown_name(evaluation: str, results: Sequence[CellResult]) -> str:
     """What a score on this eval may be called: its name, or the labels of its data where that is not the whole set."""
-    uses = [
-        data_of(item, record)
-        for result in results
-        for record in result.records
-        for item in record.spec.task.evals
-        if item.name == evaluation
-    ]
+    return shown_in(evaluation, [record for result in results for record in result.records])
+
+
+def shown_in(evaluation: str, records: Sequence[RunRecord]) -> str:
+    """The same for bare records."""
+    evals = [(item, record) for record in records for item in record.spec.task.evals if item.name == evaluation]
+    uses = [data_of(item, record) for item, record in evals]
     whole = all(use.label == use.title for use in uses)
     return evaluation if whole else " / ".join(dict.fromkeys(use.label for use in uses))
 
