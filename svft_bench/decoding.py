@@ -3,30 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
+
+import torch
 
 from svft_bench.spec import GenerationSpec
 
+Tokens = list[int]
 
-def generate(model: Any, prompts: Sequence[str], *, generation: GenerationSpec, processor: Any) -> list[dict[str, str]]:
+
+class Engine(Protocol):
+    """Another program that holds the model's weights and writes in its place."""
+
+    def write(
+        self, prompts: Sequence[Tokens], *, limits: Sequence[int], ends: Sequence[int], generation: GenerationSpec
+    ) -> list[Tokens]:
+        """The tokens after each prompt, no more than its limit; one of `ends` ends them and is the last of them."""
+
+
+def generate(
+    model: Any, prompts: Sequence[str], *, generation: GenerationSpec, processor: Any, engine: Engine | None = None
+) -> list[dict[str, str]]:
     """One `prediction` for every prompt; `cut` says what ended one that did not end by itself.
 
     Text and prompt share the model's context: where the rest is shorter than `max_new_tokens`, it is the limit, and a
-    prompt that leaves none is not answered (`cut` is "prompt"). Such a batch is done one by one, so that no prediction
-    depends on the others.
+    prompt that leaves none is not answered (`cut` is "prompt"). With an `engine`, of the model only its configuration
+    is needed.
     """
-    inputs = processor(list(prompts), padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    rest = model.config.max_position_embeddings - int(inputs["attention_mask"].sum(1).max())
-    if rest < generation.max_new_tokens and len(prompts) > 1:
-        alone = (generate(model, [prompt], generation=generation, processor=processor) for prompt in prompts)
-        return [found for (found,) in alone]
-    if rest < 1:
-        return [{"prediction": "", "cut": "prompt"}]
+    asked: list[Tokens] = processor(list(prompts), verbose=False)["input_ids"]
+    limits = [min(model.config.max_position_embeddings - len(ids), generation.max_new_tokens) for ids in asked]
+    fitting = [ids for ids, limit in zip(asked, limits, strict=True) if limit > 0]
+    open_limits = [limit for limit in limits if limit > 0]
+    ends = _ids(model.generation_config.eos_token_id)
+    if engine is None:
+        rows = _write(model, fitting, limits=open_limits, generation=generation, processor=processor)
+    else:
+        rows = engine.write(fitting, limits=open_limits, ends=ends, generation=generation)
+    stopping = {processor.pad_token_id, *ends}
+    found = (
+        _finished(text, ended=not stopping.isdisjoint(row[-1:]), stops=generation.stop)
+        for text, row in zip(processor.batch_decode(rows, skip_special_tokens=True), rows, strict=True)
+    )
+    return [next(found) if limit > 0 else {"prediction": "", "cut": "prompt"} for limit in limits]
+
+
+def _write(
+    model: Any, prompts: Sequence[Tokens], *, limits: Sequence[int], generation: GenerationSpec, processor: Any
+) -> list[Tokens]:
+    """By the model itself; prompts of several limits are done one by one, so that no prediction depends on the others.
+
+    A text that ends before its batch is filled up with pad tokens.
+    """
+    if len(set(limits)) != 1:
+        pairs = zip(prompts, limits, strict=True)
+        alone = (_write(model, [ids], limits=[n], generation=generation, processor=processor) for ids, n in pairs)
+        return [row for (row,) in alone]
+    longest = max(map(len, prompts))
     stops: dict[str, Any] = {"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}
+    padded = torch.tensor([[processor.pad_token_id] * (longest - len(ids)) + ids for ids in prompts])
+    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
     tokens = model.generate(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        max_new_tokens=min(rest, generation.max_new_tokens),
+        input_ids=padded.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=limits[0],
         num_beams=generation.num_beams,
         do_sample=False,
         temperature=None,
@@ -34,13 +73,9 @@ def generate(model: Any, prompts: Sequence[str], *, generation: GenerationSpec, 
         top_k=None,
         pad_token_id=processor.pad_token_id,
         **stops,
-    )[:, inputs["input_ids"].shape[1] :]
-    texts = processor.batch_decode(tokens, skip_special_tokens=True)
-    ends = {processor.pad_token_id, *_ids(model.generation_config.eos_token_id)}
-    return [
-        _finished(text, ended=int(row[-1]) in ends, stops=generation.stop)
-        for text, row in zip(texts, tokens, strict=True)
-    ]
+    )
+    rows: list[Tokens] = tokens[:, longest:].tolist()
+    return rows
 
 
 def _ids(tokens: int | list[int] | None) -> list[int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
 
-from svft_bench.decoding import generate
+from svft_bench.decoding import Engine, generate
 from svft_bench.encoding import text_length, training_collate
 from svft_bench.likelihood import likeliest
 from svft_bench.rows import token_lengths
@@ -32,19 +33,20 @@ def predict(
     batch_size: int,
     merged: bool,
     progress: Progress,
+    engine: Engine | None = None,
 ) -> list[Prediction]:
     """One prediction for every example, in the examples' order; `progress` hears how many a batch finished.
 
     Batches hold examples of similar length, longest first, so that a batch that does not fit fails at once. `merged`
     folds an adapter into the weights meanwhile, which is fast but, for tuners that subtract it again, leaves rounding
-    behind: for the end of a run, not for its middle.
+    behind: for the end of a run, not for its middle. An `engine` writes a language model's texts in its place.
     """
-    predictor = _text if task.kind == "causal_lm" else _class_or_value
+    predictor = partial(_text, engine=engine) if task.kind == "causal_lm" else _class_or_value
     order = list(range(len(examples)))
     if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
         order.sort(key=lambda index: -text_length(examples[index]))
     found: dict[int, Prediction] = {}
-    with evaluating(model, merged=merged):
+    with evaluating(model, merged=merged and engine is None):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = [examples[index] for index in chosen]
@@ -83,11 +85,18 @@ def _class_or_value(
 
 
 def _text(
-    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any, batch_size: int
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
 ) -> list[Found]:
     prompts = [example["prompt"] for example in batch]
     if evaluation.generation is not None:
-        return generate(model, prompts, generation=evaluation.generation, processor=processor)
+        return generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
     assert evaluation.likelihood is not None
     return likeliest(
         model,

@@ -101,12 +101,27 @@ def build_meta(
         ValueError: the configuration cannot be had.
     """
     changes = _label_fields(kind, num_labels) | ({} if layers is None else {"num_hidden_layers": layers})
-    config = _read_config(spec, changes) if from_path else architecture(spec.name, **changes)
+    config = read_config(spec, **changes) if from_path else architecture(spec.name, **changes)
     if spec.image:
         config.image_size = spec.image.size
     with torch.device("meta"):
         model: PreTrainedModel = AUTO[kind].from_config(config, dtype=DTYPES[spec.dtype])
     return model.eval()
+
+
+def read_config(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
+    """The configuration beside the weights.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    path, revision = locate(spec)
+    try:
+        with _errors_only():
+            config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision, **changes)
+    except OSError as error:
+        raise ValueError(_unavailable(spec, error)) from error
+    return config
 
 
 def locate(spec: ModelSpec) -> tuple[str, str | None]:
@@ -134,16 +149,6 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
     embeddings.image_size = embeddings.patch_embeddings.image_size = (size, size)
     embeddings.patch_embeddings.num_patches = new * new
     model.config.image_size = size
-
-
-def _read_config(spec: ModelSpec, changes: dict[str, Any]) -> PretrainedConfig:
-    path, revision = locate(spec)
-    try:
-        with _errors_only():
-            config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision, **changes)
-    except OSError as error:
-        raise ValueError(_unavailable(spec, error)) from error
-    return config
 
 
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:

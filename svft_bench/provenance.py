@@ -22,12 +22,15 @@ from svft_bench.record import Provenance
 PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
 
 
-def provenance(device: torch.device, *, command: str) -> Provenance:
-    """The state of code, packages and machine now, and the command that asked for the run."""
+def provenance(device: torch.device, *, command: str, decoder: str = "transformers") -> Provenance:
+    """The state of code, packages and machine now, and the command that asked for the run.
+
+    `decoder` is the package that wrote the texts.
+    """
     commit, dirty = git_state()
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        versions={"python": platform.python_version()} | {name: _version(name) for name in (*PACKAGES, decoder)},
         commit=commit,
         dirty=dirty,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import set_seed
 
+from svft_bench.decoding import Engine
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, cuts, predict
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
@@ -27,6 +28,7 @@ from svft_bench.spec import EvalSpec, RunSpec
 from svft_bench.tasks import Example, Task, load_task, score
 from svft_bench.tracking import Tracker, tracking
 from svft_bench.train import last_checkpoint, total_steps, train
+from svft_bench.vllm_engine import AT_A_TIME, check_engine, engine_of
 from svft_bench.weights import Fitted, load_fitted, save_fitted
 
 
@@ -59,6 +61,8 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     if path.exists() and not settings.force:
         return load_record(path)
     folder = settings.output_dir / spec.train_id
+    if spec.eval.backend == "vllm":
+        check_engine(spec.model, device=pick_device(settings.device))
     if settings.force:
         shutil.rmtree(folder, ignore_errors=True)
     for needed in (path.parent, folder):
@@ -72,10 +76,13 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         if fitted is None:
             fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
         start = time.perf_counter()
-        predictions = {
-            item.name: predict_eval(ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker)
-            for item in spec.task.evals
-        }
+        with engine_of(spec, ready.model, ready.processor, folder=folder) as engine:
+            predictions = {
+                item.name: predict_eval(
+                    ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine
+                )
+                for item in spec.task.evals
+            }
         eval_seconds = time.perf_counter() - start
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
@@ -157,7 +164,13 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
 
 
 def predict_eval(
-    ready: Prepared, spec: RunSpec, item: EvalSpec, *, examples: Sequence[Example], tracker: Tracker | None
+    ready: Prepared,
+    spec: RunSpec,
+    item: EvalSpec,
+    *,
+    examples: Sequence[Example],
+    tracker: Tracker | None,
+    engine: Engine | None = None,
 ) -> list[Prediction]:
     """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
     if tracker is not None:
@@ -168,9 +181,10 @@ def predict_eval(
         task=spec.task,
         evaluation=item,
         processor=ready.processor,
-        batch_size=spec.eval_batch_size,
+        batch_size=spec.eval_batch_size if engine is None else AT_A_TIME,
         merged=tracker is not None,
         progress=tracker.advance if tracker is not None else lambda count: None,
+        engine=engine,
     )
 
 
@@ -208,7 +222,7 @@ def _record(
         selected=fitted.selected,
         data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
         skipped=ready.task.skipped | ready.rows.skipped | cut,
-        provenance=provenance(ready.device, command=command),
+        provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
     )
 
 

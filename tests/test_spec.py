@@ -108,6 +108,16 @@ def test_a_method_of_one_shape_can_be_told_to_take_several(cell: Compose) -> Non
     assert "one_shape" not in cell(*line).spec.method.adapter
 
 
+def test_another_decoder_is_another_run_of_the_same_training(cell: Compose) -> None:
+    line = ["model=gemma-2b", "task=gsm8k"]
+    before, same, other = (
+        cell(*line, *more).spec for more in ([], ["eval.backend=transformers"], ["eval.backend=vllm"])
+    )
+    assert same.run_id == before.run_id and "eval" not in before.identity()
+    assert other.run_id != before.run_id
+    assert other.train_id == before.train_id
+
+
 def test_scoring_on_validation_is_another_run_of_the_same_training(cell: Compose) -> None:
     reported, validated = cell().spec, cell("score_on=validation").spec
     assert reported.run_id != validated.run_id

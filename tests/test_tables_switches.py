@@ -63,6 +63,7 @@ def test_a_switch_of_the_input_is_in_its_words(cell: tuple[str, ...], override: 
     ("cell", "override"),
     [
         (GSM8K, "eval_batch_size=3"),
+        (GSM8K, "eval.backend=vllm"),
         (GSM8K, "task.prompt.evaluation=metamath"),
         (GSM8K, "task.evals.gsm8k.generation.max_new_tokens=9"),
         (GSM8K, "task.evals.gsm8k.generation.num_beams=4"),

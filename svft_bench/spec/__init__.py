@@ -6,7 +6,7 @@ determines the result; titles, sources and tables of module names describe a run
 
 from svft_bench.spec.base import Kind, Spec, sentences
 from svft_bench.spec.model import ImageSpec, MethodSpec, ModelSpec
-from svft_bench.spec.run import LimitSpec, RunSpec, ScoredOn, Selection, TrainSpec, check_kind, parse_spec
+from svft_bench.spec.run import DecodingSpec, LimitSpec, RunSpec, ScoredOn, Selection, TrainSpec, check_kind, parse_spec
 from svft_bench.spec.task import (
     AnswerName,
     EvalSpec,
@@ -23,6 +23,7 @@ from svft_bench.spec.task import (
 
 __all__ = [
     "AnswerName",
+    "DecodingSpec",
     "EvalSpec",
     "FewShotSpec",
     "GenerationSpec",

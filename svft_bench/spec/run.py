@@ -52,11 +52,17 @@ class LimitSpec(Spec):
     eval: int | None = Field(default=None, gt=0)
 
 
+class DecodingSpec(Spec):
+    """Which program writes a language model's texts: its kernels and its beam search are part of the result."""
+
+    backend: Literal["transformers", "vllm"] = "transformers"
+
+
 class RunSpec(Spec):
     """One cell (model, method, task) at one seed.
 
     `score_on=validation` scores the rows set aside from training and does not read the reported set: for choosing
-    settings. It is no part of the training, so the chosen cell's own run takes up the trained weights.
+    settings. It is no part of the training, so the chosen cell's own run takes up the trained weights; nor is `eval`.
 
     `protocol` says which of its sources a published cell follows where they differ; its fields hold the difference.
     """
@@ -67,13 +73,14 @@ class RunSpec(Spec):
     train: TrainSpec
     limit: LimitSpec
     score_on: ScoredOn = "reported"
+    eval: DecodingSpec = DecodingSpec()
     eval_batch_size: int = Field(gt=0)
     data: str
     seed: int = Field(ge=0)
     protocol: Literal["paper", "released", "ours"] = "ours"
 
     describes = frozenset({"eval_batch_size", "protocol"})
-    younger = frozenset({"score_on"})
+    younger = frozenset({"score_on", "eval"})
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
@@ -97,6 +104,22 @@ class RunSpec(Spec):
             raise ValueError(f"score_on=validation needs one eval to score by, task={self.task.name} has {names}")
         return self
 
+    @model_validator(mode="after")
+    def _vllm_writes_texts(self) -> RunSpec:
+        if self.eval.backend == "transformers":
+            return self
+        modes = {item.name: item.generation for item in self.task.evals}
+        other = "eval.backend=transformers does"
+        if silent := [name for name, generation in modes.items() if generation is None]:
+            raise ValueError(f"eval.backend=vllm scores generated text alone, not {', '.join(silent)}; {other}")
+        if stopped := [name for name, mode in modes.items() if mode and mode.num_beams > 1 and mode.stop]:
+            raise ValueError(
+                f"eval.backend=vllm takes no stop strings with beams, as {', '.join(stopped)} has; {other}"
+            )
+        if (selection := self.train.selection) != "last":
+            raise ValueError(f"eval.backend=vllm cannot score in training for train.selection={selection}; {other}")
+        return self
+
     @property
     def run_id(self) -> str:
         """Twelve hex digits that name this run: equal specs, equal ids, on any machine."""
@@ -116,7 +139,8 @@ class RunSpec(Spec):
         An epoch chosen by an eval set is part of the training, and so is that eval.
         """
         identity = self.identity()
-        identity.pop("score_on", None)
+        for scoring in ("score_on", "eval"):
+            identity.pop(scoring, None)
         if self.train.selection == "last":
             del identity["task"]["evals"], identity["limit"]["eval"]
             identity["data"] = self.data.split("+")[0]

@@ -26,7 +26,8 @@ def scoring(spec: RunSpec) -> str:
         rules.setdefault(_rule(item, spec), []).append(item.name)
     padded = ", padded on the left" if spec.task.kind == "causal_lm" else ""
     found = "; ".join(f"{', '.join(names)} by {rule}" for rule, names in rules.items())
-    return f"{found}; batches of {spec.eval_batch_size}{padded}"
+    batches = f"batches of {spec.eval_batch_size}{padded}"
+    return f"{found}; {batches if spec.eval.backend == 'transformers' else 'decoded by vLLM'}"
 
 
 def _pixels(image: ImageSpec) -> str:

@@ -15,6 +15,7 @@ from . import chooser, svd
 from .basis import Basis, Side, check_fingerprint, truncate
 from .budget import Holding
 from .merging import MergingLayer
+from .offloading import onloaded
 from .options import resolve_dtype
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,9 @@ def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
 
 
 def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
-    """The weight of `base` as (out, in), dequantised where it has to be."""
-    weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.data  # type: ignore[assignment]
+    """The weight of `base` as (out, in), dequantised or loaded where it has to be."""
+    with onloaded(base):
+        weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.data  # type: ignore[assignment]
     return weight.T if isinstance(base, Conv1D) else weight
 
 
@@ -48,7 +50,8 @@ class BasisLayer(MergingLayer):
         self.base_layer = base_layer
         self.key = key
         self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
-        self.shape = (self.matrix().shape[0], self.matrix().shape[-1])
+        weight = self.matrix()
+        self.shape = (weight.shape[0], weight.shape[-1])
         self.configs: dict[str, Any] = {}
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
@@ -59,6 +62,13 @@ class BasisLayer(MergingLayer):
     def matrix(self) -> Tensor:
         """The base weight as (out, in)."""
         return matrix_of(self.get_base_layer(), self.quantization_backend)
+
+    def base_bias(self) -> Tensor | None:
+        """The bias of the base layer, if it has one."""
+        base = self.get_base_layer()
+        with onloaded(base):
+            bias: Tensor | None = getattr(base, "bias", None)
+        return bias
 
     def oriented(self, weight: Tensor) -> Tensor:
         """An (out, in) matrix as the base layer stores it."""
@@ -135,5 +145,5 @@ class BasisLayer(MergingLayer):
         for name in (*self.adapter_layer_names, *self.other_param_names):
             container: Any = getattr(self, name)
             held = isinstance(container, (nn.ParameterDict, BufferDict)) and adapter_name in container
-            if held and not container[adapter_name].is_meta:
+            if held and not container[adapter_name].is_meta and device.type != "meta":
                 container[adapter_name] = container[adapter_name].to(device)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from peft.tuners.tuners_utils import onload_layer
 from peft.utils.quantization_utils import quantization_extra_repr
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from . import chooser, kernels, rounding
 from .adapted import AdaptedWeight
 from .basis_layer import BasisLayer
 from .kernels import Core
+from .offloading import is_hooked, reclaim
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,15 @@ class SingularLayer(BasisLayer):
         raise NotImplementedError
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        if is_hooked(self.base_layer):
+            for container in self.children():
+                if container is not self.base_layer:
+                    reclaim(container, device=x.device)
         if adapter_names is not None:
             self._check_mixed_batch(x, adapter_names)
         if self.disable_adapters and self.merged:
-            self.unmerge()
+            with onload_layer(self):
+                self.unmerge()
         linear: Callable[[Tensor], Tensor] = partial(self.base_layer, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return linear(x)
@@ -80,7 +87,7 @@ class SingularLayer(BasisLayer):
         self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding
     ) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
         """The bias with the adapter's offset, and the base layer with that bias."""
-        bias: Tensor | None = getattr(self.get_base_layer(), "bias", None)
+        bias = self.base_bias()
         if offset is None or bias is None:
             return bias, linear
         if self._is_plain():
@@ -92,7 +99,7 @@ class SingularLayer(BasisLayer):
     def _is_plain(self) -> bool:
         """Whether the base layer is nothing but its weight and bias, so that it need not be called itself."""
         base = self.base_layer
-        watched = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
+        watched = base._forward_hooks or base._forward_pre_hooks or is_hooked(base)
         return type(base) in (nn.Linear, Conv1D) and not watched
 
     def _path(self, x: Tensor, core: Core, option: chooser.PathOption, *, dense: bool) -> chooser.Path:

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from . import budget
 from .basis import check_fingerprint
 from .layer import SingularLayer
+from .offloading import onloaded
 from .svd import Factors, is_sound
 from .targets import checked_weight, expected_holding
 
@@ -95,12 +96,13 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             target.update_layer(adapter_name, config=peft_config)
             return
         quantization = get_quantization_kwargs(self.model)
-        layer = self.tuner_layer_cls(
-            target, adapter_name, config=peft_config, key=current_key, quantization=quantization
-        )
-        if adapter_name not in self.active_adapters:
-            layer.requires_grad_(False)
-        self._replace_module(parent, target_name, layer, target)
+        with onloaded(target):
+            layer = self.tuner_layer_cls(
+                target, adapter_name, config=peft_config, key=current_key, quantization=quantization
+            )
+            if adapter_name not in self.active_adapters:
+                layer.requires_grad_(False)
+            self._replace_module(parent, target_name, layer, target)
 
     # Mixed batches
 
@@ -155,6 +157,11 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         state_dict = dict(state_dict)
         bases = {}
         for name, layer in _layers(model, adapter_name):
+            if layer.basis(adapter_name).s.is_meta:
+                raise ValueError(
+                    f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
+                    "added; use get_peft_model on the dispatched model and then set_peft_model_state_dict."
+                )
             prefix = f"{name}.{cls.prefix}"
             stored = [state_dict.pop(key, None) for key in _keys(state_dict, prefix, "basis_u", "basis_s", "basis_vt")]
             if all(part is not None for part in stored):

@@ -81,8 +81,7 @@ class SVFTLayer(SingularLayer):
     def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:
         if self.configs[adapter].variant == "ours":
             return super().adapt(x, linear, adapter, alone=alone)
-        bias = self.get_base_layer().bias
-        return F.linear(x, self._released_weight(adapter).to(x.dtype), bias)
+        return F.linear(x, self._released_weight(adapter).to(x.dtype), self.base_bias())
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         if self.configs[adapter].variant == "ours":
