@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 
 from svft_bench.compose import cells
-from svft_bench.evaluation import Prediction, cuts, predict
+from svft_bench.evaluation import Prediction, cuts, evaluating, predict
 from svft_bench.likelihood import likeliest, log_likelihoods
 from svft_bench.models import load_model
-from svft_bench.spec import EvalSpec, RunSpec
+from svft_bench.spec import EvalSpec, GenerationSpec, RunSpec
 from svft_bench.tasks import Example
 from svft_bench.tiny import tiny_model_folder
 
@@ -153,6 +156,41 @@ def test_text_and_question_share_the_context(tiny: Loaded) -> None:
     assert all(long["prediction"].startswith(short["prediction"]) for short, long in zip(alone, free, strict=True))
     assert alone[0] == free[0]
     assert alone[2]["cut"] == "text" and len(alone[2]["prediction"]) < len(free[2]["prediction"])
+
+
+def test_a_text_ends_before_the_first_stop_string_and_is_not_cut(tiny: Loaded) -> None:
+    none = "task.evals.gsm8k.generation.stop=[]"
+    (free,) = predictions(tiny, item("greedy", *SHORT["greedy"], none), batch_size=1, examples=EXAMPLES[4:5])
+    text = free["prediction"]
+    first, later = text[2], text[4:6]
+    stopped = item("greedy", *SHORT["greedy"], none).model_copy(
+        update={"generation": GenerationSpec(max_new_tokens=12, stop=(later, first))}
+    )
+    (found,) = predictions(tiny, stopped, batch_size=1, examples=EXAMPLES[4:5])
+    assert found["prediction"] == text[: text.index(first)] and "cut" not in found
+
+
+def test_batches_hold_the_longest_first_and_decode_with_a_cache(tiny: Loaded) -> None:
+    model, _ = tiny
+    seen: list[tuple[int, int]] = []
+    hook = model.get_input_embeddings().register_forward_hook(lambda layer, args, out: seen.append(args[0].shape))
+    evaluation = item("greedy", "task.evals.gsm8k.generation.max_new_tokens=3", "task.evals.gsm8k.generation.stop=[]")
+    predictions(tiny, evaluation, batch_size=4, examples=EXAMPLES)
+    hook.remove()
+    prompts = [shape for shape in seen if shape[1] > 1]  # after its prompts a batch sees one token at a time
+    assert [rows for rows, _ in prompts] == [4, 4, 4, 4, 3]
+    assert [length for _, length in prompts] == sorted((length for _, length in prompts), reverse=True)
+    assert len(prompts) < len(seen) <= 3 * len(prompts)
+
+
+def test_an_adapter_is_part_of_the_weights_while_a_run_is_scored_and_not_afterwards(tiny: Loaded) -> None:
+    base, _ = tiny
+    model = get_peft_model(copy.deepcopy(base), LoraConfig(target_modules="all-linear", init_lora_weights=False))
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    with evaluating(model, merged=True):
+        assert layers and all(layer.merged for layer in layers)
+    with evaluating(model, merged=False):
+        assert not any(layer.merged for layer in layers)
 
 
 def test_a_text_that_never_ends_is_cut_and_counted(tiny: Loaded) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
@@ -104,7 +105,7 @@ def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_ro
     """Read a split and check its columns and labels.
 
     Raises:
-        ValueError: no such split or column, or a label that cannot be one of the task's; names the row.
+        ValueError: no such split or column, no text, or a label that cannot be one of the task's; names the row.
     """
     rows, file = read_rows(source, data_root=data_root)
     try:
@@ -114,7 +115,8 @@ def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_ro
             rows[0][image]
             pool = Pool(file, rows, fields, image_column=image)
         else:
-            pool = Pool(file, rows, {index: TEXT_READERS[reader](row) for index, row in enumerate(rows)})
+            read = partial(_fields, task=task, reader=reader)
+            pool = Pool(file, rows, {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)})
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
     if task.kind == "causal_lm":
@@ -122,6 +124,16 @@ def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_ro
     for index, item in pool.fields.items():
         _check_label(item["label"], labels=task.labels, where=f"{file.origin} row {index}")
     return pool
+
+
+def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fields:
+    """What the reader makes of a row; to a task with answers, nothing in place of a text is an empty one."""
+    if task.kind == "causal_lm":
+        row = {name: "" if value is None else value for name, value in row.items()}
+    try:
+        return TEXT_READERS[reader](row)
+    except (AttributeError, TypeError):
+        raise ValueError(f"{where} holds something else where a text is expected: {row}") from None
 
 
 def _missing_column(rows: Sequence[Row], name: str, *, origin: str) -> str:

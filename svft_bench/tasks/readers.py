@@ -11,15 +11,17 @@ from svft_bench.tasks.files import Row
 from svft_bench.tasks.latex import last_boxed
 
 Fields = dict[str, Any]
-Reader = Callable[[Row], Fields]
+Reader = Callable[[Row], Fields]  # fails as Python does where a column holds no text
 
 
 def _text(first: str, second: str | None = None) -> Reader:
-    return lambda row: {
-        "text": row[first],
-        "text_pair": row[second] if second is not None else None,
-        "label": row["label"],
-    }
+    def read(row: Row) -> Fields:
+        pair = row[second] if second is not None else None
+        if not (isinstance(row[first], str) and (second is None or isinstance(pair, str))):
+            raise TypeError
+        return {"text": row[first], "text_pair": pair, "label": row["label"]}
+
+    return read
 
 
 def _metamath(row: Row) -> Fields:

@@ -72,7 +72,7 @@ def test_on_a_layout_like_the_hub_s(name: str, tmp_path: Path, tiny_models: dict
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", [*SIZES, "digits"])
+@pytest.mark.parametrize("name", [*SIZES, "commonsense_likelihood", "digits"])
 def test_on_real_rows(name: str, tmp_path: Path, data_root: Path, tiny_models: dict[Kind, Path]) -> None:
     record = one_step(name, tiny_models, data=data_root, folder=tmp_path)
     assert all(file.sha256 for file in record.data if not file.origin.startswith("sklearn"))

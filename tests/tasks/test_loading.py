@@ -129,12 +129,42 @@ def test_rows_can_be_held_out_of_a_training_set(tmp_path: Path) -> None:
 
 def test_rows_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
     toy_math(tmp_path, questions=4)
-    rows = [{"question": "1?", "answer": answer} for answer in ("#### 1", "", "no mark", "#### ", "#### x", "#### 2")]
+    rows = [
+        {"question": "1?", "answer": answer} for answer in ("#### 1", "", None, "no mark", "#### ", "#### x", "#### 2")
+    ]
     write_rows(tmp_path / "gsm8k" / "main" / "test.jsonl", [*rows, {"question": " ", "answer": "#### 3"}])
     task = load("gsm8k", tmp_path)
-    assert ids(task.evals["gsm8k"]) == ["0", "5"]
-    assert task.skipped == {"gsm8k/main/test.jsonl: no question or no answer": 5}
-    assert task.files[1].used == 2 and task.files[1].rows == 7
+    assert ids(task.evals["gsm8k"]) == ["0", "6"]
+    assert task.skipped == {"gsm8k/main/test.jsonl: no question or no answer": 6}
+    assert task.files[1].used == 2 and task.files[1].rows == 8
+
+
+def test_training_rows_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
+    toy_math(tmp_path, questions=4)
+    good = {"query": "1?", "original_question": "1?", "response": "So 1.\nThe answer is: 1", "type": "t"}
+    bad = [good | change for change in ({"response": ""}, {"response": None}, {"query": " "})]
+    write_rows(tmp_path / "metamathqa" / "train.jsonl", [*bad, good])
+    task = load("gsm8k", tmp_path)
+    assert ids(task.train) == ["3"]
+    assert task.skipped == {"metamathqa/train.jsonl: no question or no answer": 3}
+
+
+@pytest.mark.parametrize("text", [None, 3, ["a"]])
+@pytest.mark.parametrize("column", ["sentence1", "sentence2"])
+def test_a_text_that_is_none_is_refused(tmp_path: Path, column: str, text: object) -> None:
+    for split in ("train", "validation"):
+        write_rows(tmp_path / f"glue/rte/{split}.jsonl", [GLUE_ROWS["rte"], GLUE_ROWS["rte"] | {column: text}])
+    with pytest.raises(ValueError, match=r"glue/rte/train\.jsonl row 1 holds something else where a text is expected"):
+        load("glue/rte", tmp_path)
+
+
+def test_an_answer_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    toy_math(tmp_path, questions=4)
+    write_rows(tmp_path / "gsm8k" / "main" / "test.jsonl", [{"question": "1?", "answer": 1}])
+    with pytest.raises(
+        ValueError, match=r"test\.jsonl row 0 holds something else where a text is expected: .*'answer': 1"
+    ):
+        load("gsm8k", tmp_path)
 
 
 def test_no_row_with_an_answer_is_refused(tmp_path: Path) -> None:
