@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 
 class Original(NamedTuple):
-    """The weight and bias before a merge, and what a quantised layer of bitsandbytes keeps beside its weight."""
+    """The (dequantised) weight and the bias before a merge, the parameters, and what bitsandbytes keeps beside them."""
 
     weight: Tensor
     bias: Tensor | None
-    quantised: nn.Parameter | None
+    parameters: dict[str, nn.Parameter]
     state: Any
 
 
@@ -62,23 +62,29 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         names = [name for name in check_adapters_to_merge(self, adapter_names) if name in available]
         if not names:
             return
-        base = self.get_base_layer()
-        bias = getattr(base, "bias", None)
         kept = self._kept or self._original()
         merged = [*self.merged_adapters, *names]
         weight, new_bias = self._merged(merged, kept)
         if safe_merge and not all(bool(torch.isfinite(part).all()) for part in (weight, new_bias) if part is not None):
             raise ValueError(f"Merging {', '.join(names)} gives a weight that is not finite; nothing was merged.")
         self._kept, self.merged_adapters = kept, merged
-        self.set_base_weight(weight)
-        if bias is not None:
-            bias.data = new_bias
+        if self.quantization_backend is None:
+            self._replace("weight", weight)
+        else:
+            self.set_base_weight(weight)
+        if new_bias is not None:
+            self._replace("bias", new_bias)
 
     def _original(self) -> Original:
         base = self.get_base_layer()
-        quantised = None if self.quantization_backend is None else getattr(base, "weight", None)
         bias = None if base.bias is None else base.bias.data
-        return Original(self.get_base_weight(), bias, quantised, copy.copy(getattr(base, "state", None)))
+        parameters = dict(base.named_parameters(recurse=False))
+        return Original(self.get_base_weight(), bias, parameters, copy.copy(getattr(base, "state", None)))
+
+    def _replace(self, name: str, value: Tensor) -> None:
+        """Give the base a parameter of its own: another layer that is tied to the present one goes on without it."""
+        base = self.get_base_layer()
+        setattr(base, name, nn.Parameter(value, requires_grad=getattr(base, name).requires_grad))
 
     def _merged(self, names: list[str], original: Original) -> tuple[Tensor, Tensor | None]:
         weight, bias = original.weight, original.bias
@@ -97,14 +103,12 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
         base, kept = self.get_base_layer(), self._kept
-        if self.quantization_backend is None:
-            base.weight.data = kept.weight.to(base.weight)
-        elif kept.quantised is None:
+        if "weight" not in kept.parameters:
             self.set_base_weight(kept.weight)
-        else:
-            base.weight = kept.quantised
-            if kept.state is not None:
-                base.state = kept.state
-        if kept.bias is not None:
-            base.bias.data = kept.bias.to(base.bias)
+        for name, parameter in kept.parameters.items():
+            if self.quantization_backend is None or name == "bias":
+                parameter.data = parameter.data.to(getattr(base, name))
+            setattr(base, name, parameter)
+        if kept.state is not None:
+            base.state = kept.state
         self._kept, self.merged_adapters = None, []

@@ -172,12 +172,34 @@ def test_a_gradient_scaler_steps_with_the_right_gradient() -> None:
         torch.testing.assert_close(p.grad, gradient)
 
 
-def test_two_layers_that_share_a_weight_keep_sharing_it() -> None:
-    base = make_base()
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_layers_that_share_a_weight_share_it_until_they_are_merged(case: str) -> None:
+    base, x = make_base(), make_input()
     base.twin = nn.Linear(12, 12, bias=False)
-    base.twin.weight = base.square.weight
-    model = get_peft_model(base, svft(target_modules=["square", "twin"]))
-    assert model.base_model.model.square.weight is model.base_model.model.twin.weight
+    base.free = nn.Linear(12, 12, bias=False)
+    base.twin.weight = base.free.weight = base.square.weight
+    names = ["square", "twin", "free"]
+    model = get_peft_model(base, config_of(case, target_modules={"square", "twin"})).eval()
+    layers = [model.base_model.model.get_submodule(name) for name in names]
+    assert len({id(layer.weight) for layer in layers}) == 1
+    before = layers[0].weight.clone()
+    move(model)
+    want = [layer(x) for layer in layers]
+    assert not torch.equal(want[0], want[1]) and torch.equal(want[2], x @ before.T)
+    model.merge_adapter()
+    for layer, output in zip(layers, want, strict=True):
+        torch.testing.assert_close(layer(x), output)
+    model.unmerge_adapter()
+    assert len({id(layer.weight) for layer in layers}) == 1 and torch.equal(layers[0].weight, before)
+
+
+def test_merging_the_head_of_a_language_model_leaves_the_embedding_that_it_shares() -> None:
+    model = get_peft_model(make("gpt2"), SVFTConfig(target_modules=["lm_head"])).eval()
+    move(model)
+    want = logits(model)
+    merged = model.merge_and_unload()
+    torch.testing.assert_close(logits(merged), want)
+    assert torch.equal(merged.transformer.wte.weight, make("gpt2").transformer.wte.weight)
 
 
 def _train_in_parallel(rank: int, folder: str, method: str) -> None:
