@@ -26,7 +26,7 @@ def checked_weight(
         weight = matrix_of(module, backend)
     except TypeError as error:
         raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
-    if not weight.is_floating_point():
+    if weight.dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"Module {name!r} has a weight of {weight.dtype}, which nothing here can dequantise.")
     if not weight.is_meta and not bool(torch.isfinite(weight).all()):
         raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")

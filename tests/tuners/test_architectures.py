@@ -79,6 +79,12 @@ def make(architecture: str) -> nn.Module:
     return ARCHITECTURES[architecture][0]().eval()
 
 
+def logits(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        output: Tensor = model(input_ids=TOKENS).logits
+    return output
+
+
 def config_for(method: str, architecture: str) -> PeftConfig:
     targets = list(ARCHITECTURES[architecture][1])
     if method == "svft":
@@ -108,19 +114,22 @@ def test_an_architecture_starts_at_its_base_trains_saves_loads_and_merges(
     torch.testing.assert_close(model.merge_and_unload()(**inputs).logits, moved, atol=1e-5, rtol=1e-5)
 
 
-def test_all_linear_adapts_every_linear_but_the_head() -> None:
-    model = get_peft_model(make("llama"), SVFTConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+@pytest.mark.parametrize("config_cls", [SVFTConfig, VectorFitConfig])
+def test_all_linear_adapts_every_linear_but_the_head(config_cls: type[PeftConfig]) -> None:
+    model = get_peft_model(make("llama"), config_cls(target_modules="all-linear", task_type="CAUSAL_LM"))
     assert len(model.base_model.targeted_module_names) == 14
 
 
-def test_only_the_chosen_blocks_are_adapted() -> None:
-    model = get_peft_model(make("llama"), SVFTConfig(target_modules=["q_proj"], layers_to_transform=[1]))
+@pytest.mark.parametrize("config_cls", [SVFTConfig, VectorFitConfig])
+def test_only_the_chosen_blocks_are_adapted(config_cls: type[PeftConfig]) -> None:
+    model = get_peft_model(make("llama"), config_cls(target_modules=["q_proj"], layers_to_transform=[1]))
     assert model.base_model.targeted_module_names == ["model.layers.1.self_attn.q_proj"]
 
 
-def test_a_mixed_batch_generates_with_the_adapter_of_each_row() -> None:
-    model = get_peft_model(make("llama"), config_for("svft", "llama")).eval()
-    model.add_adapter("second", config_for("svft", "llama"))
+@pytest.mark.parametrize("method", ["svft", "vectorfit"])
+def test_a_mixed_batch_generates_with_the_adapter_of_each_row(method: str) -> None:
+    model = get_peft_model(make("llama"), config_for(method, "llama")).eval()
+    model.add_adapter("second", config_for(method, "llama"))
     move(model, scale=1.0)
 
     def generate(**options: object) -> Tensor:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftConfig, get_peft_model
+from peft.utils.quantization_utils import ForwardOnlyQuantizationBackend
 from torch import nn
 
-from svft_bench.tuners import SVFTConfig
-from tests.tuners.cases import adapted, make_base, make_input, svft
+from svft_bench.tuners import basis_layer
+from tests.tuners.cases import adapted, make_base, make_input, svft, vectorfit
+
+Method = Callable[..., PeftConfig]
 
 
 @pytest.mark.parametrize(
@@ -30,11 +34,18 @@ def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], messag
         svft(**options)
 
 
-def refused(base: nn.Module, config: SVFTConfig, message: str) -> None:
-    before = [type(module) for module in base.modules()]
+METHODS = [svft, vectorfit]
+
+
+def refused(base: nn.Module, config: PeftConfig, message: str) -> None:
+    """The config is refused, and the model is what it was: its modules, its tensors and what trains."""
+    modules, trains = list(base.modules()), [p.requires_grad for p in base.parameters()]
+    tensors = {name: value.clone() for name, value in base.state_dict().items()}
     with pytest.raises(ValueError, match=message):
         get_peft_model(base, config)
-    assert [type(module) for module in base.modules()] == before
+    assert list(base.modules()) == modules and [p.requires_grad for p in base.parameters()] == trains
+    for name, value in base.state_dict().items():
+        torch.testing.assert_close(value, tensors[name], rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -52,33 +63,57 @@ def test_a_pattern_that_does_not_fit_a_layer_is_refused_before_anything_changes(
     refused(make_base(), svft(**options), message)
 
 
-def test_weights_without_a_singular_basis_are_refused_before_anything_changes() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_without_a_singular_basis_are_refused_before_anything_changes(method: Method) -> None:
     for value, message in ((float("nan"), "not finite"), (float("inf"), "not finite"), (None, "weight of zeros")):
         base = make_base()
         if value is None:
             base.wide.weight.data.zero_()
         else:
             base.wide.weight.data[1, 2] = value
-        refused(base, svft(), f"Module 'wide' .*{message}")
+        refused(base, method(), f"Module 'wide' .*{message}")
 
 
-@pytest.mark.parametrize("layer", [nn.Embedding(5, 4), nn.Conv2d(3, 4, 2), nn.LayerNorm(4)])
-def test_layers_of_other_kinds_are_refused(layer: nn.Module) -> None:
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layer", [nn.Embedding(5, 4), nn.Conv1d(3, 4, 2), nn.Conv2d(3, 4, 2), nn.GroupNorm(2, 4)])
+def test_layers_of_other_kinds_are_refused(layer: nn.Module, method: Method) -> None:
     base = make_base()
     base.extra = layer
-    refused(base, svft(target_modules=["square", "extra"]), f"Module 'extra' is a {type(layer).__name__}")
+    refused(
+        base, method(target_modules=["square", "extra"]), f"Module 'extra' is a {type(layer).__name__}; only Linear"
+    )
 
 
-def test_the_projection_inside_torch_attention_is_refused_because_it_is_never_called() -> None:
+def test_svft_refuses_a_layer_norm() -> None:
+    base = make_base()
+    base.norm = nn.LayerNorm(4)
+    refused(base, svft(target_modules=["square", "norm"]), "Module 'norm' is a LayerNorm; only Linear, Conv1D can be")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_projection_inside_torch_attention_is_refused_because_it_is_never_called(method: Method) -> None:
     base = make_base()
     base.attention = nn.MultiheadAttention(8, 2)
-    refused(base, svft(target_modules=["square", "out_proj"]), "'attention.out_proj' .*MultiheadAttention")
+    refused(base, method(target_modules=["square", "out_proj"]), "'attention.out_proj' .*MultiheadAttention")
 
 
-def test_an_integer_weight_is_refused() -> None:
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.complex64])
+def test_a_weight_in_a_dtype_that_needs_a_dequantiser_is_refused(dtype: torch.dtype, method: Method) -> None:
     base = make_base()
-    base.square.weight = nn.Parameter(torch.ones(12, 12, dtype=torch.int8), requires_grad=False)
-    refused(base, svft(), "Module 'square' has a weight of torch.int8")
+    base.wide.weight = nn.Parameter(torch.ones(8, 20).to(dtype), requires_grad=False)
+    refused(base, method(), f"Module 'wide' has a weight of {dtype}, which nothing here can dequantise")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_quantised_layer_that_only_computes_forward_is_refused(
+    method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backend(base: nn.Module, **_: Any) -> ForwardOnlyQuantizationBackend | None:
+        return ForwardOnlyQuantizationBackend("gptq") if base.weight.shape == (8, 20) else None
+
+    monkeypatch.setattr(basis_layer, "resolve_quantization_backend", backend)
+    refused(make_base(), method(), "Module 'wide' has a quantised weight that cannot be dequantised .*gptq")
 
 
 def test_a_second_adapter_that_does_not_fit_leaves_the_first_alone() -> None:
