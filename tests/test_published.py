@@ -14,7 +14,7 @@ from svft_bench.tables.selecting import offered, overrides_of, select
 from tests.made_records import made_record
 
 EXPERIMENTS = [name for name in options("experiment") if name in reference_names()]
-METHODS = [name for name in options("method") if name != "head"]  # a language model has no head of its own
+METHODS = ("svft_banded", "lora", "vectorfit")
 PLAIN_RANDOM = ("svft_plain", "svft_random")
 # Counts of another convention: BOFT's own, and totals with a pooler and a head, or without the embeddings.
 COUNTED_OTHERWISE = {("deberta-v3-base", "boft"), ("deberta-v3-base", "full_ft"), ("pythia-2.8b", "full_ft")}
