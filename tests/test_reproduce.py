@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import bench_layer, bench_step
+from scripts import bench_layer, bench_step, bench_svd
 from svft_bench.compose import options
 from svft_bench.record import load_records
 
@@ -51,7 +51,7 @@ def test_every_committed_record_was_made_by_a_commit_of_this_history() -> None:
 def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, script, *arguments = shlex.split(line)
     monkeypatch.setattr("sys.argv", [script, *arguments])
-    module = {"bench_layer.py": bench_layer, "bench_step.py": bench_step}[Path(script).name]
+    module = {"bench_layer.py": bench_layer, "bench_step.py": bench_step, "bench_svd.py": bench_svd}[Path(script).name]
     assert (ROOT / script).is_file() and module.parse().threads == 1
 
 
@@ -72,3 +72,10 @@ def test_the_benchmarks_need_torch_transformers_and_peft_only(tmp_path: Path) ->
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("layer-cpu-*.json"))
     assert set(record["results"][0]["ratios"]) == {"frozen", "svft_plain", "released_plain"}
+
+
+def test_the_benchmark_of_the_svd_finds_the_factors_sound_whichever_way_they_were_made() -> None:
+    methods = bench_svd.measure((8, 12), device="cpu", rounds=1)["methods"]
+    assert set(methods) == {"torch", "float32", "float64", "cache hit"}
+    for row in methods.values():
+        assert row["orthogonality"] < 1e-5 and row["reconstruction"] < 1e-5 and row["seconds"] > 0
