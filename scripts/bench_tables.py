@@ -19,18 +19,22 @@ def write_bench_page(results: Path) -> Path:
 
 
 def bench_page(folder: Path) -> str:
-    """Every record of `folder` as Markdown, layers before steps.
+    """Every record of `folder` as Markdown: layers, steps, decompositions.
 
     Raises:
-        ValueError: the folder has no record of a layer or a step.
+        ValueError: the folder has no timings.
     """
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    timed = [record for record in records if record.get("bench") in ("layer", "step")]
+    timed = [record for record in records if record.get("bench") in SECTIONS]
     if not timed:
-        raise ValueError(f"{folder} holds no record of a layer or a step: scripts/reproduce/bench_cpu.sh makes them.")
-    lines = ["# Layers and steps against their peers", "", "Times are ratios within one round: median (quartiles)."]
+        raise ValueError(f"{folder} holds no timings: scripts/reproduce/bench_cpu.sh makes them.")
+    lines = [
+        "# Layers, steps and decompositions against their peers",
+        "",
+        "Times are ratios within one round: median (quartiles).",
+    ]
     for record in timed:
-        lines += ["", *(layer_section(record) if record["bench"] == "layer" else step_section(record))]
+        lines += ["", *SECTIONS[record["bench"]](record)]
     return "\n".join(lines) + "\n"
 
 
@@ -66,11 +70,23 @@ def step_section(record: dict[str, Any]) -> Iterator[str]:
         yield line([method, ratio(row), f"{row['seconds']:.3f}", f"{row['trained']:,}", frozen, peak])
 
 
+def svd_section(record: dict[str, Any]) -> Iterator[str]:
+    """A line for each way to decompose each matrix: how long it takes, and how far its factors are from exact."""
+    yield f"## The SVD of each matrix of {record['model']}"
+    yield from ("", f"Relative to torch.linalg.svd as is. {conditions(record)}", "")
+    yield from head(["matrix, by", "time", "seconds", "error of orthogonality", "error of reconstruction"])
+    for result in record["results"]:
+        shape = " x ".join(map(str, result["shape"]))
+        for method, row in result["methods"].items():
+            errors = [f"{row[name]:.1e}" for name in ("orthogonality", "reconstruction")]
+            yield line([f"{shape}, {method}", ratio(row), f"{row['seconds']:.2f}", *errors])
+
+
 def conditions(record: dict[str, Any]) -> str:
     """Precision, switches, machine and rounds of one record."""
     machine, switches = record["machine"], [name for name in ("autocast", "checkpointing") if record.get(name)]
     threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
-    facts = [record["dtype"], *switches, machine["name"], threads, f"torch {machine['torch']}"]
+    facts = [record.get("dtype", "float32"), *switches, machine["name"], threads, f"torch {machine['torch']}"]
     return f"{', '.join(facts)}; {record['rounds']} rounds."
 
 
@@ -94,6 +110,8 @@ def line(cells: Sequence[str]) -> str:
     """One line of a table."""
     return f"| {' | '.join(cells)} |"
 
+
+SECTIONS = {"layer": layer_section, "step": step_section, "svd": svd_section}
 
 if __name__ == "__main__":
     print(write_bench_page(Path("results")))

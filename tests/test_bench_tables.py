@@ -46,6 +46,13 @@ def test_a_step_names_its_size_and_the_method_it_is_relative_to(tmp_path: Path) 
     assert "| svft_plain | 1.16 (1.06–1.26) | 1.740 | 10,752 | 1.5 MB | not taken |" in text
 
 
+def test_a_decomposition_stands_beside_its_errors(tmp_path: Path) -> None:
+    row = timed(0.2, seconds=1.5, orthogonality=3e-7, reconstruction=4e-8)
+    results = [{"shape": [2048, 16384], "methods": {"float64": row}}]
+    text = page(tmp_path, {"bench": "svd", "model": "gemma-2b", "results": results})
+    assert "| 2048 x 16384, float64 | 0.20 (0.10–0.30) | 1.50 | 3.0e-07 | 4.0e-08 |" in text
+
+
 def test_a_folder_without_records_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no record of a layer or a step"):
+    with pytest.raises(ValueError, match="holds no timings"):
         bench_page(tmp_path)
