@@ -123,6 +123,14 @@ def test_a_part_of_the_seeds_is_counted_as_such(one: list[Cell]) -> None:
     assert found.rows[0].cells[-1] == "1 of 2"
 
 
+def test_a_seed_that_is_not_asked_for_is_named_and_does_not_count(one: list[Cell]) -> None:
+    both = [cell for cell in one if cell.spec.method.name == "head"]
+    records = [made_record(cell, score=s) for cell, s in zip(both, (0.5, 0.7), strict=True)]
+    found = made(both[:1], records)
+    assert found.rows[0].cells[1].startswith("50.0 ") and found.rows[0].cells[-1] == "1"
+    assert any("not asked for here: seed 1 of some cells" in note for note in found.notes)
+
+
 def test_only_a_lead_beyond_the_noise_is_bold(one: list[Cell]) -> None:
     first = [cell for cell in one if cell.spec.seed == 0]
     near = made(first, [made_record(first[0], score=0.80), made_record(first[1], score=0.82)])

@@ -40,8 +40,17 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
     found += _versions(records)
     found += _trust(records)
+    found += _other_seeds(results)
     found += [f"Not run: {command}" for result in results for command in result.missing]
     return tuple(found)
+
+
+def _other_seeds(results: Sequence[CellResult]) -> list[str]:
+    others = sorted({seed for result in results for seed in result.other_seeds})
+    seeds = ", ".join(map(str, others))
+    return (
+        [f"Recorded as well, and not asked for here: seed {seeds} of some cells (`seed=` adds them)."] if others else []
+    )
 
 
 def protocols(records: Sequence[RunRecord]) -> list[str]:

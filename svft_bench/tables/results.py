@@ -30,11 +30,12 @@ class Score:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell as asked for, and its records in the order of their seeds (none: not run)."""
+    """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one."""
 
     spec: RunSpec
     records: tuple[RunRecord, ...]
     missing: tuple[str, ...]
+    other_seeds: tuple[int, ...]
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -51,19 +52,21 @@ class CellResult:
 
 
 def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
-    """One result for each distinct cell, in order of appearance; every recorded seed of a cell counts.
+    """One result for each distinct cell, in order of appearance, with the records of the seeds that are asked for.
 
     Raises:
         ValueError: records of one cell differ in something besides the seed; the message names it.
     """
     results = []
     for cell_id in dict.fromkeys(cell.spec.cell_id for cell in cells):
-        asked = [cell for cell in cells if cell.spec.cell_id == cell_id]
+        asked = {cell.spec.seed: cell for cell in cells if cell.spec.cell_id == cell_id}
         found = sorted((r for r in records if r.spec.cell_id == cell_id), key=lambda record: record.spec.seed)
         _refuse_mixture(found)
-        seeds = {record.spec.seed for record in found}
-        missing = tuple(cell.command for cell in asked if cell.spec.seed not in seeds)
-        results.append(CellResult(asked[0].spec, tuple(found), missing))
+        seeds = [record.spec.seed for record in found]
+        chosen = tuple(record for record in found if record.spec.seed in asked)
+        missing = tuple(cell.command for seed, cell in asked.items() if seed not in seeds)
+        others = tuple(seed for seed in seeds if seed not in asked)
+        results.append(CellResult(next(iter(asked.values())).spec, chosen, missing, others))
     return results
 
 
