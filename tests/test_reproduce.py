@@ -52,7 +52,7 @@ def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: p
     _, script, *arguments = shlex.split(line)
     monkeypatch.setattr("sys.argv", [script, *arguments])
     module = {"bench_layer.py": bench_layer, "bench_step.py": bench_step, "bench_svd.py": bench_svd}[Path(script).name]
-    assert (ROOT / script).is_file() and module.parse().threads == 1
+    assert (ROOT / script).is_file() and module.parse().threads in (1, 2)
 
 
 ALONE = """

@@ -8,6 +8,6 @@ python scripts/bench_layer.py --device cpu --models vit-b --tokens 1576
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 512 --accumulation 2 --dtype bfloat16 --rounds 3 --methods frozen lora_r8 dora_r16 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 64 --decode --dtype bfloat16 --rounds 3 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 8
-python scripts/bench_step.py --device cpu --model gemma-2b --batch 1 --length 256 --accumulation 2 --dtype bfloat16 --rounds 3 --methods lora_r8 dora_r16 svft_plain svft_banded16 vectorfit released_plain
-python scripts/bench_svd.py --device cpu
+python scripts/bench_step.py --device cpu --model gemma-2b --batch 1 --length 256 --accumulation 2 --dtype bfloat16 --rounds 3 --methods lora_r8 dora_r16 vera_r1024 svft_plain svft_banded16 vectorfit released_plain
+python scripts/bench_svd.py --device cpu --threads 2
 python scripts/measure_plan.py --write
