@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import sys
 from collections.abc import Callable
@@ -59,30 +60,19 @@ def make_batch(name: str, *, batch: int, length: int) -> dict[str, Tensor]:
     return {"input_ids": tokens, "labels": tokens}
 
 
-def training_step(model: nn.Module, batch: dict[str, Tensor], options: argparse.Namespace) -> Callable[[], None]:
-    """Micro-batches and an optimizer step."""
+def training_step(model: nn.Module, batch: dict[str, Tensor], options: argparse.Namespace) -> Callable[[int], None]:
+    """So many micro-batches and an optimizer step."""
     optimizer = torch.optim.AdamW(peers.trained(model), lr=1e-5)
 
-    def step() -> None:
-        for _ in range(options.accumulation):
+    def step(accumulation: int) -> None:
+        for _ in range(accumulation):
             with torch.autocast(options.device, torch.bfloat16, enabled=options.autocast):
-                loss = model(**batch).loss / options.accumulation
+                loss = model(**batch).loss / accumulation
             loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return step
-
-
-def peak_bytes(step: Callable[[], None], *, before: int) -> int:
-    """The most CUDA memory that the second step holds beyond what was held `before` the method was set up.
-
-    So it counts factors, adapted weights and optimizer state of this method alone, and not those of its peers.
-    """
-    step()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    return torch.cuda.max_memory_allocated() - before
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -96,22 +86,28 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     steps: dict[str, Callable[[], None]] = {}
     rows: dict[str, dict[str, Any]] = {}
     frozen = peers.frozen_bytes(base.requires_grad_(False))
-    for method in options.methods:
-        before = torch.cuda.memory_allocated() if options.device == "cuda" else 0
+
+    def prepare(method: str) -> tuple[nn.Module, Callable[[int], None]]:
         memo = {} if method == "full_ft" else {id(parameter): parameter for parameter in shared}
         model = peers.adapt(copy.deepcopy(base, memo), method, TARGETS[options.model]).train()
         if options.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
-        steps[method] = training_step(model, batch, options)
+        return model, training_step(model, batch, options)
+
+    for method in options.methods:
+        model, step = prepare(method)
+        trained = peers.trained(model)
+        held = peers.frozen_bytes(model) + sum(parameter.nbytes for parameter in trained)
+        memory = peers.Memory(options.device)
+        for _ in range(2):  # the first step makes the optimizer's state; two micro-batches hold as much as more
+            with memory:
+                step(min(options.accumulation, 2))
         rows[method] = {
-            "trained": sum(parameter.numel() for parameter in peers.trained(model)),
+            "trained": sum(parameter.numel() for parameter in trained),
             "extra_frozen_bytes": peers.frozen_bytes(model) - frozen if method != "full_ft" else 0,
-            "peak_bytes": None,
+            "peak_bytes": held + memory.peak,
         }
-        if options.device == "cuda":
-            # All but full fine-tuning share the base, which was there before; the sum is what a run of its own takes.
-            base_bytes = 0 if method == "full_ft" else sum(parameter.nbytes for parameter in shared)
-            rows[method]["peak_bytes"] = base_bytes + peak_bytes(steps[method], before=before)
+        steps[method] = functools.partial(step, options.accumulation)
     seconds = peers.interleave(steps, rounds=options.rounds, device=options.device)
     ratios = peers.ratios(seconds, to=TO)
     for method, row in rows.items():
@@ -128,8 +124,8 @@ def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
     for method, row in rows.items():
         spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
         print(f"  {method:18s} {spread:24s} {row['seconds']:8.3f} s  {row['trained']:>12,d}", end="")
-        peak = "" if row["peak_bytes"] is None else f", peak {row['peak_bytes'] / 1e9:.2f} GB"
-        print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base{peak}")
+        print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base", end="")
+        print(f", peak {row['peak_bytes'] / 1e9:.2f} GB")
 
 
 def parse() -> argparse.Namespace:
