@@ -13,10 +13,10 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from svft_bench.assembly import assemble
 from svft_bench.compose import Cell, cells
 from svft_bench.methods import load_trained_state
 from svft_bench.record import record_path
-from svft_bench.run import prepare
 from svft_bench.spectra import Spectra, Update, save_spectra, update_of
 
 
@@ -37,7 +37,7 @@ def main(overrides: Sequence[str]) -> int:
 
 def measure(cell: Cell) -> Spectra | None:
     """Singular values of every changed matrix outside the head, and vector strengths; None where nothing changed."""
-    ready = prepare(cell.spec, cell.settings)
+    ready = assemble(cell.spec, cell.settings)
     model = ready.model
     before = weights(model, head=ready.head_names)
     load_trained_state(model, load_file(cell.settings.output_dir / cell.spec.train_id / "trained.safetensors"))

@@ -6,46 +6,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-from transformers import set_seed
-
+from svft_bench.assembly import Assembly, assemble, pick_device
 from svft_bench.decoding import Engine
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, cuts, predict
-from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
-from svft_bench.models import load_model, load_processor
 from svft_bench.provenance import peak_memory, provenance
 from svft_bench.record import Costs, DataUse, RunRecord, Sizes, load_record, record_path, save_record
-from svft_bench.rows import TrainingRows, check_context, training_rows
 from svft_bench.selection import BestEpoch
 from svft_bench.settings import Settings
 from svft_bench.spec import EvalSpec, RunSpec
-from svft_bench.tasks import Example, Task, load_task, score
+from svft_bench.tasks import Example, score
 from svft_bench.tracking import Tracker, tracking
 from svft_bench.train import last_checkpoint, total_steps, train
 from svft_bench.vllm_engine import AT_A_TIME, check_engine, engine_of
 from svft_bench.weights import Fitted, load_fitted, save_fitted
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model with its method applied, and the data of its task."""
-
-    task: Task
-    rows: TrainingRows
-    model: nn.Module
-    processor: Any
-    device: torch.device
-    trained_names: frozenset[str]
-    head_names: frozenset[str]
-    counts: Counts
-    load_seconds: float
-    adapt_seconds: float
 
 
 def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
@@ -71,7 +47,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     with tracking(
         settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
     ) as tracker:
-        ready = prepare(spec, settings)
+        ready = assemble(spec, settings)
         fitted = load_fitted(folder, ready.model)
         if fitted is None:
             fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
@@ -93,37 +69,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     return record
 
 
-def prepare(spec: RunSpec, settings: Settings) -> Prepared:
-    """Load data and model and apply the method; seeded so that every method starts from the same head."""
-    device = pick_device(settings.device)
-    start = time.perf_counter()
-    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
-    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
-    rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
-    steps = total_steps(spec.train, rows=len(rows.rows))
-    config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
-    model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
-    check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
-    model.to(device)
-    loaded, base_bytes = time.perf_counter(), stored_bytes(model)
-    set_seed(spec.seed)
-    adapted = apply_method(model, spec.method, config, head_modules=head)
-    names = trainable_names(adapted)
-    return Prepared(
-        task=task,
-        rows=rows,
-        model=adapted,
-        processor=processor,
-        device=device,
-        trained_names=names,
-        head_names=frozenset(name for name in names if set(name.split(".")) & set(head)),
-        counts=count(adapted, head_modules=head, base_bytes=base_bytes),
-        load_seconds=loaded - start,
-        adapt_seconds=time.perf_counter() - loaded,
-    )
-
-
-def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
+def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
     chooser = spec.task.evals[0]
     rows: Sequence[Example] = {
@@ -164,7 +110,7 @@ def fit(ready: Prepared, spec: RunSpec, settings: Settings, *, folder: Path, tra
 
 
 def predict_eval(
-    ready: Prepared,
+    ready: Assembly,
     spec: RunSpec,
     item: EvalSpec,
     *,
@@ -190,7 +136,7 @@ def predict_eval(
 
 def _record(
     spec: RunSpec,
-    ready: Prepared,
+    ready: Assembly,
     fitted: Fitted,
     *,
     scores: dict[str, dict[str, float]],
@@ -224,17 +170,6 @@ def _record(
         skipped=ready.task.skipped | ready.rows.skipped | cut,
         provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that `device=` names; `auto` prefers a GPU.
-
-    Raises:
-        ValueError: CUDA is asked for and absent.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda, but PyTorch sees no CUDA device here; device=cpu or device=auto would run")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def check_writable(folder: Path) -> None:

@@ -108,7 +108,7 @@ def last_checkpoint(folder: Path) -> str | None:
 def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu: bool) -> TrainingArguments:
     schedules = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
     warmup = spec.warmup_steps if spec.warmup_steps is not None else math.ceil(spec.warmup_ratio * steps)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=max(steps, 1),
         per_device_train_batch_size=spec.batch_size,
@@ -130,6 +130,9 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         seed=seed,
         data_seed=seed,
     )
+    # Several GPUs would multiply the batch: transformers then runs a replica of the model on each. A cell has one.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> torch.optim.Optimizer:

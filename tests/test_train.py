@@ -14,7 +14,7 @@ from svft_bench.models import load_model
 from svft_bench.rows import IGNORED, training_rows
 from svft_bench.tiny import tiny_model_folder
 from svft_bench.tracking import tracking
-from svft_bench.train import train
+from svft_bench.train import _arguments, train
 
 EXAMPLES = [{"id": str(i), "prompt": "q?", "target": "a" * length} for i, length in enumerate((1, 12, 3))]
 
@@ -69,3 +69,14 @@ def by_hand(model: Any, batches: list[Any], *, average: str) -> torch.Tensor:
         loss = sum(total / count for total, count in zip(sums, counts, strict=True)) / len(counts)
     (gradient,) = torch.autograd.grad(loss, model.get_input_embeddings().weight)
     return gradient
+
+
+def test_a_machine_with_four_gpus_trains_on_one_with_the_batch_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = cells(["model=vit-b", "method=lora", "task=cifar100", "train.batch_size=8"], any_data=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    arguments = _arguments(cell.spec.train, steps=3, folder=tmp_path, seed=0, use_cpu=False)
+    assert (arguments.device.type, arguments.n_gpu, arguments.train_batch_size) == ("cuda", 1, 8)

@@ -188,7 +188,7 @@ def test_without_the_package_nothing_loads(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vllm_engine, "find_spec", lambda name: None)
-    monkeypatch.setattr("svft_bench.run.prepare", None)  # would fail in another way
+    monkeypatch.setattr("svft_bench.run.assemble", None)  # would fail in another way
     assert command(line(tmp_path, folder, "eval.backend=vllm")) == 2
     assert "the package vllm is not installed" in capsys.readouterr().err
     assert not list((tmp_path / "results").rglob("*.json"))

@@ -1,0 +1,76 @@
+"""`assemble(spec)`: the model with its method and the data of its task, on the device where the cell runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
+from svft_bench.models import load_model, load_processor
+from svft_bench.rows import TrainingRows, check_context, training_rows
+from svft_bench.settings import Settings
+from svft_bench.spec import RunSpec
+from svft_bench.tasks import Task, load_task
+from svft_bench.train import total_steps
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A model with its method applied, and the data of its task."""
+
+    task: Task
+    rows: TrainingRows
+    model: nn.Module
+    processor: Any
+    device: torch.device
+    trained_names: frozenset[str]
+    head_names: frozenset[str]
+    counts: Counts
+    load_seconds: float
+    adapt_seconds: float
+
+
+def assemble(spec: RunSpec, settings: Settings) -> Assembly:
+    """Load data and model and apply the method; seeded so that every method starts from the same head."""
+    device = pick_device(settings.device)
+    start = time.perf_counter()
+    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
+    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
+    rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
+    steps = total_steps(spec.train, rows=len(rows.rows))
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
+    model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
+    model.to(device)
+    loaded, base_bytes = time.perf_counter(), stored_bytes(model)
+    set_seed(spec.seed)
+    adapted = apply_method(model, spec.method, config, head_modules=head)
+    names = trainable_names(adapted)
+    return Assembly(
+        task=task,
+        rows=rows,
+        model=adapted,
+        processor=processor,
+        device=device,
+        trained_names=names,
+        head_names=frozenset(name for name in names if set(name.split(".")) & set(head)),
+        counts=count(adapted, head_modules=head, base_bytes=base_bytes),
+        load_seconds=loaded - start,
+        adapt_seconds=time.perf_counter() - loaded,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `device=` names; `auto` prefers a GPU.
+
+    Raises:
+        ValueError: CUDA is asked for and absent.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but PyTorch sees no CUDA device here; device=cpu or device=auto would run")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
