@@ -52,7 +52,6 @@ class BasisLayer(MergingLayer):
         self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
         weight = self.matrix()
         self.shape = (weight.shape[0], weight.shape[-1])
-        self.configs: dict[str, Any] = {}
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
         self.basis_names: dict[str, str] = {}
@@ -60,8 +59,11 @@ class BasisLayer(MergingLayer):
         self._compared: dict[str, tuple[int, int]] = {}
 
     def matrix(self) -> Tensor:
-        """The base weight as (out, in)."""
-        return matrix_of(self.get_base_layer(), self.quantization_backend)
+        """The base weight as (out, in), without what is merged into it."""
+        base = self.get_base_layer()
+        if self._kept is not None:
+            return self.oriented(self._kept.weight.to(self._get_base_layer_device_and_dtype(base)[0]))
+        return matrix_of(base, self.quantization_backend)
 
     def base_bias(self) -> Tensor | None:
         """The bias of the base layer, if it has one."""

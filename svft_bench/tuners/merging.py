@@ -11,6 +11,8 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
+from . import rounding
+
 
 class Original(NamedTuple):
     """The (dequantised) weight and the bias before a merge, the parameters, and what bitsandbytes keeps beside them."""
@@ -41,6 +43,7 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.configs: dict[str, Any] = {}
         self.merged_adapters: list[str] = []
         # The base as it was, while adapters are merged into it.
         self._kept: Original | None = None
@@ -89,12 +92,10 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def _merged(self, names: list[str], original: Original) -> tuple[Tensor, Tensor | None]:
         weight, bias = original.weight, original.bias
         with torch.no_grad():
-            total = weight.to(torch.promote_types(weight.dtype, torch.float32))
             for name in names:
-                total = total + self.get_delta_weight(name)
-            weight = total.to(weight.dtype)
-            for offset in (self.bias_offset(name) for name in names):
-                bias = bias if offset is None or bias is None else bias + offset.to(bias.dtype)
+                how, offset = self.configs[name].rounding, self.bias_offset(name)
+                weight = rounding.add(weight, self.get_delta_weight(name), how=how)
+                bias = bias if offset is None or bias is None else rounding.add(bias, offset, how=how)
         return weight, bias
 
     def unmerge(self) -> None:
