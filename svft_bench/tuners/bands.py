@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cores import core_product
+
 # Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
 TILE = 128
 
@@ -49,7 +51,7 @@ class Band:
         return self._tiled(g, self._tiles(m, _transposed_tile_cells(self, m.device)))
 
     def fold(self, m: Tensor, b: Tensor) -> Tensor:
-        return self.times(b.T, m).T
+        return core_product(b.T, m, self).T
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
         padded = F.pad(a, (0, self.blocks * self.tile - self.n))

@@ -69,7 +69,8 @@ class Basis(nn.Module):
 
 def truncate(factors: Factors, *, rank: int, fill_seed: int | None = None) -> Factors:
     """Keep the `rank` leading triples; a seed fills up to n with random orthonormal pairs of singular value 0."""
-    head = Factors(factors.u[:, :rank], factors.s[:rank], factors.vt[:rank])
+    # Copies: a view would hold all of the basis that it is cut from.
+    head = Factors(factors.u[:, :rank].clone(), factors.s[:rank].clone(), factors.vt[:rank].clone())
     missing = factors.s.shape[0] - rank
     if fill_seed is None or missing == 0:
         return head

@@ -98,13 +98,16 @@ class BasisLayer(MergingLayer):
         """The saved fingerprint of each adapter's basis."""
         raise NotImplementedError
 
-    def _check_basis(self, adapter: str) -> None:
-        """Compare the basis with a fingerprint that was loaded since the last forward, by whatever way."""
-        saved = self.fingerprints()[adapter]
-        mark = (id(saved), 0 if saved.is_inference() else saved._version)
-        if self._compared.get(adapter) != mark:
-            check_fingerprint(saved, self.basis(adapter), module=self.key)
-            self._compared[adapter] = mark
+    def checked_basis(self, adapter: str) -> Basis:
+        """The basis of an adapter, compared with a fingerprint that was loaded since the last time, by whatever way."""
+        basis = self.basis(adapter)
+        if not torch.compiler.is_compiling() and adapter in self.fingerprints():
+            saved = self.fingerprints()[adapter]
+            mark = (id(saved), 0 if saved.is_inference() else saved._version)
+            if self._compared.get(adapter) != mark:
+                check_fingerprint(saved, basis, module=self.key)
+                self._compared[adapter] = mark
+        return basis
 
     @staticmethod
     def _factors(weight: Tensor, precision: svd.Precision) -> svd.Factors:
@@ -135,6 +138,7 @@ class BasisLayer(MergingLayer):
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
+        self._compared.pop(adapter_name, None)
         self._drop_unused_bases()
 
     def _drop_unused_bases(self) -> None:

@@ -34,6 +34,13 @@ class SingularLayer(BasisLayer):
         self._adapted = AdaptedWeight()
         self._disable_adapters = False
 
+    def train(self, mode: bool = True) -> SingularLayer:
+        """PyTorch's own; the adapted weight goes, since averaged entries swapped in to evaluate may leave no trace."""
+        if mode != self.training:
+            self._adapted.drop()
+        super().train(mode)
+        return self
+
     def core(self, adapter: str) -> Core | None:
         """The adapter's trained core, None where it has none on this layer."""
         raise NotImplementedError
@@ -67,8 +74,6 @@ class SingularLayer(BasisLayer):
         bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding)
         if core is None:
             return linear(x)
-        if not torch.compiler.is_compiling():
-            self._check_basis(adapter)
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
         option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
@@ -106,13 +111,14 @@ class SingularLayer(BasisLayer):
         basis, tokens = core.basis, x.numel() // x.shape[-1]
         # In training mode, a forward without gradients is one that checkpointing will repeat with them.
         trains = self.training or (torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad))
-        dense = dense and self.has_room and not torch.compiler.is_compiling()
+        compiling = torch.compiler.is_compiling()
+        dense = dense and self.has_room and not compiling
         if basis.u is None or basis.vt is None:
             path = chooser.choose_one_sided(tokens=tokens, trains=trains, dense=dense, option=option)
             if trains:
                 self._adapted.drop()
         else:
-            if trains:
+            if trains and not compiling:  # the count of steps would be a constant of the compiled graph
                 self._adapted.count_forward()
             path = chooser.choose(
                 self.shape,
@@ -124,7 +130,7 @@ class SingularLayer(BasisLayer):
                 dense=dense,
                 option=option,
             )
-        if path != self.path_taken and not torch.compiler.is_compiling():
+        if path != self.path_taken and not compiling:
             logger.info("%s %s takes the %s path for %d tokens", self.key, self.shape, path, tokens)
             self.path_taken = path
         return path

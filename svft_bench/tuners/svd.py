@@ -63,7 +63,8 @@ def decompose(weight: Tensor, *, precision: Precision = "float32", cache: Path |
         return cached
     factors = factor(weight, precision=precision)
     _write(path, factors)
-    return factors
+    # As every later run will have them: where a factor lies in memory decides the last bits of its products.
+    return _read(path, weight) or factors
 
 
 def factor(weight: Tensor, *, precision: Precision = "float32") -> Factors:

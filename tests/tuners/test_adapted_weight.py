@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from svft_bench.tuners import kernels
+from svft_bench.tuners.adapted import AdaptedWeight
 from svft_bench.tuners.layer import SingularLayer
 from tests.tuners.layers import dense, square_layer
 
@@ -94,3 +95,15 @@ def test_a_hooked_base_layer_is_called() -> None:
     layer.get_base_layer().register_forward_hook(lambda *_: seen.append(True))
     layer(x)
     assert seen and layer.path_taken == "token"
+
+
+def test_entries_swapped_to_evaluate_are_seen_where_they_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AdaptedWeight, "_same_entries", lambda *_: True)  # as away from the CPU
+    layer, x = square_layer().train(), torch.randn(6, 12)
+    (m,) = layer.trained("default")
+    layer(x.clone().requires_grad_())
+    kept = m.detach().clone()
+    for entries, training in ((kept / 2, False), (kept, True)):
+        m.data.copy_(entries)
+        layer.train(training)
+        torch.testing.assert_close(layer(x), dense(layer, x.double()).float(), atol=1e-5, rtol=1e-5)

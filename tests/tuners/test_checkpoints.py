@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 
-from tests.tuners.cases import CASES, MOVED_CASES, adapted, make_base, make_input
+from tests.tuners.cases import CASES, MOVED_CASES, adapted, config_of, make_base, make_input
 
 ALL = [*CASES, *MOVED_CASES]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -35,6 +37,31 @@ def test_an_adapter_does_not_load_onto_another_base(case: str, tmp_path: Path) -
     other.tall.weight.data = other.tall.weight.data.flip(0)
     with pytest.raises(ValueError, match=r"another singular basis of 'base_model\.model\.tall'.*save_basis=True"):
         PeftModel.from_pretrained(other, tmp_path)
+
+
+USES: dict[str, Callable[[PeftModel], object]] = {
+    "forward": lambda model: model(make_input()),
+    "merge": lambda model: model.merge_adapter(),
+    "with_another": lambda model: (model.base_model.set_adapter(["default", "second"]), model(make_input())),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "use"),
+    [
+        *itertools.product(["svft_banded", "vectorfit"], USES),
+        *itertools.product(["svft_released"], ["forward", "merge"]),  # it is always alone
+    ],
+)
+def test_entries_put_in_by_hand_are_refused_on_another_base_when_they_are_used(case: str, use: str) -> None:
+    state = {name: value for name, value in adapted(case, moved=True).state_dict().items() if ".default" in name}
+    base = make_base()
+    base.tall.weight.data = base.tall.weight.data.flip(0)
+    other = get_peft_model(base, config_of(case)).eval()
+    other.add_adapter("second", config_of(case))
+    other.load_state_dict(state, strict=False)
+    with pytest.raises(ValueError, match=r"another singular basis of 'tall'"):
+        USES[use](other)
 
 
 def test_a_saved_basis_makes_other_signs_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

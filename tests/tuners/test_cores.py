@@ -63,3 +63,15 @@ def test_the_gradients_of_a_core_product_are_exact(pattern: Pattern, k: int) -> 
     p = torch.randn(2, 3, pattern.n, dtype=torch.float64, requires_grad=True)
     m = torch.randn(k, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p, m: core_product(p, m, pattern), (p, m))
+
+
+@pytest.mark.parametrize(("pattern", "k"), CORES)
+def test_a_folded_core_has_its_gradient_even_where_it_was_first_folded_in_inference_mode(
+    pattern: Pattern, k: int
+) -> None:
+    for cache in (bands._band_rows, bands._band_columns, bands._tile_cells, bands._transposed_tile_cells):
+        cache.cache_clear()
+    m, b = torch.randn(k, dtype=torch.float64), torch.randn(pattern.n, 3, dtype=torch.float64)
+    with torch.inference_mode():
+        pattern.fold(m, b)
+    assert torch.autograd.gradcheck(lambda m: pattern.fold(m, b), m.requires_grad_())

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tests.tuners.layers import EXACT, PATHS, PATTERNS, SHAPES, gradients, layer_of
@@ -51,3 +53,19 @@ def test_a_compiled_layer_has_the_same_gradients(path: str, shape: str) -> None:
     x = torch.randn(5, SHAPES[shape][1], dtype=torch.float64, requires_grad=True)
     compiled = torch.compile(layer, backend="aot_eager")
     torch.testing.assert_close(gradients(layer, x, forward=compiled), gradients(layer, x))
+
+
+@pytest.mark.parametrize("path", EXACT)
+def test_a_compiled_layer_is_compiled_once_for_all_steps(path: str) -> None:
+    graphs = []
+
+    def compiler(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    layer = layer_of(path, shape="square", dtype=torch.float32).train()
+    compiled, optimizer = torch.compile(layer, backend=compiler), torch.optim.SGD(layer.trained("default"), lr=0.1)
+    for _ in range(4):
+        compiled(torch.ones(6, 12)).sum().backward()
+        optimizer.step()
+    assert len(graphs) == 1

@@ -77,6 +77,12 @@ def test_a_second_call_reads_the_first_ones_file(
         assert torch.equal(part, want)
 
 
+def test_a_first_call_leaves_the_factors_where_later_ones_find_them(tmp_path: Path) -> None:
+    first, second = (svd.decompose(weight((30, 20)), cache=tmp_path) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert one.data_ptr() % 64 == other.data_ptr() % 64
+
+
 def test_weights_and_precisions_do_not_share_a_file(tmp_path: Path) -> None:
     w = weight((8, 8))
     for other in (w, w + 1, w.T.contiguous(), w.bfloat16()):
@@ -157,6 +163,11 @@ def test_a_fingerprint_survives_rounding_but_not_a_flip_a_swap_or_another_weight
         svd.decompose(w.flip(0)),
     ):
         assert not same_basis(own, fingerprint_of(other), size=48)
+
+
+def test_a_truncated_basis_holds_no_more_than_its_pairs() -> None:
+    for part in truncate(svd.decompose(weight((30, 20))), rank=6):
+        assert part.untyped_storage().nbytes() == part.nbytes
 
 
 def test_a_truncated_basis_is_filled_with_orthonormal_pairs() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from svft_bench.tuners import VectorFitConfig
 from svft_bench.tuners.vectorfit import freezing
-from tests.tuners.cases import adapted, make_base, make_input, vectorfit
+from tests.tuners.cases import adapted, make_base, make_input, move, vectorfit
 
 PLAN = freezing.schedule(total_step=100, start=0.1, interval=0.05, rounds=3, thaw_at_end=True)
 
@@ -202,3 +202,29 @@ def test_freezing_without_a_total_is_refused_when_training_starts() -> None:
 def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VectorFitConfig(target_modules=["square"], **options)
+
+
+def test_two_resting_adapters_both_rest_again_after_a_resume() -> None:
+    def both() -> nn.Module:
+        model = get_peft_model(make_base(), vectorfit(freezing="adaptive", **FAST))
+        model.add_adapter("second", vectorfit(freezing="adaptive", **FAST))
+        model.base_model.set_adapter(["default", "second"])
+        return model
+
+    model, resumed = both(), both()
+    move(model)
+    model.update_and_allocate(2)
+    resumed.load_state_dict(model.state_dict())
+    resumed.update_and_allocate(3)
+    states = [{name: p.requires_grad for name, p in each.named_parameters()} for each in (model, resumed)]
+    assert states[0] == states[1]
+
+
+def test_an_adapter_that_takes_the_name_of_a_deleted_one_does_not_rest_like_it() -> None:
+    model = get_peft_model(make_base(), vectorfit(freezing="adaptive", **FAST))
+    train(model, optimizer_of(model), range(3))
+    model.add_adapter("second", vectorfit())
+    model.delete_adapter("default")
+    model.add_adapter("default", vectorfit())
+    model.set_adapter("default")
+    assert all(p.requires_grad for name, p in model.named_parameters() if name.endswith(".default"))

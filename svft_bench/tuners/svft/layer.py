@@ -49,7 +49,7 @@ class SVFTLayer(SingularLayer):
             cells = _drawn(factors, config, seed=seed)
             self.svft_index[adapter_name] = cells.to(device=basis.device, dtype=torch.int32)
         if basis.fingerprint is not None:
-            self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.device)
+            self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.device, copy=True)
         k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
         m = torch.zeros(k, device=basis.device, dtype=basis.s.dtype)
         if config.init == "kaiming" and not m.is_meta:
@@ -68,7 +68,7 @@ class SVFTLayer(SingularLayer):
         m = self.svft_m[adapter]
         if adapter in self.svft_gate:
             m = m * torch.sigmoid(self.svft_gate[adapter])
-        return Core(self.basis(adapter), m, self._pattern(adapter))
+        return Core(self.checked_basis(adapter), m, self._pattern(adapter))
 
     def _pattern(self, adapter: str) -> Pattern:
         n, config = self.basis(adapter).size, self.configs[adapter]

@@ -23,7 +23,14 @@ class VectorFitLayer(SingularLayer):
     """
 
     adapter_layer_names = VECTORS
-    other_param_names = ("vectorfit_strength", "vectorfit_frozen", "vectorfit_fingerprint", "basis_names", "configs")
+    other_param_names = (
+        "vectorfit_strength",
+        "vectorfit_frozen",
+        "vectorfit_fingerprint",
+        "frozen_peft_weight_names",
+        "basis_names",
+        "configs",
+    )
 
     def __init__(
         self,
@@ -41,10 +48,10 @@ class VectorFitLayer(SingularLayer):
         self.vectorfit_strength = BufferDict(persistent=True)
         self.vectorfit_frozen = BufferDict(persistent=True)
         self.vectorfit_fingerprint = BufferDict(persistent=True)
-        # PEFT's own list of weights to keep frozen whenever it switches adapters; per instance, not shared.
+        # PEFT's own list of weights to keep frozen whenever it switches adapters; per instance, not shared. It lacks an
+        # adapter whose loaded state is not in force yet.
         self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
-        self.stale = True
-        self.register_load_state_dict_post_hook(_mark_stale)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_wake)  # type: ignore[no-untyped-call]
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config)
 
@@ -59,7 +66,7 @@ class VectorFitLayer(SingularLayer):
             zeros = torch.zeros(basis.size, device=weight.device, dtype=dtype)
             self.vectorfit_sigma[adapter_name] = nn.Parameter(zeros)
             if basis.fingerprint is not None:
-                self.vectorfit_fingerprint[adapter_name] = basis.fingerprint.to(weight.device)
+                self.vectorfit_fingerprint[adapter_name] = basis.fingerprint.to(weight.device, copy=True)
         if config.train_bias and self.get_base_layer().bias is not None:
             zeros = torch.zeros(weight.shape[0], device=weight.device, dtype=dtype)
             self.vectorfit_bias[adapter_name] = nn.Parameter(zeros)
@@ -74,7 +81,7 @@ class VectorFitLayer(SingularLayer):
     def core(self, adapter: str) -> Core | None:
         if adapter not in self.vectorfit_sigma:
             return None
-        basis = self.basis(adapter)
+        basis = self.checked_basis(adapter)
         return Core(basis, self.vectorfit_sigma[adapter], Diagonal(basis.size))
 
     def bias_offset(self, adapter: str) -> Tensor | None:
@@ -85,6 +92,10 @@ class VectorFitLayer(SingularLayer):
         """The adapter's trained vectors by the name of their container, in the fixed order of VECTORS."""
         return {name: getattr(self, name)[adapter] for name in VECTORS if adapter in getattr(self, name)}
 
+    def is_stale(self, adapter: str) -> bool:
+        """Whether the saved state says what rests, and nothing has put that in force."""
+        return adapter in self.vectorfit_frozen and adapter not in self.frozen_peft_weight_names
+
     def resting(self, adapter: str) -> tuple[str, ...]:
         """The names of the vectors that the saved state says are resting."""
         frozen = self.vectorfit_frozen[adapter].tolist()
@@ -93,7 +104,6 @@ class VectorFitLayer(SingularLayer):
     def rest(self, adapter: str, names: tuple[str, ...]) -> None:
         """Let exactly the named vectors of `adapter` rest: no gradient, so no step, decay or optimizer state either."""
         self.frozen_peft_weight_names[adapter] = names
-        self.stale = False
         self.vectorfit_frozen[adapter].copy_(torch.tensor([name in names for name in VECTORS]))
         for name, vector in self.vectors(adapter).items():
             vector.requires_grad_(name not in names)
@@ -101,6 +111,7 @@ class VectorFitLayer(SingularLayer):
                 vector.grad = None
 
 
-def _mark_stale(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Note that loaded state is not in force yet; at once would be too early, an optimizer skips resting vectors."""
-    layer.stale = True  # type: ignore[assignment]
+def _wake(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Leave loaded state for the next step to put in force; now is too early, an optimizer skips resting vectors."""
+    assert isinstance(layer, VectorFitLayer)
+    layer.frozen_peft_weight_names.clear()

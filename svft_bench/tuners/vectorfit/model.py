@@ -49,9 +49,9 @@ def _update_freezing(layers: list[VectorFitLayer], adapter: str, config: VectorF
         _rest(layers, adapter, _frozen_in_round(layers, adapter, config, number))
     elif plan.thaws_at(step):
         _rest(layers, adapter, None)
-    elif any(layer.stale for layer in layers):
+    else:
         for layer in layers:
-            if adapter in layer.vectorfit_frozen:
+            if layer.is_stale(adapter):
                 layer.rest(adapter, layer.resting(adapter))
 
 
