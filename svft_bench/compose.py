@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -184,6 +185,8 @@ def _hydra(overrides: Sequence[str]) -> Iterator[None]:
         raise ValueError(_unknown_name(str(error), overrides)) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(f"{error.problem}{str(error.problem_mark).replace('  in', ' in', 1)}") from None
 
 
 def _unknown_name(message: str, overrides: Sequence[str]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from svft_bench.compose import Cell, cells, conf_dir, options
@@ -26,6 +29,14 @@ def test_the_models_and_tasks_of_the_papers_are_there() -> None:
     assert {"gsm8k", "math", "commonsense", "cifar100", "flowers102", "food101", "resisc45", *glue} <= set(
         options("task")
     )
+
+
+def test_a_config_that_is_no_yaml_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nlimit: {train:\n  - 1\n")
+    monkeypatch.setattr("svft_bench.compose.conf_dir", lambda: tmp_path / "conf")
+    with pytest.raises(ValueError, match=r'but found .-. in ".*mine\.yaml", line 3'):
+        cells(["experiment=mine"])
 
 
 @pytest.mark.parametrize("task", options("task"))

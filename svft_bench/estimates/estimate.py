@@ -41,7 +41,8 @@ def estimate(spec: RunSpec, *, on: Device) -> Estimate:
     taken = paths(spec, size=size, model=model)
     need = memory(spec, size=size, model=model, paths=taken)
     flops = training_work(spec, size=size, model=model)
-    moved = 4 * need.activations * size.micro_batches + (need.weights + 2 * need.optimizer) * size.steps
+    usual = need.activations * size.positions / size.longest
+    moved = 4 * usual * size.micro_batches + (need.weights + 2 * need.optimizer) * size.steps
     training = flops / _rate(on, spec.train.precision) + moved / on.bandwidth
     return Estimate(
         train_seconds=training,

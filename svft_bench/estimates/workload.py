@@ -18,12 +18,16 @@ from svft_bench.spec import ModelSpec, RunSpec, TaskSpec
 
 @dataclass(frozen=True)
 class Workload:
-    """Counts over a whole run; `positions` are the tokens or patches of one training example, padding included."""
+    """Counts over a whole run; `positions` are the tokens or patches of one training example, padding included.
+
+    `longest` are those of the longest example, which decides the peak of memory.
+    """
 
     steps: int
     micro_batches: int
     examples: int
     positions: int
+    longest: int
     evaluated: int
     eval_positions: int
     new_tokens: int
@@ -69,6 +73,7 @@ def workload(spec: RunSpec) -> Workload:
         micro_batches=micro,
         examples=min(examples * train.epochs, micro * train.batch_size),
         positions=positions,
+        longest=_longest(spec) or positions,
         evaluated=int(sum(counts)) + _watched(spec, examples, steps, batches),
         eval_positions=_positions(spec, "prompt") if any(new) else positions,
         new_tokens=max(new, default=0),
@@ -105,9 +110,14 @@ def _validation_rows(task: TaskSpec) -> int:
 def _positions(spec: RunSpec, which: str) -> int:
     if spec.model.image is not None:
         return (spec.model.image.size // (spec.model.patch or 16)) ** 2 + 1
-    prompt = spec.task.prompt
-    longest = spec.task.max_length or (prompt.max_length if prompt else 0)
+    prompt, longest = spec.task.prompt, _longest(spec)
     return longest if which == "padded" and prompt and prompt.packing else _length(spec, which, longest)
+
+
+def _longest(spec: RunSpec) -> int:
+    """Tokens at which a text is cut, 0 for images."""
+    prompt = spec.task.prompt
+    return spec.task.max_length or (prompt.max_length if prompt else 0)
 
 
 def _length(spec: RunSpec, which: str, longest: int) -> int:
