@@ -128,6 +128,16 @@ class BasisLayer(MergingLayer):
         both = any(basis.u is not None and basis.vt is not None for basis in bases)
         return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
 
+    def checked_factors(self, factors: svd.Factors, *, module: str) -> svd.Factors:
+        """Factors that were saved, moved to the weight; a ValueError where whole ones are not those of the weight."""
+        weight = self.matrix()
+        if weight.is_meta:
+            return factors
+        factors = svd.Factors(*(part.to(weight.device, torch.float32) for part in factors))
+        if factors.s.shape[0] == min(weight.shape) and not svd.is_sound(factors, weight.float(), tolerance=0.02):
+            raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {module!r}.")
+        return factors
+
     def install_basis(self, adapter: str, factors: svd.Factors) -> None:
         """Replace the computed basis of `adapter` by the one it was saved with."""
         own = f"saved_{adapter}"

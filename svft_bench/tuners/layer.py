@@ -190,8 +190,7 @@ class SingularLayer(BasisLayer):
         return self.bias_offset(adapter_name) is None
 
     def extra_repr(self) -> str:
-        text: str = quantization_extra_repr(self)
-        return text
+        return str(quantization_extra_repr(self))
 
 
 def _run_dtype(x: Tensor) -> torch.dtype:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from peft.tuners.tuners_utils import (
     BaseTuner,
     BaseTunerLayer,
@@ -24,7 +23,7 @@ from . import budget
 from .basis import check_fingerprint
 from .layer import SingularLayer
 from .offloading import onloaded
-from .svd import Factors, is_sound
+from .svd import Factors
 from .targets import checked_weight, expected_holding
 
 logger = logging.getLogger(__name__)
@@ -165,7 +164,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             prefix = f"{name}.{cls.prefix}"
             stored = [state_dict.pop(key, None) for key in _keys(state_dict, prefix, "basis_u", "basis_s", "basis_vt")]
             if all(part is not None for part in stored):
-                bases[layer] = _checked_factors(name, Factors(*stored), layer)  # type: ignore[arg-type]
+                bases[layer] = layer.checked_factors(Factors(*stored), module=name)  # type: ignore[arg-type]
             else:
                 (key,) = _keys(state_dict, prefix, "fingerprint")
                 if key in state_dict:
@@ -190,16 +189,6 @@ def _keys(state_dict: dict[str, Tensor], prefix: str, *names: str) -> list[str]:
     if not any(prefix + name in state_dict for name in names) and not prefix.startswith(PEFT_PREFIX):
         prefix = PEFT_PREFIX + prefix
     return [prefix + name for name in names]
-
-
-def _checked_factors(name: str, factors: Factors, layer: SingularLayer) -> Factors:
-    weight = layer.matrix()
-    if weight.is_meta:
-        return factors
-    factors = Factors(*(part.to(weight.device, torch.float32) for part in factors))
-    if factors.s.shape[0] == min(weight.shape) and not is_sound(factors, weight.float(), tolerance=0.02):
-        raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {name!r}.")
-    return factors
 
 
 def _pass_names(module: nn.Module, args: Any, kwargs: dict[str, Any], adapter_names: list[str]) -> Any:

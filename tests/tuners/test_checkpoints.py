@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 
 from tests.tuners.cases import CASES, MOVED_CASES, adapted, config_of, make_base, make_input
 
@@ -105,3 +107,14 @@ def test_a_checkpoint_holds_the_entries_and_a_fingerprint_but_no_basis(tmp_path:
     assert names("svft_random") == {"svft_m", "svft_fingerprint", "svft_index"}
     assert names("vectorfit") == {"vectorfit_sigma", "vectorfit_bias", "vectorfit_fingerprint"}
     assert names("svft_saved_basis") == names("svft_plain") | {"svft_basis_u", "svft_basis_s", "svft_basis_vt"}
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_a_config_file_holds_every_field_and_comes_back(case: str, tmp_path: Path) -> None:
+    config = adapted(case).peft_config["default"]
+    config.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert set(stored) == {field.name for field in dataclasses.fields(config)} and stored["path"] == "auto"
+    again = PeftConfig.from_pretrained(tmp_path)
+    assert type(again) is type(config)
+    assert dataclasses.replace(again, inference_mode=False) == config

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from peft.config import PeftConfig
 from peft.utils import PeftType
 
-from ..chooser import PathOption
-from ..options import BasisDtype, check_choices, check_common
-from ..rounding import Rounding
-from ..svd import Precision
+from ..config import SingularConfig
+from ..options import check_choices
 from .patterns import Pattern, TopKRule
 
 
 @dataclass
-class SVFTConfig(PeftConfig):  # type: ignore[misc]
-    """Configuration of [`SVFTModel`].
+class SVFTConfig(SingularConfig):
+    """Configuration of [`SVFTModel`]; the fields that it shares with VectorFit are described at `SingularConfig`.
 
     Args:
-        target_modules: Names (suffixes), a regular expression, or "all-linear".
-        exclude_modules: Names or a regular expression of modules to leave out.
-        modules_to_save: Further modules that train in full and are saved, such as a classification head.
-        layers_to_transform: Indices of the blocks to adapt; all by default.
-        layers_pattern: Name of the list of blocks that `layers_to_transform` counts.
         bias: "none", "all" or "svft_only": which biases of the base train. Anything but "none" means that disabling
             the adapter no longer gives the base model.
         pattern: "plain" (the diagonal), "banded", "random" or "top_k".
@@ -39,23 +31,8 @@ class SVFTConfig(PeftConfig):  # type: ignore[misc]
         gate: Multiply the core by the sigmoid of one more trained scalar for each layer.
         variant: "ours" keeps the weight and adds U M Vᵀ. "released" is the authors' layer: kaiming, gated, float32
             factors in place of the weight (a truncated rank truncates the weight), rebuilt in every forward.
-        save_basis: Store the factors in the checkpoint, for weights whose SVD is not reproducible.
-        basis_dtype: Run-time dtype of the factors; "auto" is that of the weight.
-        svd_precision: Precision of the SVD itself.
-        path: How the forward is computed: "token", "weight", "one_sided", "rotated", or "auto", which chooses for each
-            layer. A path that cannot serve a layer gives way to "token".
-        memory_budget: The most that the factors and the adapted weights of the weight path may hold together, as a
-            multiple of the (dequantised) weights that are adapted; no limit by default. Layers that get no adapted
-            weight of it take another path.
-        rounding: How updates are added to bfloat16 and float16 tensors. "dithered" lets small ones survive on average,
-            "nearest" is a little faster and drops what is under half a unit in the last place.
     """
 
-    target_modules: list[str] | str | None = field(default=None)
-    exclude_modules: list[str] | str | None = field(default=None)
-    modules_to_save: list[str] | None = field(default=None)
-    layers_to_transform: list[int] | int | None = field(default=None)
-    layers_pattern: list[str] | str | None = field(default=None)
     bias: Literal["none", "all", "svft_only"] = field(default="none")
     pattern: Pattern = field(default="plain")
     off_diag: int = field(default=0)
@@ -68,17 +45,10 @@ class SVFTConfig(PeftConfig):  # type: ignore[misc]
     init: Literal["zeros", "kaiming"] = field(default="zeros")
     gate: bool = field(default=False)
     variant: Literal["ours", "released"] = field(default="ours")
-    save_basis: bool = field(default=False)
-    basis_dtype: BasisDtype = field(default="auto")
-    svd_precision: Precision = field(default="float32")
-    path: PathOption = field(default="auto")
-    memory_budget: float | None = field(default=None)
-    rounding: Rounding = field(default="dithered")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = PeftType.SVFT
-        check_common(self)
         check_choices(
             self,
             bias=("none", "all", "svft_only"),

@@ -1,0 +1,62 @@
+"""`SingularConfig`: the fields that every tuner of the singular basis has, and their checks, which need no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from peft.config import PeftConfig
+
+from .chooser import PathOption
+from .options import BasisDtype, check_choices
+from .rounding import Rounding
+from .svd import Precision
+
+
+@dataclass
+class SingularConfig(PeftConfig):  # type: ignore[misc]
+    """What the configurations of SVFT and VectorFit share.
+
+    Args:
+        target_modules: Names (suffixes), a regular expression, or "all-linear".
+        exclude_modules: Names or a regular expression of modules to leave out.
+        modules_to_save: Further modules that train in full and are saved, such as a classification head.
+        layers_to_transform: Indices of the blocks to adapt; all by default.
+        layers_pattern: Name of the list of blocks that `layers_to_transform` counts.
+        save_basis: Store the factors in the checkpoint, for weights whose SVD is not reproducible.
+        basis_dtype: Run-time dtype of the factors; "auto" is that of the weight.
+        svd_precision: Precision of the SVD itself.
+        path: How the forward is computed: "token", "weight", "one_sided", "rotated", or "auto", which chooses for each
+            layer. A path that cannot serve a layer gives way to "token".
+        memory_budget: The most that the factors and the adapted weights of the weight path may hold together, as a
+            multiple of the (dequantised) weights that are adapted; no limit by default. Layers that get no adapted
+            weight of it take another path.
+        rounding: How updates are added to bfloat16 and float16 tensors. "dithered" lets small ones survive on average,
+            "nearest" is a little faster and drops what is under half a unit in the last place.
+    """
+
+    target_modules: list[str] | str | None = field(default=None)
+    exclude_modules: list[str] | str | None = field(default=None)
+    modules_to_save: list[str] | None = field(default=None)
+    layers_to_transform: list[int] | int | None = field(default=None)
+    layers_pattern: list[str] | str | None = field(default=None)
+    save_basis: bool = field(default=False)
+    basis_dtype: BasisDtype = field(default="auto")
+    svd_precision: Precision = field(default="float32")
+    path: PathOption = field(default="auto")
+    memory_budget: float | None = field(default=None)
+    rounding: Rounding = field(default="dithered")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(getattr(self, name), list):
+                setattr(self, name, set(getattr(self, name)))  # as PEFT expects
+        if isinstance(self.target_modules, str):
+            for name in ("layers_to_transform", "layers_pattern"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} selects among a list of target_modules, not within a regular expression.")
+        if self.memory_budget is not None and not self.memory_budget >= 0:
+            raise ValueError(f"memory_budget={self.memory_budget} is not a multiple of the weights, which begins at 0.")
+        choices = {"basis_dtype": BasisDtype, "svd_precision": Precision, "path": PathOption, "rounding": Rounding}
+        check_choices(self, **{name: get_args(literal) for name, literal in choices.items()})
