@@ -148,5 +148,5 @@ class CoreProduct(torch.autograd.Function):
 
 def core_product(p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
     """p Mᵀ for p (..., n)."""
-    product: Tensor = CoreProduct.apply(p.flatten(0, -2), m, pattern)  # type: ignore[no-untyped-call]
+    product: Tensor = CoreProduct.apply(p.reshape(-1, p.shape[-1]), m, pattern)  # type: ignore[no-untyped-call]
     return product.view(p.shape)

@@ -102,10 +102,10 @@ class _WeightPath(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None]:
         x, adapted, u, vt = ctx.saved_tensors
         need_x, _, need_bias, need_m, _ = ctx.needs_input_grad
-        tokens = g.flatten(0, -2)
+        tokens = g.reshape(-1, g.shape[-1])
         dm = None
         if need_m:
-            gradient = tokens.T @ x.flatten(0, -2)
+            gradient = tokens.T @ x.reshape(-1, x.shape[-1])
             dm = ctx.pattern.project(u, gradient.to(vt.dtype) @ vt.T).to(ctx.m_dtype)
         return g @ adapted if need_x else None, None, tokens.sum(0) if need_bias else None, dm, None
 

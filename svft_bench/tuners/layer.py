@@ -102,13 +102,14 @@ class SingularLayer(BasisLayer):
         return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), offset, how=how)
 
     def _is_plain(self) -> bool:
-        """Whether the base layer is nothing but its weight and bias, so that it need not be called itself."""
+        """Whether the base layer is nothing but a frozen weight and a bias, so that it need not be called itself."""
         base = self.base_layer
-        watched = base._forward_hooks or base._forward_pre_hooks or is_hooked(base)
-        return type(base) in (nn.Linear, Conv1D) and not watched
+        if type(base) not in (nn.Linear, Conv1D) or base.weight.requires_grad:
+            return False
+        return not (base._forward_hooks or base._forward_pre_hooks or is_hooked(base))
 
     def _path(self, x: Tensor, core: Core, option: chooser.PathOption, *, dense: bool) -> chooser.Path:
-        basis, tokens = core.basis, x.numel() // x.shape[-1]
+        basis, tokens = core.basis, max(1, x.numel() // x.shape[-1])  # an expert of a mixture may get none
         # In training mode, a forward without gradients is one that checkpointing will repeat with them.
         trains = self.training or (torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad))
         compiling = torch.compiler.is_compiling()

@@ -86,3 +86,28 @@ def test_a_forced_one_sided_path_gives_way_on_a_badly_conditioned_weight() -> No
     model = get_peft_model(base, SVFTConfig(target_modules=["linear"], path="one_sided"))
     model(torch.randn(3, 12))
     assert model.base_model.model.linear.path_taken != "one_sided"
+
+
+@pytest.mark.parametrize("size", [(0,), (), (2, 3, 4), (2, 0)], ids=str)
+@pytest.mark.parametrize("pattern", ["plain", "banded", "random", "vectorfit"])
+@pytest.mark.parametrize("path", ["auto", *PATHS])
+def test_inputs_of_any_number_of_dimensions_and_tokens(path: str, pattern: str, size: tuple[int, ...]) -> None:
+    layer = layer_of(path, shape="square", **PATTERNS[pattern]).train()
+    x = torch.randn(*size, 12, dtype=torch.float64, requires_grad=True)
+    y = layer(x)
+    torch.testing.assert_close(y, dense(layer, x))
+    y.sum().backward()
+    assert x.grad is not None and all(p.grad is not None for p in layer.trained("default"))
+
+
+@pytest.mark.parametrize("vectorfit", [False, True])
+@pytest.mark.parametrize("path", EXACT)
+def test_a_base_weight_that_trains_too_gets_its_gradient(path: str, vectorfit: bool) -> None:
+    layer = layer_of(path, shape="square", vectorfit=vectorfit)
+    for p in layer.trained("default"):
+        p.data.zero_()
+    weight, x = layer.get_base_layer().weight.requires_grad_(), torch.randn(5, 12, dtype=torch.float64)
+    layer(x).square().sum().backward()
+    got, weight.grad = weight.grad, None
+    layer.get_base_layer()(x).square().sum().backward()
+    torch.testing.assert_close(got, weight.grad)

@@ -33,7 +33,8 @@ class VectorFitConfig(SingularConfig):
         beta: The smoothing of a vector's strength from round to round (reconstructed).
         thaw_at_end: Whether all vectors thaw one interval after the last round (reconstructed).
         freezing_seed: Seed of the random freezing.
-        l1: Weight of an L1 penalty on the increments, added to the gradient by `update_and_allocate`.
+        l1: Weight of an L1 penalty on the increments, added to the gradient by `update_and_allocate`; where a
+            GradScaler multiplies the loss it has to be multiplied likewise, since the scaler divides both.
     """
 
     train_sigma: bool = field(default=True)
