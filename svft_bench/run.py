@@ -145,7 +145,7 @@ def _record(
     command: str,
 ) -> RunRecord:
     per_row = ready.rows.examples / len(ready.rows.rows)
-    seen = fitted.steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
+    seen = fitted.timed_steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
     return RunRecord(
         run_id=spec.run_id,
         train_id=spec.train_id,
@@ -158,7 +158,7 @@ def _record(
             train_seconds=fitted.seconds,
             step_seconds=fitted.step_seconds,
             eval_seconds=eval_seconds,
-            examples_per_second=seen / fitted.seconds if fitted.steps else 0.0,
+            examples_per_second=seen / fitted.seconds if fitted.timed_steps else 0.0,
             peak_memory_bytes=fitted.peak_bytes,
             memory_of="cuda" if ready.device.type == "cuda" else "process",
             steps=fitted.steps,

@@ -26,9 +26,13 @@ CURVE_POINTS = 50
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median."""
+    """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median.
+
+    `seconds` is what the last `timed_steps` took: all of them, unless an earlier call was killed and taken up.
+    """
 
     steps: int
+    timed_steps: int
     seconds: float
     step_seconds: float
     curve: tuple[tuple[int, float], ...]
@@ -85,6 +89,7 @@ def train(
     stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
     return Trained(
         steps=steps,
+        timed_steps=len(clock.seconds),
         seconds=time.perf_counter() - start,
         step_seconds=clock.median(),
         curve=tuple(losses[::-stride][::-1]),

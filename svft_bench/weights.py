@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from peft import PeftModel
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -23,6 +23,7 @@ class Fitted:
     """What training left and what it cost; `checkpoint_bytes` is the file that has to be shipped."""
 
     steps: int
+    timed_steps: int
     seconds: float
     step_seconds: float
     curve: tuple[tuple[int, float], ...]
@@ -65,15 +66,21 @@ def save_fitted(
 
 
 def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
-    """Put an earlier training's weights into `model`; None where there are none, or other code made them."""
+    """Put an earlier training's weights into `model`; None where there are none, or other code made them.
+
+    Raises:
+        ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
+    """
     file = folder / "fitted.json"
     if not file.exists():
         return None
-    fitted = Fitted(**json.loads(file.read_text(encoding="utf-8")))
-    if fitted.code != _code() or fitted.code.endswith("dirty"):
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    if fields["code"] != _code() or fields["code"].endswith("dirty"):
         return None
+    if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
+        set_peft_model_state_dict(model, load_file(folder / "adapter" / "adapter_model.safetensors"))
     load_trained_state(model, load_file(folder / "trained.safetensors"))
-    return fitted
+    return Fitted(**fields)
 
 
 def _code() -> str:

@@ -211,6 +211,9 @@ def test_a_killed_run_resumes_to_the_same_weights(arguments: Command, tmp_path: 
     assert command(line) == 0
     (record,) = records(tmp_path)
     assert record.costs.resumed
+    (undisturbed,) = load_records(tmp_path / "whole-results")
+    seen = [round(costs.examples_per_second * costs.train_seconds) for costs in (record.costs, undisturbed.costs)]
+    assert 0 < seen[0] < seen[1]  # in the seconds of the last stretch, its own examples only
     (one,), (other,) = (list((tmp_path / name).rglob("trained.safetensors")) for name in ("outputs", "whole"))
     left, right = load_file(one), load_file(other)
     assert all(torch.equal(left[name], right[name]) for name in right)
