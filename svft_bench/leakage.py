@@ -61,7 +61,7 @@ def leakage(argv: list[str]) -> int:
     given = dict(item.split("=", 1) for item in argv if "=" in item)
     unknown = [item for item in argv if item.split("=")[0] not in ("task", "data_root", "n", "--json")]
     if unknown or "task" not in given or not given.get("n", "1").isdecimal() or given.get("n") == "0":
-        raise ValueError(f"leakage {' '.join(argv)}: expected task=NAME [data_root=FOLDER] [n={N}] [--json]")
+        raise ValueError(f"{' '.join(['leakage', *argv])}: expected task=NAME [data_root=FOLDER] [n={N}] [--json]")
     root = given.get("data_root") or os.environ.get("SVFT_BENCH_DATA")
     n = int(given.get("n", N))
     found = overlaps(_task(given["task"]), data_root=Path(root) if root else None, n=n)

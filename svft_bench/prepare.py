@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
     """
     names = [name for item in argv for name in item.removeprefix("model=").split(",")]
     if not names or any("=" in name for name in names):
-        raise ValueError(f"prepare {' '.join(argv)}: say model=NAME, of {', '.join(options('model'))}")
+        raise ValueError(f"{' '.join(['prepare', *argv])}: say model=NAME, of {', '.join(options('model'))}")
     for name in names:
         _prepare(name)
     return 0

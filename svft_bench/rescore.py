@@ -24,7 +24,7 @@ def rescore(argv: list[str]) -> int:
     """
     paths = [Path(item) for item in argv if item != "--json"]
     if len(paths) != 1 or not paths[0].is_file():
-        raise ValueError(f"rescore {' '.join(argv)}: expected the path of one record, RUN.json [--json]")
+        raise ValueError(f"{' '.join(['rescore', *argv])}: expected the path of one record, RUN.json [--json]")
     record = load_record(paths[0])
     found = score_rows(record.spec.task.evals, load_predictions(paths[0]))
     if "--json" in argv:

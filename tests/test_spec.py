@@ -94,6 +94,7 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
             r"of one shape are .*\bgu\b",
         ),
         (["model=gemma-2b", "task=gsm8k", "train.selection=best_validation"], r"needs a validation split"),
+        (["train.lr=1e400"], r"train.lr=inf: Input should be a finite number"),
         (["method.peft_type=null"], r"only an adapter has a peft_type"),
     ],
 )

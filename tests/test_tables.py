@@ -78,6 +78,21 @@ def test_rows_that_were_left_out_are_in_the_notes(one: list[Cell]) -> None:
     assert "Left out or cut: digits, a.jsonl: image does not decode, 1,234 rows." in made(one, [record]).notes
 
 
+def test_rows_left_out_of_some_runs_only_name_these_runs(one: list[Cell]) -> None:
+    lost = {("head", 0): 3, ("head", 1): 3, ("lora", 0): 3, ("lora", 1): 7}
+    records = [
+        made_record(cell, score=0.5).model_copy(
+            update={"skipped": {"no end": lost[cell.spec.method.name, cell.spec.seed]}}
+        )
+        for cell in one
+    ]
+    found = [note for note in made(one, records).notes if note.startswith("Left out or cut")]
+    assert found == [
+        "Left out or cut: head only, LoRA (seed 0): digits, no end, 3 rows.",
+        "Left out or cut: LoRA (seed 1): digits, no end, 7 rows.",
+    ]
+
+
 def test_the_tasks_of_a_method_stand_side_by_side() -> None:
     asked = cells(["task=digits,food101_10class", "method=head,lora", "train.lr=0.1"], any_data=True)
     scores = {("head", "digits"): 0.5, ("lora", "digits"): 0.6, ("lora", "food101_10class"): 0.75}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -170,3 +171,35 @@ def test_the_verb_prints_a_published_table(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "| gemma-2b | svft_plain | 0.19M | paper | 40.34 | 14.38 |" in printed
     assert (tmp_path / "tables" / "svft_table1_math.md").read_text(encoding="utf-8") in printed
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["model=nope"], "model=nope has no row in svft_table1_math; there are gemma-2b, gemma-7b, llama-3-8b"),
+        (["method=boft,nope"], "method=nope has no row in svft_table1_math"),
+        (["protocol=nope"], "protocol=nope is unknown; there are ours, paper, released"),
+        (["--pairs"], "--pairs is for an experiment of ours"),
+        (["--choose"], "--choose is for an experiment of ours"),
+    ],
+)
+def test_a_published_table_refuses_what_it_cannot_show(
+    argv: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["table", "svft_table1_math", *argv, "--results", str(tmp_path)]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_published_table_can_be_narrowed_to_some_models_and_methods(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["model=gemma-2b,gemma-7b", "method=svft_plain", "--format", "csv", "--results", str(tmp_path)]
+    assert command(["table", "svft_table1_math", *asked]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["model"] for row in rows] == ["gemma-2b", "gemma-7b"]
+
+
+def test_a_table_is_asked_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command(["table", "demo", "--missing", "--choose"])
+    assert "not allowed with" in capsys.readouterr().err

@@ -19,7 +19,7 @@ class Spec(BaseModel):
     switch leaves every old record its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
     describes: ClassVar[frozenset[str]] = frozenset()
     younger: ClassVar[frozenset[str]] = frozenset()
 

@@ -32,7 +32,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     records = [record for result in done for record in result.records]
     found = [f"Model: {title}." for title in _distinct(result.spec.model.title for result in results)]
     found += [f"Data: {text}." for text in _distinct(map(_data, records))]
-    found += [f"Left out or cut: {text}." for text in _distinct(text for record in records for text in _skips(record))]
+    found += [f"Left out or cut: {text}." for text in _left_out(records)]
     found += [f"Protocol: {text}." for text in _by_method(done, lambda result: _protocol(result.records[0]))]
     found += _switches(records)
     found += [f"Learning rates: {_rates(done)}."] if done else []
@@ -87,8 +87,30 @@ def _data(record: RunRecord) -> str:
     return f"{start}, {pool.used:,} rows of {named} for training{' and validation' if both else ''}; {scored}"
 
 
-def _skips(record: RunRecord) -> list[str]:
-    return [f"{record.spec.task.name}, {reason}, {count:,} rows" for reason, count in record.skipped.items()]
+def _left_out(records: Sequence[RunRecord]) -> list[str]:
+    """Each count once, with the runs that it holds for unless it holds for all of its task."""
+    holders: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        for reason, count in record.skipped.items():
+            holders.setdefault((record.spec.task.name, f"{reason}, {count:,} rows"), []).append(record)
+    return [
+        f"{_whose(held, [record for record in records if record.spec.task.name == task])}{task}, {text}"
+        for (task, text), held in holders.items()
+    ]
+
+
+def _whose(held: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:
+    """The methods of these runs, with their seeds where the method has others; nothing if all records are held."""
+    if len(held) == len(records):
+        return ""
+    names = []
+    for title in _distinct(record.spec.method.title for record in held):
+        seeds, every = (
+            sorted({record.spec.seed for record in some if record.spec.method.title == title})
+            for some in (held, records)
+        )
+        names.append(title if seeds == every else f"{title} (seed {', '.join(map(str, seeds))})")
+    return f"{', '.join(names)}: "
 
 
 def _switches(records: Sequence[RunRecord]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from svft_bench.compose import cells, options
 from svft_bench.record import RunRecord
-from svft_bench.references import Measured, Row
+from svft_bench.references import Measured, Reference, Row
 from svft_bench.spec import RunSpec
 from svft_bench.tables.results import cell_results, data_of, differences
 
@@ -48,6 +48,27 @@ def command_of(row: Row, of: Sequence[Measured], *, extra: Sequence[str] = ()) -
     said = {_key(override) for override in line}
     line += [override for override in extra if _key(override) not in said]
     return " ".join(["svft-bench", *(["-m"] if sweeps else []), *line])
+
+
+def narrow(reference: Reference, overrides: Sequence[str]) -> list[Row]:
+    """The rows of the models and methods that are asked for; all of them where none is.
+
+    Raises:
+        ValueError: no row has that model or method, or there is no such protocol.
+    """
+    rows = list(reference.rows)
+    asked = {_key(override): override.partition("=")[2].split(",") for override in overrides}
+    of: dict[str, Callable[[Row], str | None]] = {"model": lambda row: row.model, "method": lambda row: row.ours}
+    for key in of.keys() & asked.keys():
+        known = sorted({name for row in reference.rows if (name := of[key](row))})
+        for value in asked[key]:
+            if value not in known:
+                raise ValueError(f"{key}={value} has no row in {reference.name}; there are {', '.join(known)}")
+        rows = [row for row in rows if of[key](row) in asked[key]]
+    for value in asked.get("protocol", []):
+        if value not in options("protocol"):
+            raise ValueError(f"protocol={value} is unknown; there are {', '.join(options('protocol'))}")
+    return rows
 
 
 def offered(row: Row) -> bool:
