@@ -14,6 +14,7 @@ from svft_bench.tables.paper import Line, label
 from svft_bench.tables.results import CellResult, shown_name
 
 MARKERS = "osD^vP*X<>phd8"
+UNDATED: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "svft-bench",
     "svg.fonttype": "none",
@@ -174,7 +175,7 @@ def _name(axis: Any, x: float, y: float, name: str) -> None:
 
 @contextmanager
 def drawing(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any], list[Path]]]:
-    """Axes to draw on; the figure is saved as SVG and PNG, without dates, when the block ends."""
+    """Axes to draw on; the figure is saved without dates when the block ends: SVG and PNG, or what the path ends in."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -190,6 +191,6 @@ def drawing(*, panels: int, columns: int, path: Path) -> Iterator[tuple[list[Any
         for axis in axes:
             arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
-            written.append(path.with_name(path.name + suffix))
-            figure.savefig(written[-1], metadata=metadata)
+        for suffix in [path.suffix] if path.suffix in UNDATED else UNDATED:
+            written.append(path.with_name(path.name.removesuffix(suffix) + suffix))
+            figure.savefig(written[-1], metadata=UNDATED[suffix])

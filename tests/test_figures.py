@@ -45,6 +45,14 @@ def test_a_figure_carries_no_date(demo: list[Cell], tmp_path: Path) -> None:
     assert "<dc:date>" not in svg.read_text(encoding="utf-8")
 
 
+def test_one_form_alone_is_drawn_where_the_path_names_it(demo: list[Cell], tmp_path: Path) -> None:
+    results = cell_results(demo, [made_record(demo[1], score=0.6)])
+    svg, _ = score_against_parameters(results, path=tmp_path / "both")
+    assert score_against_parameters(results, path=tmp_path / "one.svg") == [tmp_path / "one.svg"]
+    assert {path.name for path in tmp_path.iterdir()} == {"both.svg", "both.png", "one.svg"}
+    assert (tmp_path / "one.svg").read_bytes() == svg.read_bytes()
+
+
 def test_without_records_nothing_is_drawn(demo: list[Cell], tmp_path: Path) -> None:
     assert score_against_parameters(cell_results(demo, []), path=tmp_path / "demo") == []
     assert list(tmp_path.iterdir()) == []

@@ -92,8 +92,8 @@ def _papers(records: Sequence[RunRecord]) -> list[Section]:
 
 def _drawn(title: str, draw: Callable[..., list[Path]]) -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as scratch:
-        written = draw(path=Path(scratch) / "figure")
-        return [(title, path.read_text(encoding="utf-8")) for path in written if path.suffix == ".svg"]
+        written = draw(path=Path(scratch) / "figure.svg")
+        return [(title, path.read_text(encoding="utf-8")) for path in written]
 
 
 def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]:

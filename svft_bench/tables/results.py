@@ -57,10 +57,15 @@ def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[Ce
     Raises:
         ValueError: records of one cell differ in something besides the seed; the message names it.
     """
+    wanted: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        wanted.setdefault(cell.spec.cell_id, {})[cell.spec.seed] = cell
+    held: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in wanted}
+    for record in records:
+        held.get(record.spec.cell_id, []).append(record)
     results = []
-    for cell_id in dict.fromkeys(cell.spec.cell_id for cell in cells):
-        asked = {cell.spec.seed: cell for cell in cells if cell.spec.cell_id == cell_id}
-        found = sorted((r for r in records if r.spec.cell_id == cell_id), key=lambda record: record.spec.seed)
+    for cell_id, asked in wanted.items():
+        found = sorted(held[cell_id], key=lambda record: record.spec.seed)
         _refuse_mixture(found)
         seeds = [record.spec.seed for record in found]
         chosen = tuple(record for record in found if record.spec.seed in asked)
