@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from svft_bench.spec import RunSpec
 
+PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line of predictions has
 SCHEMA_VERSION = 1
 
 
@@ -139,7 +140,7 @@ def load_record(path: Path) -> RunRecord:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         seal, version = body.pop("sha256"), body["schema_version"]
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a complete run record ({error}); delete it and run its cell again") from None
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema_version {version}; this program reads {SCHEMA_VERSION}")
@@ -167,9 +168,23 @@ def load_records(results: Path) -> list[RunRecord]:
 
 
 def load_predictions(path: Path) -> list[dict[str, Any]]:
-    """Read the predictions beside the record at `path`, one dict per scored example."""
-    with predictions_path(path).open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    """Read the predictions beside the record at `path`, one dict per scored example.
+
+    Raises:
+        ValueError: a line was cut or is no prediction.
+    """
+    rows = []
+    beside = predictions_path(path)
+    for number, line in enumerate(beside.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            missing = PREDICTED - row.keys()
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{beside}, line {number}, is no prediction ({error})") from None
+        if missing:
+            raise ValueError(f"{beside}, line {number}, is no prediction: it has no {', '.join(sorted(missing))}")
+        rows.append(row)
+    return rows
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -18,9 +18,13 @@ from svft_bench.record import (
     load_predictions,
     load_record,
     load_records,
+    predictions_path,
     save_record,
     write_whole,
 )
+
+
+ROW = {"eval": "e", "id": "0", "prediction": 1, "reference": 1}
 
 
 def a_record(cell: Cell, *, accuracy: float = 0.5) -> RunRecord:
@@ -63,7 +67,7 @@ def a_record(cell: Cell, *, accuracy: float = 0.5) -> RunRecord:
 
 
 def save(record: RunRecord, results: Path) -> Path:
-    return save_record(record, results=results, predictions=[{"eval": "e", "id": "0", "prediction": 1}])
+    return save_record(record, results=results, predictions=[ROW])
 
 
 def test_what_is_saved_is_what_is_loaded(cell: Callable[..., Cell], tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_what_is_saved_is_what_is_loaded(cell: Callable[..., Cell], tmp_path: Pa
     path = save(record, tmp_path)
     assert load_record(path) == record
     assert load_records(tmp_path) == [record]
-    assert load_predictions(path) == [{"eval": "e", "id": "0", "prediction": 1}]
+    assert load_predictions(path) == [ROW]
 
 
 def test_the_path_spells_task_model_method(cell: Callable[..., Cell], tmp_path: Path) -> None:
@@ -92,6 +96,22 @@ def test_an_edited_score_is_found_out(cell: Callable[..., Cell], tmp_path: Path)
     path.write_text(path.read_text().replace("0.5", "0.9"))
     with pytest.raises(ValueError, match="changed after its run"):
         load_record(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"7", b"\xff\xfe"])
+def test_what_is_no_record_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "0123456789ab.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path.name} is not a complete run record"):
+        load_record(path)
+
+
+@pytest.mark.parametrize("content", [b'{"eval": "digits", "id": 1, "pre', b'{"id": 1}\n', b"[]\n", b"\xff\n"])
+def test_damaged_predictions_are_named_with_their_line(content: bytes, tmp_path: Path) -> None:
+    path = predictions_path(tmp_path / "0123456789ab.json")
+    path.write_bytes(b'{"eval": "digits", "id": 0, "prediction": 1, "reference": 1}\n' + content)
+    with pytest.raises(ValueError, match=f"{path.name}, line 2, is no prediction"):
+        load_predictions(tmp_path / "0123456789ab.json")
 
 
 def test_a_truncated_record_is_named(cell: Callable[..., Cell], tmp_path: Path) -> None:

@@ -85,6 +85,11 @@ def test_nothing_is_fetched(structure: Structure, file: Path) -> None:
     assert "url(" not in style and "@import" not in style
 
 
+def test_a_negative_number_of_predictions_is_refused(file: Path) -> None:
+    with pytest.raises(ValueError, match="--predictions -5: 0 or more"):
+        report(["--results", str(file.parent), "--predictions", "-5"])
+
+
 def test_predictions_cannot_leave_their_script(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert "<img src=x" not in text

@@ -21,6 +21,8 @@ def report(argv: Sequence[str]) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown of every run and eval")
     asked = parser.parse_args(argv)
+    if asked.predictions < 0:
+        raise ValueError(f"--predictions {asked.predictions}: 0 or more are shown")
     path = asked.results / "report.html"
     write_whole(path, page(report_content(asked.results, predictions=asked.predictions)))
     print(path)
