@@ -23,7 +23,6 @@ from svft_bench.record import (
     write_whole,
 )
 
-
 ROW = {"eval": "e", "id": "0", "prediction": 1, "reference": 1}
 
 
