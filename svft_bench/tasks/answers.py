@@ -71,12 +71,16 @@ def exact_number(text: str) -> Fraction | None:
     plain = _ascii_digits(boxed if boxed is not None else answer)
     plain = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", plain.replace("\\$", "$").replace("{,}", ","))
     match = _NUMBER.search(plain.replace("\\!", ""))
-    return _value(match) if match else None
+    try:
+        return _value(match) if match else None
+    except ValueError:  # more digits than Python reads, from a text that repeats one until its end
+        return None
 
 
 def _ascii_digits(text: str) -> str:
     """Digits of any script as 0 to 9, and typographic signs as their plain forms."""
-    text = unicodedata.normalize("NFKC", text).replace("−", "-").replace("⁄", "/")
+    text = unicodedata.normalize("NFKC", text)
+    text = text.translate({ord("−"): "-", ord("⁄"): "/", ord("٫"): ".", ord("٬"): ","})
     return "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
 
 

@@ -72,6 +72,11 @@ RELEASED_NUMBERS = [
 ]
 
 EXACT_NUMBERS = [
+    ("The answer is: " + "9" * 5000, None),
+    ("The answer is: 0." + "3" * 5000, None),
+    ("The answer is: 1/" + "9" * 5000, None),
+    ("The answer is: ٣٫٥", Fraction(7, 2)),
+    ("The answer is: ١٬٢٣٤", 1234),
     ("The answer is: 18", 18),
     ("The answer is 18", 18),
     ("the answer is 18.", 18),
