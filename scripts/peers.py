@@ -118,7 +118,8 @@ class Memory:
         if self.on_cuda:
             torch.cuda.reset_peak_memory_stats()
         else:
-            self.profile = torch.autograd.profiler.profile(use_cpu=True, profile_memory=True).__enter__()
+            self.profile: Any = torch.autograd.profiler.profile(use_cpu=True, profile_memory=True)
+            self.profile.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
