@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import NormalDist, fmean, variance
+from statistics import NormalDist, fmean, stdev, variance
 from typing import Any, NamedTuple
 
 CONFIDENCE = 0.95
@@ -54,26 +54,15 @@ def phi(coefficient: float, *, items: int, confidence: float = CONFIDENCE) -> In
     return Interval(math.sin(max(angle - spread, -math.pi / 2)), math.sin(min(angle + spread, math.pi / 2)))
 
 
-def bootstrap(
-    statistic: Callable[[Any], float], *, items: int, confidence: float = CONFIDENCE, resamples: int = 2000
-) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval (Efron 1987) over items, the same on every call.
+def bootstrap_error(statistic: Callable[[Any], float], *, items: int, resamples: int = 500) -> float:
+    """Standard error of a statistic of items by resampling them (Efron 1979), the same on every call.
 
     `statistic` takes an array of item indices, so a difference of two methods on the same items is resampled in pairs.
     """
     import numpy
-    from scipy.stats import bootstrap as resample
 
-    found = resample(
-        (numpy.arange(items),),
-        statistic,
-        vectorized=False,
-        n_resamples=resamples,
-        confidence_level=confidence,
-        method="BCa",
-        rng=numpy.random.default_rng(0),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    rng = numpy.random.default_rng(0)
+    return stdev(statistic(rng.integers(items, size=items)) for _ in range(resamples))
 
 
 def over_seeds(scores: Sequence[float], *, item_variance: float, confidence: float = CONFIDENCE) -> Interval:

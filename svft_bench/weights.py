@@ -19,15 +19,9 @@ from svft_bench.train import Trained
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What training left and what it cost; `checkpoint_bytes` is the file that has to be shipped."""
+class Fitted(Trained):
+    """Training and what it left in a folder; `checkpoint_bytes` is the file that has to be shipped."""
 
-    steps: int
-    timed_steps: int
-    seconds: float
-    step_seconds: float
-    curve: tuple[tuple[int, float], ...]
-    resumed: bool
     selected: dict[str, float | int | str]
     peak_bytes: int
     checkpoint_bytes: int

@@ -96,6 +96,16 @@ def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None
     assert row.facts["method"] == "lora" and row.bold
 
 
+def test_methods_that_always_answer_alike_do_not_differ(tmp_path: Path) -> None:
+    asked = cells(["model=minilm-l6", "method=lora,svft_plain", "task=glue/cola"], any_data=True)
+    rows: list[dict[str, Any]] = [{"eval": "cola", "id": i, "prediction": 1, "reference": i % 2} for i in range(20)]
+    records = [made_record(cell, score=0.0, items=20) for cell in asked]
+    for record in records:
+        save_record(record, results=tmp_path, predictions=rows)
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.cells[3:6] == ("+0.0 [+0.0, +0.0]", "1.000", "1.000") and not row.bold
+
+
 def test_predictions_that_do_not_give_the_score_are_refused(tmp_path: Path) -> None:
     asked = digits("lora", "svft_plain", seeds="0")
     records = [saved(cell, [True, False] * 5, folder=tmp_path, score=0.9) for cell in asked]

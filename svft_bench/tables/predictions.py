@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import Any
 
 from svft_bench.record import RunRecord, load_predictions, record_path
 from svft_bench.spec import EvalSpec
-from svft_bench.stats import CONFIDENCE, bootstrap
+from svft_bench.stats import bootstrap_error
 from svft_bench.tables.results import SHARES
 from svft_bench.tasks.scoring import correct, score
 
@@ -66,16 +66,16 @@ def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[in
     others = {row["id"]: row for row in second.rows}
     pairs = [(row, others[row["id"]]) for row in first.rows if row["id"] in others]
     gap = _gap(first.evaluation, pairs)
-    low, high = bootstrap(lambda index: gap([int(i) for i in index]), items=len(pairs), resamples=500)
-    error = (high - low) / (2 * NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
-    return gap(range(len(pairs))), error**2, None
+    return gap(range(len(pairs))), bootstrap_error(gap, items=len(pairs)) ** 2, None
 
 
-def _gap(evaluation: EvalSpec, pairs: Sequence[tuple[Any, Any]]) -> Callable[[Sequence[int]], float]:
+def _gap(evaluation: EvalSpec, pairs: Sequence[tuple[Any, Any]]) -> Callable[[Iterable[int]], float]:
     metric = evaluation.metrics[0]
+    headline = evaluation.model_copy(update={"metrics": (metric,)})
 
-    def gap(index: Sequence[int]) -> float:
-        first, second = ([pairs[i][side] for i in index] for side in (0, 1))
-        return score(evaluation, first)[metric] - score(evaluation, second)[metric]
+    def gap(index: Iterable[int]) -> float:
+        chosen = [pairs[i] for i in index]
+        first, second = ([pair[side] for pair in chosen] for side in (0, 1))
+        return score(headline, first)[metric] - score(headline, second)[metric]
 
     return gap
