@@ -1,7 +1,7 @@
 """Time whole optimizer steps against the peers: `python scripts/bench_step.py --model vit-b --batch 4`.
 
 A step is the forward and backward of `--accumulation` micro-batches and an AdamW step. The language models are a stack
-of `--layers` blocks of the real shape with a small vocabulary; times are relative to LoRA r=8 in the same round.
+of `--layers` blocks of the real shape with a small vocabulary; times are relative to `--to` in the same round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from scripts import peers  # noqa: E402
 VOCABULARY = 1024
 BLOCK = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TARGETS = {"vit-b": [*BLOCK[:4], "fc1", "fc2"], "gemma-2b": BLOCK, "llama-3-8b": BLOCK}
-TO = "lora_r8"
 
 
 def make_model(name: str, *, layers: int) -> nn.Module:
@@ -109,7 +108,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         }
         steps[method] = functools.partial(step, options.accumulation)
     seconds = peers.interleave(steps, rounds=options.rounds, device=options.device)
-    ratios = peers.ratios(seconds, to=TO)
+    ratios = peers.ratios(seconds, to=options.to)
     for method, row in rows.items():
         row |= {**ratios[method], "seconds": sorted(seconds[method])[options.rounds // 2]}
     return rows
@@ -120,7 +119,7 @@ def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
     tokens = f"images={options.batch}" if options.model == "vit-b" else f"N={options.batch}x{options.length}"
     dtype = f"{options.dtype}{' under bfloat16 autocast' if options.autocast else ''}"
     print(f"{options.model}, {options.layers} blocks  {tokens}  A={options.accumulation}  {dtype}", end="")
-    print(f"  checkpointing={options.checkpointing}  threads={torch.get_num_threads()}; relative to {TO}")
+    print(f"  checkpointing={options.checkpointing}  threads={torch.get_num_threads()}; relative to {options.to}")
     for method, row in rows.items():
         spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
         print(f"  {method:18s} {spread:24s} {row['seconds']:8.3f} s  {row['trained']:>12,d}", end="")
@@ -137,6 +136,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=512, help="tokens of a row")
     methods = [method for method in peers.METHODS if method != "frozen"]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    parser.add_argument("--to", default="lora_r8", choices=methods, help="the method that times are relative to")
     parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--autocast", action="store_true", help="run under bfloat16 autocast")
@@ -151,16 +151,17 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure, print and store one JSON record."""
     options = parse()
-    if TO not in options.methods:
-        options.methods.insert(0, TO)
+    if options.to not in options.methods:
+        options.methods.insert(0, options.to)
     torch.set_num_threads(options.threads)
     rows = measure(options)
     show(rows, options)
     fields = ("model", "layers", "batch", "length", "accumulation", "dtype", "autocast", "checkpointing", "rounds")
-    record = {"schema": 1, "bench": "step", "relative_to": TO, "machine": peers.machine(options.device)}
+    record = {"schema": 1, "bench": "step", "relative_to": options.to, "machine": peers.machine(options.device)}
     record |= {field: getattr(options, field) for field in fields} | {"results": rows}
     rows_of = f"b{options.batch}" if options.model == "vit-b" else f"n{options.batch}x{options.length}"
     extra = ("-autocast" if options.autocast else "") + ("-checkpointing" if options.checkpointing else "")
+    extra += "" if options.to == "lora_r8" else f"-to-{options.to}"
     stem = f"step-{options.device}-{options.model}-l{options.layers}-{rows_of}-a{options.accumulation}-{options.dtype}"
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{stem}{extra}.json").write_text(json.dumps(record, indent=1) + "\n")

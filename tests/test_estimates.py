@@ -52,6 +52,12 @@ def test_steps_are_those_that_training_takes() -> None:
         assert workload(spec).steps == total_steps(spec.train, rows=min(rows, spec.limit.train or rows))
 
 
+@pytest.mark.parametrize(("batch", "positions"), [(1, 217), (4, 330), (16, 443), (64, 512)])
+def test_a_micro_batch_is_padded_to_its_longest_example(batch: int, positions: int) -> None:
+    size = workload(_spec(f"{MATHS} train.batch_size={batch}"))
+    assert (size.positions, size.longest) == (positions, 512)
+
+
 def test_memory_has_the_weights_the_factors_and_adamw() -> None:
     plain, lora, full = (_estimate(f"{MATHS} method={name}").memory for name in ("svft_plain", "lora", "full_ft"))
     assert plain.factors > 0 == lora.factors == full.factors

@@ -62,7 +62,7 @@ def workload(spec: RunSpec) -> Workload:
     steps = math.ceil(batches / train.gradient_accumulation) * train.epochs
     steps = min(steps, train.max_steps) if train.max_steps is not None else steps
     micro = min(steps * train.gradient_accumulation, batches * train.epochs)
-    positions = _positions(spec, "padded")
+    positions = _positions(spec)
     aside = _validation_rows(task) if spec.score_on == "validation" else None
     scored = [item.data.rows or 0 if aside is None else aside for item in task.evals]
     counts = [min(rows, spec.limit.eval or math.inf) for rows in scored]
@@ -75,7 +75,7 @@ def workload(spec: RunSpec) -> Workload:
         positions=positions,
         longest=_longest(spec) or positions,
         evaluated=int(sum(counts)) + _watched(spec, examples, steps, batches),
-        eval_positions=_positions(spec, "prompt") if any(new) else positions,
+        eval_positions=_length(spec, "prompt") if any(new) else positions,
         new_tokens=max(new, default=0),
         decode_steps=int(decode),
     )
@@ -86,7 +86,7 @@ def _rows(spec: RunSpec, examples: int) -> int:
     prompt = spec.task.prompt
     if prompt is None or not prompt.packing:
         return examples
-    return math.ceil(examples * _length(spec, "mean", prompt.max_length) / prompt.max_length)
+    return math.ceil(examples * _length(spec, "mean") / prompt.max_length)
 
 
 def _watched(spec: RunSpec, examples: int, steps: int, batches: int) -> int:
@@ -107,11 +107,14 @@ def _validation_rows(task: TaskSpec) -> int:
     return task.validation_rows or (task.validation.rows or 0 if task.validation else 0)
 
 
-def _positions(spec: RunSpec, which: str) -> int:
+def _positions(spec: RunSpec) -> int:
+    """Of one training example in its micro-batch, which is as long as the longest of it."""
     if spec.model.image is not None:
         return (spec.model.image.size // (spec.model.patch or 16)) ** 2 + 1
-    prompt, longest = spec.task.prompt, _longest(spec)
-    return longest if which == "padded" and prompt and prompt.packing else _length(spec, which, longest)
+    if spec.task.prompt and spec.task.prompt.packing:
+        return _longest(spec)
+    mean, of_16 = _length(spec, "mean"), _length(spec, "longest16")
+    return min(_longest(spec), round(mean + (of_16 - mean) * math.log(spec.train.batch_size, 16)))
 
 
 def _longest(spec: RunSpec) -> int:
@@ -120,7 +123,8 @@ def _longest(spec: RunSpec) -> int:
     return spec.task.max_length or (prompt.max_length if prompt else 0)
 
 
-def _length(spec: RunSpec, which: str, longest: int) -> int:
+def _length(spec: RunSpec, which: str) -> int:
+    longest = _longest(spec)
     return min(longest, _lengths().get(spec.task.name, {}).get(which, longest))
 
 
