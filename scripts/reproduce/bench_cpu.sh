@@ -12,5 +12,7 @@ python scripts/bench_step.py --device cpu --model gemma-2b --batch 1 --length 25
 python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 16 --dtype bfloat16 --rounds 3 --methods lora_r8 svft_plain svft_banded16 vectorfit
 python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 1 --dtype bfloat16 --rounds 3 --methods lora_r8 dora_r16 vera_r1024 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 3 --methods lora_r8 dora_r16 vera_r1024 boft_b8_m2 svft_plain svft_banded16 vectorfit released_plain
+python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --dtype bfloat16 --rounds 9 --methods svft_plain vectorfit --to svft_plain
+python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 9 --methods svft_plain vectorfit --to svft_plain
 python scripts/bench_svd.py --device cpu --threads 2
 python scripts/measure_plan.py --write
