@@ -105,7 +105,7 @@ def fingerprint_of(factors: Factors) -> Tensor:
 
 def fingerprint_distance(one: Tensor, other: Tensor) -> tuple[float, float]:
     """The estimated distance of two bases (the larger of u and v), and that of their spectra."""
-    difference = (one.double() - other.double()).cpu() / SCALE
+    difference = (one.cpu().double() - other.cpu().double()) / SCALE
     rms = difference.square().mean(1).sqrt()
     return float(rms[:2].max()), float(rms[2])
 

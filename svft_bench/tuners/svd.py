@@ -145,8 +145,8 @@ def _read(path: Path, weight: Tensor) -> Factors | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="pt", device=str(weight.device)) as file:
-            factors = Factors(*(file.get_tensor(name) for name in Factors._fields))
+        with safe_open(path, framework="pt") as file:
+            factors = Factors(*(file.get_tensor(name).to(weight.device) for name in Factors._fields))
         n = min(weight.shape)
         shapes = [(weight.shape[0], n), (n,), (n, weight.shape[1])]
         if [part.shape for part in factors] == shapes and is_sound(factors, weight.to(factors.u.dtype)):

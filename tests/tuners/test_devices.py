@@ -1,0 +1,103 @@
+"""An adapter follows its model to another device whole, and says there what it said on the CPU.
+
+CUDA where there is one; everywhere a stand-in whose tensors refuse those of the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+import torch
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
+
+from tests.tuners.cases import CASES, MOVED_CASES, config_of, make_base, make_input
+
+ALL = [*CASES, *MOVED_CASES]
+PATHS = ["token", "weight", "one_sided", "rotated"]
+CLOSE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+@pytest.fixture(scope="module", params=["second", pytest.param("cuda", marks=CUDA)])
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[tuple[str, Executor]]:
+    """The name of a device, and a process in which nothing else knows of the stand-in."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        yield request.param, process
+
+
+@pytest.mark.parametrize("moved_after", [True, False], ids=["moved after adapting", "adapted there"])
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("case", ALL)
+def test_a_life_on_another_device(
+    elsewhere: tuple[str, Executor], case: str, dtype: torch.dtype, moved_after: bool
+) -> None:
+    _compare(elsewhere, case, dtype, moved_after=moved_after, path="auto")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "vectorfit"])
+def test_every_path_on_another_device(elsewhere: tuple[str, Executor], case: str, path: str) -> None:
+    _compare(elsewhere, case, torch.float32, moved_after=True, path=path)
+
+
+def _compare(elsewhere: tuple[str, Executor], case: str, dtype: torch.dtype, *, moved_after: bool, path: str) -> None:
+    device, process = elsewhere
+    expected = life(case, dtype, "cpu", moved_after, path)
+    found = process.submit(life, case, dtype, device, moved_after, path).result()
+    for stage, output in expected.items():
+        assert float((found[stage] - output).abs().max()) <= CLOSE[dtype], stage
+
+
+def life(case: str, dtype: torch.dtype, device: str, moved_after: bool, path: str) -> dict[str, Tensor]:
+    """The outputs of an adapter at every stage of a life on a device, on the CPU and in float32."""
+    if device != "second":
+        outputs = _live(case, dtype, torch.device(device), moved_after, path)
+        return {stage: output.detach().float().cpu() for stage, output in outputs.items()}
+    from tests.second_device import SecondDevice, here
+
+    with SecondDevice():
+        outputs = _live(case, dtype, torch.device(device), moved_after, path)
+    return {stage: here(output).detach().float() for stage, output in outputs.items()}
+
+
+def _live(case: str, dtype: torch.dtype, device: torch.device, moved_after: bool, path: str) -> dict[str, Tensor]:
+    config, x = config_of(case, path=path), make_input(dtype).to(device)
+    torch.manual_seed(1)
+    base = make_base(dtype)
+    model = get_peft_model(base if moved_after else base.to(device), copy.deepcopy(config)).to(device)
+    seen = {"start": model(x)}
+    _train(model, x)
+    seen["trained"] = model(x)
+    with model.disable_adapter():
+        seen["disabled"] = model(x)
+    model.merge_adapter()
+    seen["merged"] = model(x)
+    model.unmerge_adapter()
+    state = {name: part.cpu() for name, part in get_peft_model_state_dict(model).items()}
+    again = get_peft_model(make_base(dtype).to(device), copy.deepcopy(config))
+    set_peft_model_state_dict(again, state)
+    seen["loaded"] = again.to(device).eval()(x)
+    model.add_adapter("other", copy.deepcopy(config))
+    seen["mixed"] = model(x, adapter_names=["default", "other", "__base__", "default", "other"])
+    seen["back"] = model.cpu()(x.cpu())
+    return seen
+
+
+def _train(model: torch.nn.Module, x: Tensor) -> None:
+    """Three steps of two micro-batches each."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    model.train()
+    for step in range(3):
+        for _ in range(2):
+            model(x).float().square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if hasattr(model.base_model, "update_and_allocate"):
+            model.base_model.update_and_allocate(step)
+        optimizer.zero_grad()
+    model.eval()
