@@ -51,7 +51,7 @@ def gsm8k_released(text: str, reference: str) -> bool:
 
 _NUMBER = re.compile(
     r"""(?P<sign>[-+]?)\s*[$€£]?\s*(?P<sign_after>[-+]?)
-        (?P<whole>\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?P<decimals>\.\d+)?
+        (?P<whole>\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?P<decimals>\.\d+)?(?P<exponent>[eE][-+]?\d{1,2})?
         (?:\s*/\s*(?P<denominator>\d+))?""",
     re.VERBOSE,
 )
@@ -61,7 +61,8 @@ _MARKERS = re.compile(r"(?:answer is|####)\s*:?", re.IGNORECASE)
 def exact_number(text: str) -> Fraction | None:
     """The first number after the last marker (`The answer is`, `####` or a box), exactly.
 
-    Reads thousands separators, currency signs, fractions, decimals, LaTeX fractions and any script's digits.
+    Reads thousands separators, currency signs, mixed fractions, decimals, powers of ten, LaTeX fractions and any
+    script's digits.
     """
     marked = [match.end() for match in _MARKERS.finditer(text)]
     answer = text[marked[-1] :] if marked else last_boxed(text)
@@ -69,8 +70,10 @@ def exact_number(text: str) -> Fraction | None:
         return None
     boxed = last_boxed(answer)
     plain = _ascii_digits(boxed if boxed is not None else answer)
-    plain = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", plain.replace("\\$", "$").replace("{,}", ","))
-    match = _NUMBER.search(plain.replace("\\!", ""))
+    plain = plain.replace("\\$", "$").replace("{,}", ",").replace("\\!", "")
+    plain = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r" \1/\2", plain)
+    plain = re.sub(r"(?<![\d.,/])(\d{1,9}) +(\d{1,9}) ?/ ?(\d{1,9})(?!\d)", _improper, plain)
+    match = _NUMBER.search(plain)
     try:
         return _value(match) if match else None
     except ValueError:  # more digits than Python reads, from a text that repeats one until its end
@@ -79,14 +82,21 @@ def exact_number(text: str) -> Fraction | None:
 
 def _ascii_digits(text: str) -> str:
     """Digits of any script as 0 to 9, and typographic signs as their plain forms."""
+    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3})", ",", text)  # spaces that do not break part thousands
+    text = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
     text = unicodedata.normalize("NFKC", text)
     text = text.translate({ord("−"): "-", ord("⁄"): "/", ord("٫"): ".", ord("٬"): ","})
     return "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
 
 
+def _improper(mixed: re.Match[str]) -> str:
+    whole, numerator, denominator = map(int, mixed.groups())
+    return f"{whole * denominator + numerator}/{denominator}"
+
+
 def _value(match: re.Match[str]) -> Fraction | None:
     parts = match.groupdict(default="")
-    value = Fraction(f"{parts['whole'].replace(',', '') or 0}{parts['decimals']}")
+    value = Fraction(f"{parts['whole'].replace(',', '') or 0}{parts['decimals']}{parts['exponent']}")
     if parts["denominator"]:
         if int(parts["denominator"]) == 0:
             return None

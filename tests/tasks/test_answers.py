@@ -72,6 +72,17 @@ RELEASED_NUMBERS = [
 ]
 
 EXACT_NUMBERS = [
+    ("The answer is: 2e3", 2000),
+    ("The answer is: 1.5E-2", Fraction(3, 200)),
+    ("The answer is: 3 eggs", 3),
+    ("The answer is: 3½", Fraction(7, 2)),
+    ("The answer is: ½", Fraction(1, 2)),
+    ("The answer is: -3 1/2 cups", Fraction(-7, 2)),
+    ("The answer is: \\boxed{3\\frac{1}{2}}", Fraction(7, 2)),
+    ("The answer is: 12\u202f345", 12345),
+    ("The answer is: 5\u00a0apples", 5),
+    ("The answer is: 1 of 2", 1),
+    ("The answer is: 1,234 5/6", 1234),
     ("The answer is: " + "9" * 5000, None),
     ("The answer is: 0." + "3" * 5000, None),
     ("The answer is: 1/" + "9" * 5000, None),
