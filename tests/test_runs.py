@@ -186,6 +186,15 @@ def test_cuda_that_is_not_there_is_bad_input(arguments: Command, capsys: pytest.
     assert "device=cuda" in capsys.readouterr().err
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_runs_on_a_gpu(arguments: Command, tmp_path: Path, kind: str) -> None:
+    assert command(arguments(kind, "method=svft_banded", "device=cuda")) == 0
+    (record,) = records(tmp_path)
+    assert record.costs.memory_of == "cuda" and record.provenance.device != "cpu"
+
+
 def test_the_hub_out_of_reach_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     data = toy_data(tmp_path / "data")
     line = ["model=gemma-2b", "method=svft_banded", "task=gsm8k", f"data_root={data}", f"results_dir={tmp_path}/r"]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import get_context
 
 import pytest
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 
 from tests.tuners.cases import CASES, MOVED_CASES, config_of, make_base, make_input
@@ -45,6 +47,27 @@ def test_every_path_on_another_device(elsewhere: tuple[str, Executor], case: str
     _compare(elsewhere, case, torch.float32, moved_after=True, path=path)
 
 
+@pytest.mark.parametrize("case", ALL)
+def test_every_layer_is_adapted_where_its_weight_lies(elsewhere: tuple[str, Executor], case: str) -> None:
+    device, process = elsewhere
+    found = process.submit(places, case, device).result()
+    assert found.pop("square") == {device}
+    assert all(where == {"cpu"} for where in found.values())
+
+
+def places(case: str, device: str) -> dict[str, set[str]]:
+    """Where the tensors of every adapted layer lie, when one layer of the base is on the device."""
+    with _entered(device):
+        base = make_base()
+        base.square.to(device)
+        model = get_peft_model(base, config_of(case))
+        return {
+            name.rpartition(".")[2]: {part.device.type for part in [*layer.parameters(), *layer.buffers()]}
+            for name, layer in model.named_modules()
+            if isinstance(layer, BaseTunerLayer)
+        }
+
+
 def _compare(elsewhere: tuple[str, Executor], case: str, dtype: torch.dtype, *, moved_after: bool, path: str) -> None:
     device, process = elsewhere
     expected = life(case, dtype, "cpu", moved_after, path)
@@ -55,14 +78,17 @@ def _compare(elsewhere: tuple[str, Executor], case: str, dtype: torch.dtype, *, 
 
 def life(case: str, dtype: torch.dtype, device: str, moved_after: bool, path: str) -> dict[str, Tensor]:
     """The outputs of an adapter at every stage of a life on a device, on the CPU and in float32."""
-    if device != "second":
+    with _entered(device):
         outputs = _live(case, dtype, torch.device(device), moved_after, path)
         return {stage: output.detach().float().cpu() for stage, output in outputs.items()}
-    from tests.second_device import SecondDevice, here
 
-    with SecondDevice():
-        outputs = _live(case, dtype, torch.device(device), moved_after, path)
-    return {stage: here(output).detach().float() for stage, output in outputs.items()}
+
+def _entered(device: str) -> AbstractContextManager[object]:
+    if device != "second":
+        return nullcontext()
+    from tests.second_device import SecondDevice
+
+    return SecondDevice()
 
 
 def _live(case: str, dtype: torch.dtype, device: torch.device, moved_after: bool, path: str) -> dict[str, Tensor]:
