@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def cell(tmp_path: Path) -> Callable[..., Cell]:
         return found
 
     return compose_one
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Executor]:
+    """A process in which nothing else knows of the stand-in for a GPU, `second_device`."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        yield executor
 
 
 @pytest.fixture(scope="session")

@@ -66,15 +66,12 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     there = torch.device(asked).type == NAME if asked is not None else bool(second)
     plain_args, plain_kwargs = tree_map(here, (args, kwargs))
     result = func(*plain_args, **plain_kwargs | ({} if asked is None else {"device": "cpu"}))
-    if name.endswith("_") and isinstance(result, Tensor):
-        return args[0]
-    owners = {id(tensor.data_here): tensor for tensor in second}
-    return tree_map(lambda x: _second(x, owners) if there and isinstance(x, Tensor) else x, result)
+    operands = {id(here(tensor)): tensor for tensor in tensors}  # an operation in place gives back its own
+    return tree_map(lambda x: _placed(x, operands) if there and isinstance(x, Tensor) else x, result)
 
 
-def _second(data: Tensor, owners: dict[int, OnSecond]) -> OnSecond:
-    """An operation in place gives back the tensor that it was called on."""
-    return owners[id(data)] if id(data) in owners else OnSecond(data)
+def _placed(data: Tensor, operands: dict[int, Tensor]) -> Tensor:
+    return operands[id(data)] if id(data) in operands else OnSecond(data)
 
 
 def _register() -> torch.library.Library:

@@ -5,9 +5,8 @@ The device is a stand-in for a GPU, and the libraries are told of it by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ import pytest
 from svft_bench.cli import command
 from svft_bench.record import RunRecord, load_records
 from tests.toy import KINDS
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Executor]:
-    """A process in which nothing else knows of the stand-in."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        yield executor
 
 
 @pytest.mark.parametrize("method", ["full_ft", "lora", "svft_banded", "vectorfit"])

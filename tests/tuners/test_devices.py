@@ -6,10 +6,8 @@ CUDA where there is one; everywhere a stand-in whose tensors refuse those of the
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import get_context
 
 import pytest
 import torch
@@ -26,10 +24,9 @@ CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reaso
 
 
 @pytest.fixture(scope="module", params=["second", pytest.param("cuda", marks=CUDA)])
-def elsewhere(request: pytest.FixtureRequest) -> Iterator[tuple[str, Executor]]:
-    """The name of a device, and a process in which nothing else knows of the stand-in."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        yield request.param, process
+def elsewhere(request: pytest.FixtureRequest, process: Executor) -> tuple[str, Executor]:
+    """The name of a device, and a process in which it can be used."""
+    return request.param, process
 
 
 @pytest.mark.parametrize("moved_after", [True, False], ids=["moved after adapting", "adapted there"])
