@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
 
-# (out, in) of the distinct linear layers of a block.
+# (out, in) of the distinct linear layers of a block; the tiny ones compute next to nothing and show what calling them costs.
 LAYERS = {
+    "tiny": [(64, 64), (256, 64), (64, 256)],
     "vit-b": [(768, 768), (3072, 768), (768, 3072)],
     "gemma-2b": [(2048, 2048), (256, 2048), (16384, 2048), (2048, 16384)],
     "llama-3-8b": [(4096, 4096), (1024, 4096), (14336, 4096), (4096, 14336)],
@@ -104,7 +105,7 @@ def show(result: dict[str, Any], options: argparse.Namespace) -> None:
     shape = "x".join(map(str, result["shape"]))
     kind = "decode" if options.decode else f"A={options.accumulation}"
     print(f"\n{shape}  N={options.tokens}  {kind}  {options.dtype}  threads={torch.get_num_threads()}", end="")
-    print(f"  frozen {1000 * result['frozen_seconds']:.1f} ms")
+    print(f"  frozen {1000 * result['frozen_seconds']:.3g} ms")
     for method, row in result["ratios"].items():
         spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
         print(f"  {method:18s} {spread:24s} {row['extra_frozen_bytes'] / 1e6:9.2f} MB  {row.get('path', '')}")

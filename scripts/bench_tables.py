@@ -52,7 +52,7 @@ def layer_section(record: dict[str, Any]) -> Iterator[str]:
         rows = [result["ratios"].get(method) for result in results]
         times = [ratio(row) if row else "not taken" for row in rows]
         if method == "frozen":
-            times = [f"{1000 * result['frozen_seconds']:.1f} ms" for result in results]
+            times = [f"{1000 * result['frozen_seconds']:.3g} ms" for result in results]
         yield line([method, *times, megabytes(sum(row["extra_frozen_bytes"] for row in rows if row))])
 
 

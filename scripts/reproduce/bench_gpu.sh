@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 SVFT_BENCH_CACHE=$(mktemp -d)    # of each weight one SVD for all methods
 export SVFT_BENCH_CACHE
 trap 'rm -rf "$SVFT_BENCH_CACHE"' EXIT
+python scripts/bench_layer.py --device cuda --models tiny --tokens 16 --accumulation 16 --rounds 50
 python scripts/bench_layer.py --device cuda --models vit-b --tokens 12608 --dtype bfloat16 --rounds 20
 python scripts/bench_layer.py --device cuda --models gemma-2b --tokens 2048 --accumulation 16 --dtype bfloat16
 python scripts/bench_layer.py --device cuda --models gemma-2b --tokens 64 --decode --dtype bfloat16 --rounds 20

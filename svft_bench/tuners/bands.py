@@ -54,7 +54,8 @@ class Band:
         return core_product(b.T, m, self).T
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
-        padded = F.pad(a, (0, self.blocks * self.tile - self.n))
+        missing = self.blocks * self.tile - self.n
+        padded = F.pad(a, (0, missing)) if missing else a  # padding by nothing is a copy
         blocks = padded.view(a.shape[0], self.blocks, self.tile).transpose(0, 1)
         products = self._windows(b).transpose(1, 2) @ blocks
         entries: Tensor = products.flatten()[_tile_cells(self, a.device)]

@@ -100,9 +100,9 @@ class BasisLayer(MergingLayer):
 
     def checked_basis(self, adapter: str) -> Basis:
         """The basis of an adapter, compared with a fingerprint that was loaded since the last time, by whatever way."""
-        basis = self.basis(adapter)
-        if not torch.compiler.is_compiling() and adapter in self.fingerprints():
-            saved = self.fingerprints()[adapter]
+        basis, fingerprints = self.basis(adapter), self.fingerprints()
+        if not torch.compiler.is_compiling() and adapter in fingerprints:
+            saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
             if self._compared.get(adapter) != mark:
                 check_fingerprint(saved, basis, module=self.key)

@@ -71,13 +71,14 @@ class SingularLayer(BasisLayer):
         `alone` says that the whole batch has this adapter, so that a weight adapted to it will be wanted again.
         """
         config, core = self.configs[adapter], self.core(adapter)
-        bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding)
+        plain = self._is_plain()
+        bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding, plain=plain)
         if core is None:
             return linear(x)
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
         option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
-        path = self._path(x, core, option, dense=alone and self._is_plain())
+        path = self._path(x, core, option, dense=alone and plain)
         if path == "one_sided":
             return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
         if path == "token":
@@ -89,13 +90,13 @@ class SingularLayer(BasisLayer):
         return kernels.weight(x.to(dtype), weight, core, bias=None if bias is None else bias.to(dtype))
 
     def _with_bias(
-        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding
+        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding, *, plain: bool
     ) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
         """The bias with the adapter's offset, and the base layer with that bias."""
         bias = self.base_bias()
         if offset is None or bias is None:
             return bias, linear
-        if self._is_plain():
+        if plain:
             bias = rounding.add(bias, offset, how=how)
             return bias, partial(F.linear, weight=self.matrix(), bias=bias)
         original = linear

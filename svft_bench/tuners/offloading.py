@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,15 +13,17 @@ from torch import nn
 
 def is_hooked(module: nn.Module) -> bool:
     """Whether accelerate places the module's tensors, offloaded or not."""
-    return hasattr(module, "_hf_hook")
+    return "_hf_hook" in module.__dict__  # several times a forward: `hasattr` raises and catches where there is none
+
+
+def onloaded(module: nn.Module) -> AbstractContextManager[None]:
+    """The module's own parameters where its forward would have them; what is read from it stays when they go."""
+    away = is_hooked(module) and any(p.is_meta for p in module.parameters(recurse=False))
+    return _loaded(module) if away else nullcontext()
 
 
 @contextmanager
-def onloaded(module: nn.Module) -> Iterator[None]:
-    """The module's own parameters where its forward would have them; what is read from it stays when they go."""
-    if not (is_hooked(module) and any(p.is_meta for p in module.parameters(recurse=False))):
-        yield
-        return
+def _loaded(module: nn.Module) -> Iterator[None]:
     hook: Any = module._hf_hook
     hook.pre_forward(module)
     try:

@@ -7,6 +7,7 @@ as at the start of training, stays as it is to the bit. The thresholds are fixed
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -31,11 +32,12 @@ class _DitheredAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, update: Tensor) -> Tensor:
         ctx.dtypes = (y.dtype, update.dtype)
-        total = torch.add(update.float(), y)
-        bits = total.view(torch.int32) + _thresholds(y.shape[-1], y.dtype, y.device)
-        rounded = bits.bitwise_and_(-(2 ** DROPPED[y.dtype])).view(torch.float32)
-        # The carry out of a NaN of all ones, the usual one on some devices, would be a zero.
-        return torch.where(total.isnan(), total, rounded).to(y.dtype)
+        # In place, since the sum is as large as the activations. The carry out of a NaN of all ones, the usual one on
+        # some devices, would be a zero; Python's has room.
+        total = torch.add(update.float(), y).nan_to_num_(nan=math.nan, posinf=math.inf, neginf=-math.inf)
+        bits = total.view(torch.int32)
+        bits.add_(_thresholds(y.shape[-1], y.dtype, y.device)).bitwise_and_(-(2 ** DROPPED[y.dtype]))
+        return total.to(y.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -68,10 +68,11 @@ class SVFTLayer(SingularLayer):
         m = self.svft_m[adapter]
         if adapter in self.svft_gate:
             m = m * torch.sigmoid(self.svft_gate[adapter])
-        return Core(self.checked_basis(adapter), m, self._pattern(adapter))
+        basis = self.checked_basis(adapter)
+        return Core(basis, m, self._pattern(adapter, basis.size))
 
-    def _pattern(self, adapter: str) -> Pattern:
-        n, config = self.basis(adapter).size, self.configs[adapter]
+    def _pattern(self, adapter: str, n: int) -> Pattern:
+        config = self.configs[adapter]
         if config.pattern == "plain":
             return Diagonal(n)
         if config.pattern == "banded":
