@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
 
-# (out, in) of the distinct linear layers of a block; the tiny ones compute next to nothing and show what calling them costs.
+# (out, in) of the distinct linear layers of a block; the tiny ones hardly compute and show what calling them costs.
 LAYERS = {
     "tiny": [(64, 64), (256, 64), (64, 256)],
     "vit-b": [(768, 768), (3072, 768), (768, 3072)],

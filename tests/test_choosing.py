@@ -54,6 +54,12 @@ def test_unequal_trials_are_refused(asked: list[Cell]) -> None:
         choices(cell_results(fewer, records(fewer, {})))
 
 
+def test_one_rate_is_no_choice(asked: list[Cell]) -> None:
+    one = [cell for cell in asked if cell.spec.train.lr == 1e-3 and cell.spec.method.name == "lora"]
+    with pytest.raises(ValueError, match="every cell has one learning rate"):
+        choices(cell_results(one, records(one, {})))
+
+
 def test_a_missing_trial_is_refused(asked: list[Cell]) -> None:
     with pytest.raises(ValueError, match="1 missing, such as svft-bench experiment=lr_sweep"):
         choices(cell_results(asked, records(asked, {})[1:]))

@@ -27,8 +27,8 @@ def choices(results: Sequence[CellResult]) -> list[Choice]:
     """The best rate of every model, method and task by the mean validation score; the lower rate wins a tie.
 
     Raises:
-        ValueError: a run is missing or has no validation score, cells differ in more than the rate, or methods had
-            unequal numbers of trials.
+        ValueError: a run is missing or has no validation score, cells differ in more than the rate, or there is but
+            one rate, or more for some methods than for others.
     """
     missing = [command for result in results for command in result.missing]
     if missing:
@@ -43,6 +43,8 @@ def choices(results: Sequence[CellResult]) -> list[Choice]:
     if len(set(budgets.values())) > 1:
         told = ", ".join(f"{name} {rates} x {seeds}" for name, (rates, seeds) in budgets.items())
         raise ValueError(f"unequal trial budgets (rates x seeds) would favour a method: {told}")
+    if all(rates == 1 for rates, _ in budgets.values()):
+        raise ValueError("nothing to choose from: every cell has one learning rate; sweep train.lr")
     order = {id(result): index for index, result in enumerate(results)}
     return [_choice(group) for group in sorted(groups.values(), key=lambda group: min(order[id(one)] for one in group))]
 
