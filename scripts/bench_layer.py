@@ -30,7 +30,7 @@ LAYERS = {
     "llama-3-8b": [(4096, 4096), (1024, 4096), (14336, 4096), (4096, 14336)],
 }
 # BOFT multiplies the weight with dense matrices of the input's size.
-BOFT_LARGEST = 1024
+BOFT_LARGEST = 2048
 
 
 class Layer(nn.Module):

@@ -13,4 +13,5 @@ svft-bench experiment=small_text
 svft-bench experiment=small_glue_rates
 svft-bench table small_glue_rates --write     # the best are in conf/experiment/small_glue.yaml
 svft-bench experiment=small_glue
+svft-bench experiment=small_glue_hard
 svft-bench experiment=small_lm
