@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import sys
 from pathlib import Path
 from statistics import fmean, mean
@@ -19,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from svft_bench.compose import cells  # noqa: E402
+from svft_bench.estimates.workload import longest_in_batch  # noqa: E402
 from svft_bench.models import load_processor  # noqa: E402
 from svft_bench.record import write_whole  # noqa: E402
 from svft_bench.rows import token_lengths, training_rows  # noqa: E402
@@ -71,10 +71,10 @@ def longest_of(size: int, lengths: list[int]) -> float:
 
 
 def law_error(lengths: list[int]) -> float:
-    """The largest relative error of mean + (longest16 - mean) log16(B) over the sizes that are not 16."""
+    """The largest relative error of `longest_in_batch` over the sizes that are not 16."""
     average, of_16 = mean(lengths), longest_of(16, lengths)
-    guesses = {size: min(max(lengths), average + (of_16 - average) * math.log(size, 16)) for size in MICRO_BATCHES}
-    return max(abs(guess / longest_of(size, lengths) - 1) for size, guess in guesses.items())
+    guesses = {size: longest_in_batch(size, mean=average, of_16=of_16) for size in MICRO_BATCHES}
+    return max(abs(min(max(lengths), guess) / longest_of(size, lengths) - 1) for size, guess in guesses.items())
 
 
 def line(task: str, lengths: dict[str, int]) -> str:

@@ -5,6 +5,19 @@ from __future__ import annotations
 from svft_bench.compose import Cell
 from svft_bench.record import Costs, DataUse, Provenance, RunRecord, Sizes
 
+COSTS = Costs(
+    load_seconds=1,
+    adapt_seconds=1,
+    train_seconds=10,
+    step_seconds=0.125,
+    eval_seconds=1,
+    examples_per_second=16,
+    peak_memory_bytes=2**30,
+    memory_of="process",
+    steps=70,
+    resumed=False,
+)
+
 
 def made_record(
     cell: Cell,
@@ -27,18 +40,7 @@ def made_record(
         sizes=Sizes(
             total=10**6, trainable=trained + 10, trainable_head=10, checkpoint_bytes=4 * trained, frozen_extra_bytes=0
         ),
-        costs=Costs(
-            load_seconds=1,
-            adapt_seconds=1,
-            train_seconds=10,
-            step_seconds=0.125,
-            eval_seconds=1,
-            examples_per_second=16,
-            peak_memory_bytes=2**30,
-            memory_of="process",
-            steps=70,
-            resumed=False,
-        ),
+        costs=COSTS,
         curve=((1, 2.0), (70, 0.5)),
         selected={"by": "last"},
         data=tuple(

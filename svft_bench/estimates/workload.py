@@ -114,7 +114,12 @@ def _positions(spec: RunSpec) -> int:
     if spec.task.prompt and spec.task.prompt.packing:
         return _longest(spec)
     mean, of_16 = _length(spec, "mean"), _length(spec, "longest16")
-    return min(_longest(spec), round(mean + (of_16 - mean) * math.log(spec.train.batch_size, 16)))
+    return min(_longest(spec), round(longest_in_batch(spec.train.batch_size, mean=mean, of_16=of_16)))
+
+
+def longest_in_batch(size: int, *, mean: float, of_16: float) -> float:
+    """Tokens of the longest of `size` examples, from their mean and that of the longest of 16; source: ours."""
+    return mean + (of_16 - mean) * math.log(size, 16)
 
 
 def _longest(spec: RunSpec) -> int:
