@@ -43,12 +43,20 @@ def provenance(device: torch.device, *, command: str, decoder: str = "transforme
 
 def git_state() -> tuple[str | None, bool | None]:
     """Commit of this checkout, and whether files that decide a result differ from it; (None, None) when installed."""
+    return _state("HEAD", "svft_bench", "conf", "scripts", "pyproject.toml")
+
+
+def package_state() -> tuple[str | None, bool | None]:
+    """The package's tree in this checkout, which a commit to other files leaves as it is, and whether it differs."""
+    return _state("HEAD:svft_bench", "svft_bench")
+
+
+def _state(revision: str, *paths: str) -> tuple[str | None, bool | None]:
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return None, None
-    commit = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--", "svft_bench", "conf", "scripts", "pyproject.toml")
-    return commit, None if changed is None else bool(changed)
+    changed = _git(root, "status", "--porcelain", "--", *paths)
+    return _git(root, "rev-parse", revision), None if changed is None else bool(changed)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from svft_bench.methods import load_trained_state, trained_state
-from svft_bench.provenance import git_state
+from svft_bench.provenance import package_state
 from svft_bench.record import write_whole
 from svft_bench.train import Trained
 
@@ -78,7 +78,10 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
 
 
 def _code() -> str:
-    """The code and the packages that decide what training gives; a changed working tree is never trusted."""
-    commit, dirty = git_state()
+    """The code and the packages that decide what training gives; a changed working tree is never trusted.
+
+    What `conf` decides is in the training's own name.
+    """
+    tree, dirty = package_state()
     packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft")]
-    return " ".join([*packages, commit or "", "dirty" if dirty else "clean"])
+    return " ".join([*packages, tree or "", "dirty" if dirty else "clean"])

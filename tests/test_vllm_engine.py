@@ -167,7 +167,7 @@ def line(tmp_path: Path, folder: Path, *more: str) -> list[str]:
 def test_a_run_by_it_is_a_record_of_its_own_with_the_same_training(
     folder: Path, engines: list[stand_in.LLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svft_bench.weights.git_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.weights.package_state", lambda: ("a" * 40, False))
     monkeypatch.setattr("svft_bench.run.check_engine", lambda spec, device: None)  # the stand-in needs no CUDA
     found: dict[str, RunRecord] = {}
     predictions = []

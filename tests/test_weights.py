@@ -18,7 +18,7 @@ from tests.tuners.cases import adapted, config_of, make_base, make_input
 
 @pytest.fixture(autouse=True)
 def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svft_bench.weights.git_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.weights.package_state", lambda: ("a" * 40, False))
 
 
 def save(folder: Path, model: nn.Module) -> None:
