@@ -34,7 +34,7 @@ def test_the_models_and_tasks_of_the_papers_are_there() -> None:
 def test_a_config_that_is_no_yaml_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nlimit: {train:\n  - 1\n")
-    monkeypatch.setattr("svft_bench.compose.conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr("svft_bench.compose.tree.conf_dir", lambda: tmp_path / "conf")
     with pytest.raises(ValueError, match=r'but found .-. in ".*mine\.yaml", line 3'):
         cells(["experiment=mine"])
 

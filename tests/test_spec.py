@@ -77,6 +77,11 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
         (["model=gemma-3b"], r"model=gemma-3b is unknown; did you mean .*gemma-2b"),
         (["task=glue/cola2"], r"task=glue/cola2 is unknown; did you mean .*glue/cola"),
         (["experiment=demmo"], r"experiment=demmo is unknown; did you mean .*demo"),
+        (["method=lora,lorra"], r"method=lorra is unknown; did you mean .*lora"),
+        (["model=3"], r"model=3 is unknown; there are .*vit-b"),
+        (["=3"], r"=3 names no field"),
+        (["train.epochs=１"], r"train.epochs=１ cannot be read as NAME=VALUE"),
+        (["train.epochs=[1"], r"train.epochs=\[1 cannot be read as NAME=VALUE"),
         (["train.learning_rate=1"], r"train.learning_rate is not a field"),
         (
             ["method.of_diag=3", "method=svft_banded"],

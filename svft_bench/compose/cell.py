@@ -1,0 +1,83 @@
+"""From overrides to validated cells: what each run is, how it happens, and on which data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from hydra import compose
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from svft_bench.compose.sweeping import sweeps
+from svft_bench.compose.tree import hydra_over
+from svft_bench.counts import check_shapes
+from svft_bench.settings import Settings, split_settings
+from svft_bench.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
+from svft_bench.tasks import data_fingerprint
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run to be: the overrides that make it, what it is, and how it happens."""
+
+    overrides: tuple[str, ...]
+    spec: RunSpec
+    settings: Settings
+
+    @property
+    def command(self) -> str:
+        """The command that runs this cell anywhere: without the folders and conveniences of this machine."""
+        own = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
+        return " ".join(["svft-bench", *own])
+
+
+def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:
+    """Every cell that these overrides stand for, a sweep expanded as Hydra's own sweeper expands it.
+
+    With `any_data` no data folder is looked at: the specs carry `data="any"`, for reading records made elsewhere.
+
+    Raises:
+        ValueError: an unknown name, a value out of range, a part that does not fit another; all before any model loads.
+    """
+    choices = [choice for part in sweeps(overrides) for choice in part.choices()]
+    return [_cell(choice, any_data=any_data) for choice in choices]
+
+
+def _cell(overrides: list[str], *, any_data: bool) -> Cell:
+    seeds = [line.partition("=")[2] for line in overrides if line.startswith("seed=")]
+    values = _composed(tuple(line for line in overrides if not line.startswith("seed=")))
+    if seeds:
+        values = values | {"seed": int(seeds[-1]) if seeds[-1].lstrip("-").isdigit() else seeds[-1]}
+    return build_cell(values, overrides=overrides, any_data=any_data)
+
+
+@lru_cache(maxsize=256)
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
+    with hydra_over(overrides):
+        config = compose("config", list(overrides))
+        model, task = config.model, config.task
+        # before the modules that a published cell names are looked up in a model of another kind
+        check_kind(task.kind, task=task.name, kinds=model.kinds, model=model.name)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bool = False) -> Cell:
+    """Validate one resolved configuration and fingerprint its data: a run on other data is another run."""
+    what, how = split_settings(values)
+    for name in ("experiment", "rows"):
+        what.pop(name, None)
+    try:
+        settings = Settings.model_validate(how)
+        task = TaskSpec.model_validate(what["task"])
+    except ValidationError as error:
+        raise ValueError(sentences(error)) from None
+    fingerprint = "any" if any_data else data_fingerprint(task, data_root=settings.data_root)
+    spec = parse_spec(what | {"data": fingerprint})
+    check_shapes(spec.model, spec.method)
+    return Cell(tuple(overrides), spec, settings)
