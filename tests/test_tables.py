@@ -154,6 +154,13 @@ def test_only_a_lead_beyond_the_noise_is_bold(one: list[Cell]) -> None:
     assert [bool(row.bold) for row in far.rows] == [False, True]
 
 
+def test_a_lead_at_fewer_seeds_than_another_is_not_bold(one: list[Cell]) -> None:
+    records = [made_record(cell, score=0.9 if cell.spec.method.name == "head" else 0.7) for cell in one]
+    fewer = [record for record in records if record.spec.method.name != "head" or record.spec.seed == 0]
+    assert any(row.bold for row in made(one, records).rows)
+    assert not any(row.bold for row in made(one, fewer).rows)
+
+
 def test_a_single_row_is_never_bold(one: list[Cell]) -> None:
     assert not made(one[:1], [made_record(one[0], score=0.9)]).rows[0].bold
 

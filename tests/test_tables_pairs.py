@@ -65,6 +65,19 @@ def test_every_pair_counts_in_the_correction(tmp_path: Path) -> None:
     assert rows[0].facts["p_holm"] == pytest.approx(3 * rows[0].facts["p"])
 
 
+def test_a_pair_of_fewer_seeds_than_its_peers_is_shown_and_not_tested(tmp_path: Path) -> None:
+    asked = digits("head", "lora", "svft_plain", seeds="0,1")
+    run = [cell for cell in asked if cell.spec.method.name != "svft_plain" or cell.spec.seed == 0]
+    wrong = {"head": 20, "lora": 15, "svft_plain": 0}
+    records = [saved(cell, [i >= wrong[cell.spec.method.name] for i in range(60)], folder=tmp_path) for cell in run]
+    found = made(asked, records, tmp_path)
+    tested, *untested = found.rows
+    assert tested.cells[1:3] == ("LoRA", "head only") and tested.facts["p_holm"] == tested.facts["p"]
+    assert [row.cells[3].split()[0] for row in untested] == ["+33.3", "+25.0"]
+    assert all(row.cells[4:6] == ("", "") and row.facts["p"] is None and not row.bold for row in untested)
+    assert any(note.startswith("Without p") for note in found.notes)
+
+
 def test_several_seeds_pair_by_seed_and_report_their_spread(tmp_path: Path) -> None:
     asked = digits("lora", "svft_plain", seeds="0,1,2")
     wrong = {"lora": (30, 31, 32), "svft_plain": (20, 21, 22)}

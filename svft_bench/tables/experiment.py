@@ -143,14 +143,15 @@ def _settings(result: CellResult) -> dict[str, Any]:
 
 
 def _clear_best(results: Sequence[CellResult], evaluation: str) -> list[CellResult]:
-    """The cells whose interval lies above that of every other cell of the same model."""
+    """The cells whose interval lies above that of every other cell of the same model, none of which has more seeds."""
     best = []
     for result in results:
         own = result.score(evaluation)
         peers = [other for other in results if other is not result and other.spec.model.name == result.spec.model.name]
         scores = [score for other in peers if (score := other.score(evaluation)) is not None]
-        ends = [score.interval.high if score.interval else math.inf for score in scores]
-        if own is not None and own.interval is not None and ends and own.interval.low > max(ends):
+        if own is None or own.interval is None or not scores or own.seeds < max(score.seeds for score in scores):
+            continue
+        if own.interval.low > max(score.interval.high if score.interval else math.inf for score in scores):
             best.append(result)
     return best
 

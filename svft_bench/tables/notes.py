@@ -154,7 +154,7 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
     if any(score.interval is None for score in scores):
         found.append("Scores without ±: no closed form gives an interval for this metric.")
     if scores:
-        found.append("Bold: the interval lies above every other of the same model; nothing is bold where they overlap.")
+        found.append("Bold: the interval lies above every other of the same model, none of which has more seeds.")
     return found
 
 

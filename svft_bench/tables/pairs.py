@@ -17,6 +17,7 @@ from svft_bench.tables.results import SHARES, CellResult, shown_name
 from svft_bench.tables.value import Column, Row, Table
 
 LEVEL = 0.05
+FEWER_SEEDS = "Without p: the two share fewer seeds than others do, so that the noise between seeds is not in it yet."
 Every = Mapping[tuple[str, str], Judged]  # by run and eval
 COLUMNS = (
     Column("eval", "left"),
@@ -41,9 +42,18 @@ class Pair:
     p: float
     seeds: int
 
+    @property
+    def among(self) -> tuple[str, str, str]:
+        """What its peers share with it: model, task and eval."""
+        return self.first.spec.model.name, self.first.spec.task.name, self.evaluation
+
 
 def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder: Path) -> Table:
-    """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05."""
+    """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05.
+
+    A pair that shares fewer seeds than its peers is shown and not tested: the noise between seeds would be in their
+    p-values and not in its own.
+    """
     done = [result for result in results if result.records]
     every = {
         (record.run_id, item.name): judged(record, item, folder=folder)
@@ -51,27 +61,30 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
         for record in result.records
         for item in result.spec.task.evals
     }
-    pairs = [pair for pair in _pairs(done, every) if pair is not None]
-    corrected = holm([pair.p for pair in pairs])
-    order = sorted(range(len(pairs)), key=lambda index: (pairs[index].evaluation, pairs[index].p))
-    rows = [_row(pairs[index], corrected[index]) for index in order]
+    pairs = sorted(_pairs(done, every), key=lambda pair: (pair.evaluation, pair.p))
+    most = {pair.among: pair.seeds for pair in sorted(pairs, key=lambda pair: pair.seeds)}
+    tested = [pair for pair in pairs if pair.seeds == most[pair.among]]
+    untested = [pair for pair in pairs if pair.seeds < most[pair.among]]
+    rows = [*map(_row, tested, holm([pair.p for pair in tested])), *(_row(pair, None) for pair in untested)]
     notes = (
-        f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(pairs)}, "
+        f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(tested)}, "
         "p-values corrected by Holm's method. Bold: corrected p below 0.05; everything else is inside the noise.",
         "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds. Else a t-test "
         "over seeds with the paired noise of items added (binomial, or bootstrap for other metrics).",
+        *([FEWER_SEEDS] if untested else []),
         *_seed_spread(done, every),
         *detectable(done),
     )
     return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
 
 
-def _pairs(results: Sequence[CellResult], every: Every) -> list[Pair | None]:
+def _pairs(results: Sequence[CellResult], every: Every) -> list[Pair]:
     return [
-        _pair(item, one, other, every)
+        pair
         for one, other in combinations(results, 2)
         if (one.spec.model.name, one.spec.task.name) == (other.spec.model.name, other.spec.task.name)
         for item in one.spec.task.evals
+        if (pair := _pair(item, one, other, every)) is not None
     ]
 
 
@@ -90,7 +103,8 @@ def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, every: Every
     return Pair(evaluation.name, other, one, -fmean(gaps), Interval(-high, -low), p, len(gaps))
 
 
-def _row(pair: Pair, corrected: float) -> Row:
+def _row(pair: Pair, corrected: float | None) -> Row:
+    """A pair as printed; without a corrected p-value it was not tested."""
     low, high = 100 * pair.interval.low, 100 * pair.interval.high
     names = pair.first.spec.method.name, pair.second.spec.method.name
     cells = (
@@ -98,13 +112,14 @@ def _row(pair: Pair, corrected: float) -> Row:
         pair.first.spec.method.title,
         pair.second.spec.method.title,
         f"{100 * pair.difference:+.1f} [{low:+.1f}, {high:+.1f}]",
-        _p_text(pair.p),
-        _p_text(corrected),
+        "" if corrected is None else _p_text(pair.p),
+        "" if corrected is None else _p_text(corrected),
         str(pair.seeds),
     )
     facts = {"eval": pair.evaluation, "method": names[0], "against": names[1], "difference": pair.difference}
-    facts |= {"low": pair.interval.low, "high": pair.interval.high, "p": pair.p, "p_holm": corrected}
-    return Row(cells, facts, frozenset({3}) if corrected < LEVEL else frozenset())
+    facts |= {"low": pair.interval.low, "high": pair.interval.high, "p": None if corrected is None else pair.p}
+    facts |= {"p_holm": corrected}
+    return Row(cells, facts, frozenset({3}) if corrected is not None and corrected < LEVEL else frozenset())
 
 
 def _p_text(p: float) -> str:
