@@ -126,17 +126,13 @@ def store(results: list[dict[str, Any]], options: argparse.Namespace) -> Path:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = peers.parser(__doc__, rounds=5)
     parser.add_argument("--models", nargs="+", default=["vit-b"], choices=LAYERS)
     parser.add_argument("--methods", nargs="+", default=list(peers.METHODS), choices=peers.METHODS)
     parser.add_argument("--tokens", type=int, default=1576, help="tokens of a micro-batch")
     parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
     parser.add_argument("--decode", action="store_true", help="time forwards without gradients")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     return parser.parse_args()
 
 

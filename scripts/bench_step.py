@@ -129,7 +129,7 @@ def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = peers.parser(__doc__, rounds=5)
     parser.add_argument("--model", default="vit-b", choices=TARGETS)
     parser.add_argument("--layers", type=int, default=1, help="blocks")
     parser.add_argument("--batch", type=int, default=4, help="rows of a micro-batch")
@@ -141,10 +141,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--autocast", action="store_true", help="run under bfloat16 autocast")
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations in the backward")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     return parser.parse_args()
 
 

@@ -60,12 +60,8 @@ def measure(shape: tuple[int, int], *, device: str, rounds: int) -> dict[str, An
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = peers.parser(__doc__, rounds=3)
     parser.add_argument("--model", default="gemma-2b", choices=bench_layer.LAYERS)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     return parser.parse_args()
 
 

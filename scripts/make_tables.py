@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from svft_bench.compose import experiment_names
@@ -19,19 +21,22 @@ from scripts.bench_tables import write_bench_page
 
 def main(folder: Path) -> None:
     """Write the tables and figures of every experiment, and the published tables, that have at least one record."""
-    for name in sorted(set(experiment_names()) - set(reference_names())):
-        results = experiment_results(name, overrides=(), folder=folder)
-        if any(result.records for result in results):
-            for path in write_experiment(name, results, folder=folder):
-                print(path)
-    records = load_records(folder)
-    for name in reference_names():
-        reference = load_reference(name)
-        lines = paper_lines(reference, records)
-        if any(line.records for line in lines):
-            for path in write_paper(reference, lines, folder=folder):
+    names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
+    with ProcessPoolExecutor() as processes:
+        for written in processes.map(partial(write_one, folder=folder), names):
+            for path in written:
                 print(path)
     print(write_bench_page(folder))
+
+
+def write_one(name: str, *, folder: Path) -> list[Path]:
+    """Write the tables and figures of one experiment or published table, if it has a record; says what was written."""
+    if name in reference_names():
+        reference = load_reference(name)
+        lines = paper_lines(reference, load_records(folder))
+        return write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []
+    results = experiment_results(name, overrides=(), folder=folder)
+    return write_experiment(name, results, folder=folder) if any(result.records for result in results) else []
 
 
 def show_tables(page: Path, *, tables: Path) -> None:

@@ -1,4 +1,4 @@
-"""The methods that the two benchmarks time against each other, and the clock that times them.
+"""The methods that the benchmarks time against each other, the clock that times them, and what each can be told.
 
 A ratio is taken within one round, in which every method runs once; the order rotates and turns from round to round,
 so that whatever else the machine does falls on all of them alike.
@@ -6,11 +6,13 @@ so that whatever else the machine does falls on all of them alike.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +36,17 @@ ADAPTERS: dict[str, Callable[[list[str]], PeftConfig]] = {
 }
 RELEASED = {"released_plain": 0, "released_banded16": 16}
 METHODS = ("frozen", "full_ft", *ADAPTERS, *RELEASED)
+RECORDS = Path(__file__).parents[1] / "results" / "bench"
+
+
+def parser(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """What every benchmark can be told: where it runs, how often, and the folder of its record."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--rounds", type=int, default=rounds)
+    made.add_argument("--out", type=Path, default=RECORDS)
+    return made
 
 
 class ReleasedWeight(torch.autograd.Function):
