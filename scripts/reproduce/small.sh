@@ -14,4 +14,7 @@ svft-bench experiment=small_glue_rates
 svft-bench table small_glue_rates --write     # the best are in conf/experiment/small_glue.yaml
 svft-bench experiment=small_glue
 svft-bench experiment=small_glue_hard
+svft-bench experiment=small_cola_rates
+svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml
+svft-bench experiment=small_cola
 svft-bench experiment=small_lm
