@@ -135,9 +135,15 @@ def _gram_svd(tall: Tensor) -> Factors:
 
 
 def _key(weight: Tensor, precision: Precision) -> str:
-    digest = hashlib.sha256(f"{METHOD} {precision} {weight.dtype} {tuple(weight.shape)} ".encode())
+    digest = hashlib.sha256(f"{METHOD} {_origin(weight)} {precision} {weight.dtype} {tuple(weight.shape)} ".encode())
     digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _origin(weight: Tensor) -> str:
+    """What decides the last bits of the factors beside the weight, so that no run depends on who filled the cache."""
+    device = weight.device.type
+    return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else ''}"
 
 
 def _read(path: Path, weight: Tensor) -> Factors | None:

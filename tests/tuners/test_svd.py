@@ -91,6 +91,18 @@ def test_weights_and_precisions_do_not_share_a_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 5
 
 
+def test_what_other_threads_left_in_the_cache_does_not_change_the_factors(tmp_path: Path) -> None:
+    w, threads = weight((384, 384)), torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for part, want in zip(svd.decompose(w, cache=tmp_path), svd.factor(w), strict=True):
+                assert torch.equal(part, want)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "other"])
 def test_a_damaged_file_is_noticed_and_rebuilt(tmp_path: Path, damage: str) -> None:
     w = weight((24, 16))
