@@ -17,4 +17,5 @@ svft-bench experiment=small_glue_hard
 svft-bench experiment=small_cola_rates
 svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml
 svft-bench experiment=small_cola
+svft-bench experiment=small_cola_freezing
 svft-bench experiment=small_lm
