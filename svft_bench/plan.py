@@ -32,6 +32,7 @@ from svft_bench.failures import State, reason, state
 from svft_bench.record import RunRecord, load_records
 from svft_bench.spec import RunSpec
 from svft_bench.sweep import counted
+from svft_bench.tables.render import whole
 
 MEMORY = ("weights", "factors", "optimizer", "activations")
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
     found = cells(asked.overrides)
     planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
     console = Console()
-    console.print(_table(planned))
+    print(whole(_table(planned)), end="")
     for line in _notes(planned, on=on):
         console.print(line, highlight=False)
     return 0
@@ -89,7 +90,7 @@ def _table(planned: Sequence[Planned]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in (*COLUMNS, "state"):
         words = name in ("model", "method", "task", "state")
-        table.add_column(name, justify="left" if words else "right", overflow="fold")
+        table.add_column(name, justify="left" if words else "right")
     for item in planned:
         table.add_row(*_row(item))
     return table
@@ -99,9 +100,9 @@ def _row(item: Planned) -> list[str]:
     spec, need = item.cell.spec, item.guess.memory
     trained = trained_parameters(spec.model, spec.method)
     measured = item.like is not None
-    whole = item.like.costs.peak_memory_bytes if item.like else need.total
+    peak = item.like.costs.peak_memory_bytes if item.like else need.total
     parts = [getattr(need, name) for name in MEMORY]
-    own = [line.split(".", 1)[1] for line in item.cell.overrides if line.startswith("method.")]
+    own = [line.split(".", 1)[1] for line in item.cell.overrides if line.startswith(("method.", "train."))]
     return [
         spec.model.name,
         " ".join([spec.method.name, *own]),
@@ -109,7 +110,7 @@ def _row(item: Planned) -> list[str]:
         str(spec.seed),
         "?" if trained is None else f"{trained:,}",
         ("" if measured else "≈ ") + duration(item.seconds),
-        ("" if measured else "≈ ") + gibibytes(whole),
+        ("" if measured else "≈ ") + gibibytes(peak),
         *(gibibytes(part) for part in parts),
         item.unfit or {"done": "done", "failed": "failed", "missing": "-"}[item.state],
     ]

@@ -60,6 +60,16 @@ def test_the_plan_shows_states_and_reasons(
     assert "failed: svft-bench method=lora\n  no module is named so" in printed
 
 
+def test_the_plan_tells_the_cells_of_a_rate_sweep_apart_however_narrow_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    main([*_folders(tmp_path), "method=lora", "method.r=4", "train.lr=1e-3,3e-3", "--on", "L4"])
+    printed = capsys.readouterr().out
+    assert "lora r=4 lr=0.001" in printed
+    assert "lora r=4 lr=0.003" in printed
+
+
 def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:
     sweep.begin(planned)
     sweep.product(0)

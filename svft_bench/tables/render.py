@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from svft_bench.tables.value import Row, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 
@@ -24,7 +27,6 @@ def render(table: Table, *, form: Format) -> str:
 def terminal(table: Table) -> str:
     """For a terminal; a table wider than it keeps whole cells and runs over, its notes do not."""
     from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -34,14 +36,23 @@ def terminal(table: Table) -> str:
     for row in table.rows:
         grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
     console = Console()
-    endless = console.options.update(max_width=10**4)
-    wide = Console(width=max(console.width, Measurement.get(console, endless, grid).maximum))
-    with wide.capture() as body:
-        wide.print(grid)
     with console.capture() as captured:
         for note in table.notes:
             console.print(Text(note, style="dim"))
-    return body.get() + captured.get()
+    return whole(grid) + captured.get()
+
+
+def whole(grid: Grid) -> str:
+    """A rich table as text, wider than the terminal if its cells are."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    endless = console.options.update(max_width=10**4)
+    wide = Console(width=max(console.width, Measurement.get(console, endless, grid).maximum))
+    with wide.capture() as captured:
+        wide.print(grid)
+    return captured.get()
 
 
 def markdown(table: Table) -> str:
