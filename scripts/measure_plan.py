@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from svft_bench.estimates import THIS, device, estimate  # noqa: E402
 from svft_bench.methods import stored_bytes  # noqa: E402
 from svft_bench.provenance import provenance  # noqa: E402
 from svft_bench.record import write_whole  # noqa: E402
-from svft_bench.tasks import Example  # noqa: E402
+from svft_bench.rows import TrainingRows  # noqa: E402
 from svft_bench.tracking import tracking  # noqa: E402
 from svft_bench.train import Trained, train  # noqa: E402
 
@@ -67,7 +67,7 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     predicted = {"step_seconds": guess.step_seconds, "peak_memory_bytes": guess.memory.total}
     ready = assemble(cell.spec, cell.settings)
     found = {
-        "step_seconds": short_training(ready, cell, ready.rows.rows).step_seconds,
+        "step_seconds": short_training(ready, cell, ready.rows).step_seconds,
         "peak_memory_bytes": peak_bytes(ready, cell),
     }
     text = ", ".join(f"{name} {predicted[name] / found[name]:.2f}" for name in predicted)
@@ -84,12 +84,13 @@ def peak_bytes(ready: Assembly, cell: Cell) -> int:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     longest = sorted(ready.rows.rows, key=lambda row: len(str(row)))[-2 * cell.spec.train.batch_size :]
+    rows = replace(ready.rows, rows=longest, lengths=[1] * len(longest))  # in whatever order
     with peers.Memory("cpu") as memory:
-        short_training(ready, cell, longest)
+        short_training(ready, cell, rows)
     return stored_bytes(ready.model) + memory.peak
 
 
-def short_training(ready: Assembly, cell: Cell, rows: Sequence[Example]) -> Trained:
+def short_training(ready: Assembly, cell: Cell, rows: TrainingRows) -> Trained:
     """A few steps on these rows."""
     with (
         tempfile.TemporaryDirectory() as folder,

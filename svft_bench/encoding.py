@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from svft_bench.rows import IGNORED
 from svft_bench.spec import Kind, TaskSpec
@@ -76,6 +77,22 @@ def _completions(task: TaskSpec, processor: Any) -> Collate:
         return batch | ({"use_cache": False} if beside == "positions" else {})
 
     return collate
+
+
+class SimilarLengths(LengthGroupedSampler):  # type: ignore[misc]
+    """Rows in an order in which neighbours are of similar length; an epoch's order follows from the seed alone.
+
+    So a run that was killed in an epoch finds the same batches again, which the library's own sampler does not promise.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, together: int, seed: int) -> None:
+        super().__init__(together, lengths=list(lengths), generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.generator.manual_seed(self.seed + epoch)
 
 
 def text_length(example: Example) -> int:

@@ -15,9 +15,13 @@ CHUNK = 1000  # texts that are tokenised at a time
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What batches are made of, the number of examples in it, and how many were left out or cut, by reason."""
+    """What batches are made of, the number of examples in it, and how many were left out or cut, by reason.
+
+    `lengths` are the tokens of each row after the cut, and 1 for every image.
+    """
 
     rows: Sequence[Example]
+    lengths: Sequence[int]
     examples: int
     skipped: dict[str, int]
 
@@ -29,11 +33,13 @@ def training_rows(examples: Sequence[Example], *, task: TaskSpec, processor: Any
         ValueError: no example of a causal task has room for an answer.
     """
     if task.kind == "image_classification":
-        return TrainingRows(examples, len(examples), {})
+        return TrainingRows(examples, [1] * len(examples), len(examples), {})
     if task.kind == "sequence_classification":
         assert task.max_length is not None
-        cut = sum(length > task.max_length for length in token_lengths(examples, processor))
-        return TrainingRows(examples, len(examples), _counted({f"text cut at {task.max_length} tokens": cut}))
+        whole = list(token_lengths(examples, processor))
+        cut = {f"text cut at {task.max_length} tokens": sum(length > task.max_length for length in whole)}
+        lengths = [min(length, task.max_length) for length in whole]
+        return TrainingRows(examples, lengths, len(examples), _counted(cut))
     assert task.prompt is not None
     return _completions(examples, task.prompt, processor)
 
@@ -83,7 +89,7 @@ def _completions(examples: Sequence[Example], prompt: PromptSpec, tokenizer: Any
             f"task.prompt.max_length={prompt.max_length} leaves no example of {len(examples)} room for an answer"
         )
     packed = list(_packed(rows, length=prompt.max_length)) if prompt.packing else rows
-    return TrainingRows(packed, len(rows), _counted(reasons))
+    return TrainingRows(packed, [len(row["ids"]) for row in packed], len(rows), _counted(reasons))
 
 
 def completion_ids(example: Example, tokenizer: Any) -> tuple[list[int], int]:

@@ -89,7 +89,7 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
     with peak_memory(ready.device) as peak:
         trained = train(
             ready.model,
-            ready.rows.rows,
+            ready.rows,
             spec=spec.train,
             collate=training_collate(spec.task, ready.processor),
             head=ready.head_names,

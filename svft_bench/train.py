@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from svft_bench.encoding import Collate
+from svft_bench.encoding import Collate, SimilarLengths
+from svft_bench.rows import TrainingRows
 from svft_bench.spec import TrainSpec
-from svft_bench.tasks import Example
 from svft_bench.tracking import Tracker
 
 CURVE_POINTS = 50
@@ -48,7 +48,7 @@ def total_steps(spec: TrainSpec, *, rows: int) -> int:
 
 def train(
     model: nn.Module,
-    rows: Sequence[Example],
+    data: TrainingRows,
     *,
     spec: TrainSpec,
     collate: Collate,
@@ -64,12 +64,12 @@ def train(
 
     `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs.
     """
-    steps = total_steps(spec, rows=len(rows))
+    steps = total_steps(spec, rows=len(data.rows))
     clock = _Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
-        train_dataset=rows,
+        train_dataset=data.rows,
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
@@ -81,6 +81,9 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.model_accepts_loss_kwargs &= spec.loss_average == "tokens"  # with it, the model divides by all targets
+    if spec.sampling == "group_by_length":
+        alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
+        trainer._get_train_sampler = lambda dataset=None: alike
     checkpoint = last_checkpoint(folder)
     start = time.perf_counter()
     if steps:

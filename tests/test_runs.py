@@ -157,9 +157,9 @@ def test_the_hub_out_of_reach_is_one_sentence(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["svft_banded", "vectorfit"])
-def test_a_killed_run_resumes_to_the_same_weights(arguments: Arguments, tmp_path: Path, method: str) -> None:
-    line = arguments("text", f"method={method}", "train.max_steps=12", "train.epochs=4", "checkpoint_minutes=0")
+@pytest.mark.parametrize("override", ["method=svft_banded", "method=vectorfit", "train.sampling=group_by_length"])
+def test_a_killed_run_resumes_to_the_same_weights(arguments: Arguments, tmp_path: Path, override: str) -> None:
+    line = arguments("text", override, "train.max_steps=12", "train.epochs=4", "checkpoint_minutes=0")
     whole = [item.replace("/outputs", "/whole").replace("/results", "/whole-results") for item in line]
     assert command(whole) == 0
     process = subprocess.Popen([sys.executable, "-m", "svft_bench", *line], env=os.environ | {"OMP_NUM_THREADS": "1"})

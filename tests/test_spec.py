@@ -48,6 +48,7 @@ def test_a_field_younger_than_the_records_changes_no_id_until_it_is_used() -> No
         ("task.prompt.packing=false", "task.prompt.packing=true"),
         ("task.prompt.padding_side=null", "task.prompt.padding_side=right"),
         ("train.loss_average=tokens", "train.loss_average=micro_batches"),
+        ("train.sampling=random", "train.sampling=group_by_length"),
         ("model.pad_token_from=vocabulary", "model.pad_token_from=added"),
     ],
 )
@@ -99,6 +100,7 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
             r"of one shape are .*\bgu\b",
         ),
         (["model=gemma-2b", "task=gsm8k", "train.selection=best_validation"], r"needs a validation split"),
+        (["train.sampling=group_by_length"], r"train.sampling=group_by_length is for texts, the images of task=digits"),
         (["train.lr=1e400"], r"train.lr=inf: Input should be a finite number"),
         (["method.peft_type=null"], r"only an adapter has a peft_type"),
     ],

@@ -49,6 +49,7 @@ def test_evals_that_share_their_rule_are_named_together() -> None:
         (GSM8K, "model.pad_token_from=added"),
         (GSM8K, "model.padding_side=right"),
         (RTE, "task.max_length=64"),
+        (RTE, "train.sampling=group_by_length"),
         (DIGITS, "model.image.size=28"),
         (DIGITS, "model.image.resample=bilinear"),
         (DIGITS, "model.image.mean=[0,0,0]"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
-from svft_bench.compose import cells
-from svft_bench.encoding import training_collate
+from svft_bench.compose import Cell, cells
+from svft_bench.encoding import Collate, training_collate
 from svft_bench.models import load_model
-from svft_bench.rows import IGNORED, training_rows
+from svft_bench.rows import IGNORED, TrainingRows, training_rows
 from svft_bench.tiny import tiny_model_folder
 from svft_bench.tracking import tracking
 from svft_bench.train import _arguments, train
@@ -25,31 +27,76 @@ def test_a_step_follows_the_mean_over_tokens_or_over_micro_batches(tmp_path: Pat
     """Three micro-batches of one answer each, the last two of unlike length; the gradient is computed by hand."""
     line = [f"model={name}", "task=gsm8k", "method=full_ft", "train.lr=1", f"train.loss_average={average}"]
     small = ["train.batch_size=1", "train.gradient_accumulation=3", "train.max_steps=1", "train.precision=float32"]
-    (cell,) = cells([*line, *small, "train.max_grad_norm=1e9", "train.warmup_ratio=0"], any_data=True)
-    spec = cell.spec.model.model_copy(update={"path": str(tiny_model_folder(cell.spec.model, tmp_path / "model"))})
-    model, tokenizer = load_model(spec, kind="causal_lm", num_labels=0, seed=0)
-    rows = training_rows(EXAMPLES, task=cell.spec.task, processor=tokenizer).rows
-    collate = training_collate(cell.spec.task, tokenizer)
-    expected = by_hand(model, [collate([row]) for row in rows], average=average)
+    ready = tiny(tmp_path, *line, *small, "train.max_grad_norm=1e9", "train.warmup_ratio=0")
+    model, collate, rows = ready.model, ready.collate, ready.rows(EXAMPLES)
+    expected = by_hand(model, [collate([row]) for row in rows.rows], average=average)
     weight = model.get_input_embeddings().weight
     found = []
     weight.register_post_accumulate_grad_hook(lambda parameter: found.append(parameter.grad.clone()))
-    with tracking("none", title="", run_id="", config={}, folder=tmp_path) as tracker:
-        train(
-            model,
-            rows,
-            spec=cell.spec.train,
-            collate=collate,
-            head=frozenset(),
-            folder=tmp_path / "checkpoints",
-            seed=0,
-            use_cpu=True,
-            checkpoint_minutes=10,
-            after_epoch=None,
-            tracker=tracker,
-        )
+    ready.train(rows, collate=collate)
     assert len(found) == 3
     torch.testing.assert_close(found[-1], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("sampling", "usual"), [("random", 3 / 5 * 64), ("group_by_length", 3 / 17 * 64)])
+def test_a_batch_holds_rows_that_the_sampling_put_together(tmp_path: Path, sampling: str, usual: float) -> None:
+    """64 answers of 1 to 64 letters, four in a batch: how far its shortest and its longest are apart.
+
+    Of n draws from a uniform law, neighbours are 1/(n + 1) of its width apart: four at random, or four next to each
+    other among the sixteen that are sorted together.
+    """
+    line = ["model=smollm2-135m", "task=gsm8k", "method=full_ft", "train.lr=1", f"train.sampling={sampling}"]
+    ready = tiny(tmp_path, *line, "train.batch_size=4", "train.gradient_accumulation=1", "train.precision=float32")
+    seen: list[list[int]] = []
+
+    def collate(rows: Any) -> Any:
+        seen.append([len(row["ids"]) for row in rows])
+        return ready.collate(rows)
+
+    ready.train(ready.rows([{"id": str(i), "prompt": "q?", "target": "a" * i} for i in range(1, 65)]), collate=collate)
+    epoch = seen[:16]
+    assert len({length for batch in epoch for length in batch}) == 64
+    assert fmean(max(batch) - min(batch) for batch in epoch) == pytest.approx(usual, rel=0.25)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny decoder and what trains it."""
+
+    cell: Cell
+    model: Any
+    tokenizer: Any
+    folder: Path
+
+    @property
+    def collate(self) -> Collate:
+        return training_collate(self.cell.spec.task, self.tokenizer)
+
+    def rows(self, examples: list[Any]) -> TrainingRows:
+        return training_rows(examples, task=self.cell.spec.task, processor=self.tokenizer)
+
+    def train(self, rows: TrainingRows, *, collate: Collate) -> None:
+        with tracking("none", title="", run_id="", config={}, folder=self.folder) as tracker:
+            train(
+                self.model,
+                rows,
+                spec=self.cell.spec.train,
+                collate=collate,
+                head=frozenset(),
+                folder=self.folder / "checkpoints",
+                seed=0,
+                use_cpu=True,
+                checkpoint_minutes=10,
+                after_epoch=None,
+                tracker=tracker,
+            )
+
+
+def tiny(folder: Path, *overrides: str) -> Tiny:
+    (cell,) = cells(list(overrides), any_data=True)
+    spec = cell.spec.model.model_copy(update={"path": str(tiny_model_folder(cell.spec.model, folder / "model"))})
+    model, tokenizer = load_model(spec, kind="causal_lm", num_labels=0, seed=0)
+    return Tiny(cell, model, tokenizer, folder)
 
 
 def by_hand(model: Any, batches: list[Any], *, average: str) -> torch.Tensor:

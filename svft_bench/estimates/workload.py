@@ -108,12 +108,14 @@ def _validation_rows(task: TaskSpec) -> int:
 
 
 def _positions(spec: RunSpec) -> int:
-    """Of one training example in its micro-batch, which is as long as the longest of it."""
+    """Of one training example in its micro-batch, which is as long as the longest of it; alike ones need no padding."""
     if spec.model.image is not None:
         return (spec.model.image.size // (spec.model.patch or 16)) ** 2 + 1
     if spec.task.prompt and spec.task.prompt.packing:
         return _longest(spec)
     mean, of_16 = _length(spec, "mean"), _length(spec, "longest16")
+    if spec.train.sampling == "group_by_length":
+        return mean
     return min(_longest(spec), round(longest_in_batch(spec.train.batch_size, mean=mean, of_16=of_16)))
 
 

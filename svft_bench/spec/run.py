@@ -19,11 +19,12 @@ class TrainSpec(Spec):
     """The optimisation: AdamW with one group for the head and one for everything else.
 
     `loss_average` says what an optimizer step's loss is the mean of: `tokens`, all targets of its micro-batches alike
-    (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts).
+    (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts). `sampling`
+    says how rows meet in a batch: at random, or after their length, so that less of a batch is padding.
     """
 
     describes = frozenset({"source"})
-    younger = frozenset({"loss_average"})
+    younger = frozenset({"loss_average", "sampling"})
 
     lr: float = Field(gt=0)
     lr_head: float | None = Field(default=None, gt=0)
@@ -32,6 +33,7 @@ class TrainSpec(Spec):
     batch_size: int = Field(gt=0)
     gradient_accumulation: int = Field(default=1, gt=0)
     loss_average: Literal["tokens", "micro_batches"] = "tokens"
+    sampling: Literal["random", "group_by_length"] = "random"
     weight_decay: float = Field(ge=0)
     betas: tuple[float, float]
     eps: float = Field(gt=0)
@@ -87,6 +89,11 @@ class RunSpec(Spec):
         check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
+        if self.train.sampling == "group_by_length" and self.task.kind == "image_classification":
+            raise ValueError(
+                f"train.sampling=group_by_length is for texts, the images of task={self.task.name} are all of one "
+                "length; train.sampling=random takes them"
+            )
         return self
 
     @model_validator(mode="after")

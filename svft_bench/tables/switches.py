@@ -14,6 +14,8 @@ def inputs(spec: RunSpec) -> str:
     padded = f"padded on the {side} with {spec.model.pad_token or 'its own pad token'}"
     if spec.model.pad_token_from == "added":
         padded += ", which is added to the vocabulary"
+    if spec.train.sampling == "group_by_length":
+        padded += ", in batches of similar lengths"
     if prompt is None:
         return f"text cut at {spec.task.max_length:,} tokens, {padded}"
     return ", ".join([*_prompt(prompt), padded, f"loss averaged over {spec.train.loss_average.replace('_', '-')}"])
