@@ -8,14 +8,13 @@ from xml.etree import ElementTree
 import pytest
 
 from svft_bench.compose import Cell, cells
-from svft_bench.curve_figures import learning_curves
-from svft_bench.figures import (
-    numeric,
-    paper_points,
-    pareto_front,
-    score_against_costs,
-    score_against_parameters,
-)
+from svft_bench.figures import experiment_figures, paper_points
+from svft_bench.figures.budgets import pareto_front, score_against_costs, score_against_parameters
+from svft_bench.figures.canvas import ends
+from svft_bench.figures.curves import learning_curves
+from svft_bench.figures.intervals import scores_by_method
+from svft_bench.figures.papers import numeric
+from svft_bench.figures.rates import score_against_rate, searched
 from svft_bench.references import load_reference
 from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.results import cell_results
@@ -94,10 +93,50 @@ def test_printed_points_are_hollow_and_ours_are_filled(tmp_path: Path) -> None:
         svg, _ = paper_points(reference, paper_lines(reference, records), path=tmp_path / name)
         files[name] = svg.read_text(encoding="utf-8")
     assert "fill: #ffffff; stroke: #000000" in files["without"]
-    assert "LineCollection" not in files["without"]
-    assert "LineCollection" in files["with"]  # the interval of ours; print has none
+    grey = "stroke: #999999"
+    assert grey not in files["without"]
+    assert grey in files["with"]  # the interval of ours; print has none
 
 
 @pytest.mark.parametrize(("printed", "value"), [("0.19M", 190000), ("24.6K", 24600), ("2.5B", 2.5e9), ("0.08%", None)])
 def test_printed_counts_are_read(printed: str, value: float | None) -> None:
     assert numeric(printed) == (None if value is None else pytest.approx(value))
+
+
+def test_a_search_over_rates_is_drawn_over_its_rates_and_nothing_else_of_it_is(tmp_path: Path) -> None:
+    asked = cells(["experiment=lr_sweep", "method=lora,svft_plain"], any_data=True)
+    results = cell_results(asked, [made_record(cell, score=cell.spec.train.lr) for cell in asked])
+    assert [figure.suffix for figure in experiment_figures(results, folder=tmp_path)][:2] == ["", "_curves"]
+    lines = searched(results, task="digits")
+    assert list(lines) == ["LoRA", "SVFT plain"]
+    assert lines["LoRA"] == [(rate, pytest.approx(100 * rate)) for rate in (3e-4, 1e-3, 3e-3)]
+    svg, _ = score_against_rate(results, path=tmp_path / "rates")
+    assert "validation score × 100" in words(svg) and "SVFT plain" in words(svg)
+
+
+def test_a_comparison_at_one_rate_each_is_no_search(demo: list[Cell], tmp_path: Path) -> None:
+    results = cell_results(demo, [made_record(cell, score=0.6) for cell in demo])
+    assert searched(results, task="digits") == {}
+    assert score_against_rate(results, path=tmp_path / "rates") == []
+    assert [figure.suffix for figure in experiment_figures(results, folder=tmp_path)][:3] == ["_scores", "", "_costs"]
+
+
+def test_intervals_name_methods_with_their_budgets_from_the_smallest(demo: list[Cell], tmp_path: Path) -> None:
+    records = [
+        made_record(cell, score=0.6, trained=trained) for cell, trained in zip(demo, (0, 5000, 900), strict=True)
+    ]
+    results = cell_results(demo, records)
+    svg, _ = scores_by_method(results, path=tmp_path / "scores")
+    found = [words(svg).find(name) for name in ("head only, 0", "SVFT plain, 900", "LoRA, 5,000")]
+    assert sorted(found) == found and found[0] > 0
+    assert scores_by_method(results[:1], path=tmp_path / "one") == []
+
+
+def test_an_interval_ends_where_its_metric_does(tmp_path: Path) -> None:
+    """Two seeds at 0.2 and 0.9 have an interval of Student's t far beyond 0 and 1."""
+    asked = cells(["experiment=demo", "method=lora", "seed=0,1"], any_data=True)
+    made = [made_record(cell, score=score) for cell, score in zip(asked, (0.2, 0.9), strict=True)]
+    (result,) = cell_results(asked, made)
+    (score,) = result.scores
+    assert score.interval is not None and score.interval.low < 0 and score.interval.high > 1
+    assert ends(score) == (0.0, 100.0)

@@ -7,8 +7,8 @@ from itertools import combinations
 
 import pytest
 
-from svft_bench.figures import numeric
-from svft_bench.labels import Box, arranged
+from svft_bench.figures.labels import Box, arranged
+from svft_bench.figures.papers import numeric
 from svft_bench.references import load_reference
 
 FRAME = Box(0, 0, 400, 300)

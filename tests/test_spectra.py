@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from svft_bench.compose import cells
+from svft_bench.figures.updates import strength_maps, update_profiles
 from svft_bench.spectra import Spectra, Update, load_spectra, save_spectra, strength_map, update_of
 from svft_bench.tables.results import cell_results
-from svft_bench.update_figures import strength_maps, update_profiles
 from tests.made_records import made_record
 
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from svft_bench.compose import Cell, cells
-from svft_bench.figures import score_against_parameters
+from svft_bench.figures.budgets import score_against_parameters
 from svft_bench.record import RunRecord, save_record
 from svft_bench.summary import one_line
 from svft_bench.tables import table

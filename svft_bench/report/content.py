@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.compose import experiment_names
-from svft_bench.curve_figures import learning_curves
-from svft_bench.figures import paper_points, score_against_costs, score_against_parameters
+from svft_bench.figures import experiment_figures, paper_points
 from svft_bench.record import RunRecord, load_records
 from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.experiment import experiment_table
@@ -21,7 +20,6 @@ from svft_bench.tables.predictions import judged
 from svft_bench.tables.results import CellResult, shown_in
 from svft_bench.tables.value import Table
 from svft_bench.tables.verb import experiment_results
-from svft_bench.update_figures import strength_maps, update_profiles
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,7 @@ def _experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> Se
     if sum(bool(result.records) for result in results) > 1:
         tables.append(pairs_table(results, name=name, title=title, folder=folder))
     figures = [
-        *_drawn("score against trained parameters", partial(score_against_parameters, results)),
-        *_drawn("score against time and memory", partial(score_against_costs, results)),
-        *_drawn("learning curves", partial(learning_curves, results)),
-        *_drawn("spectra of the learned updates", partial(update_profiles, results, folder=folder)),
-        *_drawn("strength of every vector", partial(strength_maps, results, folder=folder)),
+        drawn for figure in experiment_figures(results, folder=folder) for drawn in _drawn(figure.title, figure.draw)
     ]
     return Section(title, tuple(tables), tuple(figures))
 

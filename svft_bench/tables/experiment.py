@@ -123,17 +123,19 @@ def validation(result: CellResult) -> float | None:
     return fmean(float(score) for score in found) if found else None
 
 
-def cell_name(result: CellResult, results: Sequence[CellResult]) -> str:
-    """The method's title, with what tells this cell from the others of its method and task."""
-    return f"{result.spec.method.title} {settings_text(result, results)}".rstrip()
+def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
+    """The method's title, with what tells this cell from the others of its method and task, `but` these settings."""
+    return f"{result.spec.method.title} {settings_text(result, results, but=but)}".rstrip()
 
 
-def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:
-    """What tells this cell from the others of its method and task, as overrides would say it."""
+def settings_text(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
+    """What tells this cell from the others of its method and task, as overrides would say it, `but` these settings."""
     names = result.spec.method.name, result.spec.task.name
     peers = [_settings(other) for other in results if (other.spec.method.name, other.spec.task.name) == names]
     own = _settings(result)
-    return " ".join(f"{key}={own[key]}" for key in own if len({str(peer.get(key)) for peer in peers}) > 1)
+    return " ".join(
+        f"{key}={own[key]}" for key in own if key not in but and len({str(peer.get(key)) for peer in peers}) > 1
+    )
 
 
 def _settings(result: CellResult) -> dict[str, Any]:

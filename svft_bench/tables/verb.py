@@ -97,21 +97,18 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
     A comparison of methods, one cell for each and two of them recorded, also gets its paired differences; a search over
     settings does not.
     """
-    from svft_bench.curve_figures import learning_curves
-    from svft_bench.figures import score_against_costs, score_against_parameters
-    from svft_bench.update_figures import strength_maps, update_profiles
+    from svft_bench.figures import experiment_figures
 
-    figures = folder / "figures"
     single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
     compares = single and sum(bool(result.records) for result in results) > 1
     made = [_experiment(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
     return [
         *(path for table in made for path in write_table(table, folder=folder)),
-        *score_against_parameters(results, path=figures / name),
-        *score_against_costs(results, path=figures / f"{name}_costs"),
-        *learning_curves(results, path=figures / f"{name}_curves"),
-        *update_profiles(results, folder=folder, path=figures / f"{name}_updates"),
-        *strength_maps(results, folder=folder, path=figures / f"{name}_strengths"),
+        *(
+            path
+            for figure in experiment_figures(results, folder=folder)
+            for path in figure.draw(path=folder / "figures" / f"{name}{figure.suffix}")
+        ),
     ]
 
 

@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from svft_bench.figures import drawing
+from svft_bench.figures.canvas import DASHES, drawing, legend_beside, line_style
 from svft_bench.tables.experiment import cell_name
 from svft_bench.tables.results import CellResult
-
-DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 
 
 def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
@@ -26,7 +23,7 @@ def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
             for index, result in enumerate(cells):
                 axis.plot(*_mean_curve(result), **line_style(index), label=cell_name(result, results))
             axis.set(xlabel="optimizer step", ylabel="training loss", yscale="log", title=title)
-            axis.legend(frameon=False, fontsize=7, handlelength=4)
+        legend_beside(axes)
     return written
 
 
@@ -47,9 +44,3 @@ def _mean_curve(result: CellResult) -> tuple[list[int], list[float]]:
     for step, loss in (point for record in result.records for point in record.curve):
         losses.setdefault(step, []).append(loss)
     return sorted(losses), [fmean(losses[step]) for step in sorted(losses)]
-
-
-def line_style(index: int) -> dict[str, Any]:
-    """The look of the line with this index: dashes first, then the same dashes in grey."""
-    grey = "black" if index < len(DASHES) else "0.55"
-    return {"color": grey, "linestyle": DASHES[index % len(DASHES)], "linewidth": 0.9}

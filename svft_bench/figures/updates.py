@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from svft_bench.curve_figures import line_style
-from svft_bench.figures import drawing
+from svft_bench.figures.canvas import drawing, legend_beside, line_style
 from svft_bench.spectra import Spectra, load_spectra, strength_map
 from svft_bench.tables.experiment import cell_name
 from svft_bench.tables.results import CellResult
@@ -27,7 +26,7 @@ def update_profiles(results: Sequence[CellResult], *, folder: Path, path: Path) 
             axes[0].plot(places, profile, **line_style(index), label=name)
         axes[0].set(xlabel="index of the singular value / rank of the matrix", ylabel="singular value of ΔW / largest")
         axes[0].set(yscale="log", ylim=(1e-4, 1.5))
-        axes[0].legend(frameon=False, fontsize=7, handlelength=4)
+        legend_beside(axes)
     return written
 
 
