@@ -5,6 +5,7 @@ svft-bench tracking=tensorboard; tensorboard --logdir outputs/tensorboard
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tqdm.auto import tqdm
+
+LOG_SECONDS = 30.0  # between two looks of a bar that goes to a file, where every one of them stays
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,10 @@ class Tracker:
     """One run's progress bar and its log; never a source for tables."""
 
     def __init__(self, title: str, log: Log) -> None:
-        self._bar = tqdm(desc=title, unit="step", leave=False, dynamic_ncols=True)
+        pace = 0.1 if sys.stderr.isatty() else LOG_SECONDS
+        self._bar = tqdm(
+            desc=title, unit="step", leave=False, dynamic_ncols=True, mininterval=pace, maxinterval=max(pace, 10.0)
+        )
         self._title = title
         self._log = log
 

@@ -55,3 +55,12 @@ def test_a_log_that_is_not_installed_is_one_sentence(
 def test_without_a_log_nothing_is_written(tmp_path: Path) -> None:
     log_two("none", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bar_that_goes_to_a_file_does_not_fill_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tracking("none", title="cell", run_id="", config={}, folder=tmp_path) as tracker:
+        tracker.stage("train", total=400, unit="step")
+        for step in range(400):
+            tracker.progress(step + 1, 400)
+            time.sleep(0.002)  # 0.8 s in all: a terminal is told eight times
+    assert capfd.readouterr().err.count("step/s") <= 3  # the bar of each stage when it begins
