@@ -271,3 +271,18 @@ def test_the_terminal_table_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("score_on", "columns"),
+    [("reported", ["validation", "digits"]), ("validation", ["digits: validation rows"])],
+)
+def test_a_search_shows_its_validation_score_once(score_on: str, columns: list[str]) -> None:
+    line = ["experiment=demo", "method=lora", "train.lr=1e-3,3e-3", "train.selection=best_validation"]
+    asked = cells([*line, f"score_on={score_on}"], any_data=True)
+    chosen = {"by": "best_validation", "epoch": 1, "score": 0.5}
+    made = [made_record(cell, score=0.6).model_copy(update={"selected": chosen}) for cell in asked]
+    found = experiment_table(cell_results(asked, made), name="demo", title="")
+    assert [
+        column.title for column in found.columns if "digits" in column.title or column.title == "validation"
+    ] == columns

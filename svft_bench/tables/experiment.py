@@ -109,7 +109,8 @@ def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
         "model": lambda result: result.spec.model.name,
     }
     varying = {name: value for name, value in columns.items() if len({value(result) for result in results}) > 1}
-    if "settings" in varying and any(validation(result) is not None for result in results):
+    beside = any(result.spec.score_on == "reported" and validation(result) is not None for result in results)
+    if "settings" in varying and beside:
         varying["validation"] = lambda result: "" if (found := validation(result)) is None else f"{100 * found:.1f}"
     return varying
 

@@ -90,8 +90,10 @@ def shown_in(evaluation: str, records: Sequence[RunRecord]) -> str:
     """The same for bare records."""
     evals = [(item, record) for record in records for item in record.spec.task.evals if item.name == evaluation]
     uses = [data_of(item, record) for item, record in evals]
-    whole = all(use.label == use.title for use in uses)
-    return evaluation if whole else " / ".join(dict.fromkeys(use.label for use in uses))
+    if any(use.label != use.title for use in uses):
+        return " / ".join(dict.fromkeys(use.label for use in uses))
+    aside = bool(evals) and all(record.spec.score_on == "validation" for _, record in evals)
+    return f"{evaluation}: validation rows" if aside else evaluation
 
 
 def items_of(evaluation: str, record: RunRecord) -> int:
