@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.figures.labels import arrange
-from svft_bench.tables.results import CellResult, Score
+from svft_bench.tables.results import SHARES, CellResult, Score
 
 MARKERS = "osD^vP*X<>phd8"
 DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
@@ -105,7 +105,7 @@ def ends(score: Score) -> tuple[float, float] | None:
     """The interval of a score times 100, as far as the metric goes: noise between seeds knows no bound of it."""
     if score.interval is None:
         return None
-    least = 0.0 if score.metric in ("accuracy", "accuracy_strict", "f1") else -1.0
+    least = 0.0 if score.metric in SHARES else -1.0
     return 100 * max(score.interval.low, least), 100 * min(score.interval.high, 1.0)
 
 
