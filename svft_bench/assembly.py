@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from transformers import set_seed
 
+from svft_bench.estimates import times_slower
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models import load_model, load_processor
 from svft_bench.rows import TrainingRows, check_context, training_rows
@@ -17,6 +19,8 @@ from svft_bench.settings import Settings
 from svft_bench.spec import RunSpec
 from svft_bench.tasks import Task, load_task
 from svft_bench.train import total_steps
+
+EMULATED = 4.0  # a product that takes this much longer than in float32 is worth a word; source: ours
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,12 @@ class Assembly:
 def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     """Load data and model and apply the method; seeded so that every method starts from the same head."""
     device = pick_device(settings.device)
+    if device.type == "cpu" and (times := times_slower(spec.train.precision)) > EMULATED:
+        warnings.warn(
+            f"This processor takes {times:.0f} times as long in {spec.train.precision} as in float32, which "
+            "train.precision=float32 would choose.",
+            stacklevel=2,
+        )
     start = time.perf_counter()
     task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules

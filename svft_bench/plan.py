@@ -137,8 +137,7 @@ def _described(on: Device) -> str:
 
 
 def _rates(on: Device) -> dict[str, float]:
-    shown = ("float32",) if on.name == THIS else ("float32", "bfloat16")
-    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in shown}
+    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in ("float32", "bfloat16")}
 
 
 def _paths(planned: Sequence[Planned]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from svft_bench.compose import cells
 from svft_bench.estimates import THIS, device, device_names, error, estimate, unfit
@@ -21,8 +22,6 @@ MATHS = "model=gemma-2b task=gsm8k"
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("adapter", [{}, {"pattern": "banded", "off_diag": 8}, {"pattern": "random", "off_diag": 2}])
 def test_the_path_is_the_one_that_the_tuners_choose(shape: tuple[int, int], adapter: dict[str, Any]) -> None:
-    import torch
-
     from svft_bench.tuners import chooser
     from svft_bench.tuners.bands import Band
     from svft_bench.tuners.cores import Diagonal, Scattered
@@ -112,6 +111,23 @@ def test_an_unknown_device_is_named_with_those_that_there_are() -> None:
         device("H1000")
     assert device_names()[0] == THIS
     assert all(device(name).source for name in device_names())
+
+
+def test_this_machine_is_timed_in_the_dtypes_that_cells_ask_for() -> None:
+    here = device(THIS)
+    spec = _spec("model=minilm-l6 task=glue/cola train.precision=bfloat16")
+    assert estimate(spec, on=here).seconds > 0
+    assert set(here.flops) >= {"float32", "bfloat16"}
+    assert all(rate is not None and rate > 1e6 for rate in here.flops.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_timed_itself_not_the_processor_beside_it() -> None:
+    here = device(THIS)
+    assert torch.cuda.get_device_name() in here.source
+    assert here.memory == torch.cuda.get_device_properties(0).total_memory
+    assert here.flops["bfloat16"] > 1e12
 
 
 def test_the_error_is_known_from_runs() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "evaluate", "wandb", "matplotlib", "sklearn")
 PROGRAM = """
-import sys
+import shutil, sys
 from svft_bench.cli import command
+shutil.which = lambda name: None  # a GPU is timed with PyTorch
 code = command({arguments!r})
 print("heavy:", [name for name in {heavy!r} if name in sys.modules], "code:", code)
 """

@@ -1,6 +1,6 @@
-"""What a run takes on a named device, by arithmetic alone: no weight is read and torch is not loaded."""
+"""What a run takes on a named device, by arithmetic alone: no weight is read, and PyTorch only times this machine."""
 
-from svft_bench.estimates.devices import THIS, Device, device, device_names
+from svft_bench.estimates.devices import THIS, Device, device, device_names, times_slower
 from svft_bench.estimates.error import error
 from svft_bench.estimates.estimate import UTILISATION, Estimate, estimate, unfit
 from svft_bench.estimates.memory import Memory
@@ -18,5 +18,6 @@ __all__ = [
     "error",
     "estimate",
     "gibibytes",
+    "times_slower",
     "unfit",
 ]

@@ -1,7 +1,8 @@
-"""What a device can do: data-sheet numbers by name, or this machine's CPU timed for a moment."""
+"""What a device can do: data-sheet numbers by name, or this machine timed for a moment."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,14 +72,73 @@ def _seconds(work: Callable[[], object], *, during: float) -> float:
     return median(taken)
 
 
-def _this_machine(*, size: int = 768, seconds: float = 0.1) -> Device:
-    """This machine's CPU in float32, which stands for its other dtypes too; asking a GPU would load torch."""
+def _this_machine() -> Device:
+    """This machine's GPU where a driver is installed and PyTorch sees one, else its CPU."""
+    if shutil.which("nvidia-smi"):
+        import torch
+
+        if torch.cuda.is_available():
+            return _gpu()
+    return _cpu()
+
+
+def _cpu(*, size: int = 768, seconds: float = 0.1) -> Device:
+    """float32 without PyTorch, whose import takes seconds; another dtype when a cell asks for it."""
     import numpy
 
     square = numpy.ones((size, size), dtype=numpy.float32)
     block = numpy.ones(2**23, dtype=numpy.float32)
     target = numpy.empty_like(block)
-    rate = 2 * size**3 / _seconds(lambda: square @ square, during=seconds)
+    rates = _Timed(lambda dtype: _product_rate(dtype, size=256, on="cpu", during=seconds))
+    rates["float32"] = 2 * size**3 / _seconds(lambda: square @ square, during=seconds)
     bandwidth = 2 * block.nbytes / _seconds(lambda: numpy.copyto(target, block), during=seconds)
-    rates: dict[Dtype, float | None] = {"float32": rate, "bfloat16": rate, "float16": rate}
-    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now, in float32")
+    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now")
+
+
+def _gpu(*, size: int = 8192, seconds: float = 0.1) -> Device:
+    import torch
+
+    block = torch.ones(2**26, device="cuda")
+    target = torch.empty_like(block)
+    rates = _Timed(lambda dtype: _product_rate(dtype, size=size, on="cuda", during=seconds))
+
+    def copied() -> None:
+        target.copy_(block)
+        torch.cuda.synchronize()
+
+    bandwidth = 2 * block.nbytes / _seconds(copied, during=seconds)
+    found = torch.cuda.get_device_properties(0)
+    return Device(THIS, rates, bandwidth, float(found.total_memory), f"{found.name}, timed just now")
+
+
+class _Timed(dict[Dtype, float | None]):
+    """Rates of this machine, each timed when it is first asked for."""
+
+    def __init__(self, timed: Callable[[Dtype], float]) -> None:
+        super().__init__()
+        self._timed = timed
+
+    def __missing__(self, dtype: Dtype) -> float:
+        self[dtype] = rate = self._timed(dtype)
+        return rate
+
+
+def _product_rate(dtype: Dtype, *, size: int, on: Literal["cpu", "cuda"], during: float) -> float:
+    """FLOP/s of a square product in PyTorch, which computes in every dtype and emulates what a processor lacks."""
+    import torch
+
+    square = torch.ones(size, size, dtype=getattr(torch, dtype), device=on)
+
+    def product() -> None:
+        square @ square
+        if on == "cuda":
+            torch.cuda.synchronize()
+
+    return 2 * size**3 / _seconds(product, during=during)
+
+
+@lru_cache
+def times_slower(dtype: Dtype) -> float:
+    """How many times longer than in float32 a product takes on this CPU: dozens where the dtype is emulated."""
+    plain, low = (_product_rate(each, size=256, on="cpu", during=0.02) for each in ("float32", dtype))
+    return plain / low
