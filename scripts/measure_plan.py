@@ -63,7 +63,7 @@ def compare(overrides: list[str]) -> dict[str, Any]:
     """Train one cell for a few steps, and set its step time and peak memory beside the prediction."""
     device.cache_clear()  # what the machine gives now, at the time of this run
     (cell,) = cells(overrides)
-    guess = estimate(cell.spec, on=device(THIS))
+    guess = estimate(cell.spec, on=device(THIS, cpu=True))
     predicted = {"step_seconds": guess.step_seconds, "peak_memory_bytes": guess.memory.total}
     ready = assemble(cell.spec, cell.settings)
     found = {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import set_seed
 
-from svft_bench.estimates import times_slower
+from svft_bench.estimates import Dtype, times_slower
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models import load_model, load_processor
 from svft_bench.rows import TrainingRows, check_context, training_rows
@@ -42,12 +42,8 @@ class Assembly:
 def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     """Load data and model and apply the method; seeded so that every method starts from the same head."""
     device = pick_device(settings.device)
-    if device.type == "cpu" and (times := times_slower(spec.train.precision)) > EMULATED:
-        warnings.warn(
-            f"This processor takes {times:.0f} times as long in {spec.train.precision} as in float32, which "
-            "train.precision=float32 would choose.",
-            stacklevel=2,
-        )
+    if device.type == "cpu" and spec.train.precision != "float32":
+        _warn_if_emulated(spec.train.precision)
     start = time.perf_counter()
     task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
@@ -73,6 +69,15 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         load_seconds=loaded - start,
         adapt_seconds=time.perf_counter() - loaded,
     )
+
+
+def _warn_if_emulated(precision: Dtype) -> None:
+    if (times := times_slower(precision)) > EMULATED:
+        warnings.warn(
+            f"This processor takes {times:.0f} times as long in {precision} as in float32, which "
+            "train.precision=float32 would choose.",
+            stacklevel=3,
+        )
 
 
 def pick_device(name: str) -> torch.device:

@@ -60,8 +60,8 @@ class Planned:
 def main(argv: list[str]) -> int:
     """Print the plan of the cells that these overrides stand for."""
     asked = _parser().parse_intermixed_args(argv)
-    on = device(asked.on)
     found = cells(asked.overrides)
+    on = device(asked.on, cpu=found[0].settings.device == "cpu")
     planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
     console = Console()
     print(whole(_table(planned)), end="")

@@ -121,6 +121,16 @@ def test_this_machine_is_timed_in_the_dtypes_that_cells_ask_for() -> None:
     assert all(rate is not None and rate > 1e6 for rate in here.flops.values())
 
 
+def test_a_cell_that_runs_on_the_processor_is_planned_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = device("L4")
+    monkeypatch.setattr("svft_bench.estimates.devices._has_gpu", lambda: True)
+    monkeypatch.setattr("svft_bench.estimates.devices._gpu", lambda: gpu)
+    device.cache_clear()
+    assert device(THIS) is gpu
+    assert device(THIS, cpu=True).name == THIS
+    device.cache_clear()  # of a GPU that is not there
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_is_timed_itself_not_the_processor_beside_it() -> None:

@@ -1,6 +1,6 @@
 """What a run takes on a named device, by arithmetic alone: no weight is read, and PyTorch only times this machine."""
 
-from svft_bench.estimates.devices import THIS, Device, device, device_names, times_slower
+from svft_bench.estimates.devices import THIS, Device, Dtype, device, device_names, times_slower
 from svft_bench.estimates.error import error
 from svft_bench.estimates.estimate import UTILISATION, Estimate, estimate, unfit
 from svft_bench.estimates.memory import Memory
@@ -10,6 +10,7 @@ __all__ = [
     "THIS",
     "UTILISATION",
     "Device",
+    "Dtype",
     "Estimate",
     "Memory",
     "device",

@@ -36,14 +36,14 @@ def device_names() -> list[str]:
 
 
 @lru_cache
-def device(name: str) -> Device:
-    """The device of this name.
+def device(name: str, *, cpu: bool = False) -> Device:
+    """The device of this name; `cpu`: of this machine the processor, even where it has a GPU, as `device=cpu` runs.
 
     Raises:
         ValueError: nothing is known of it.
     """
     if name == THIS:
-        return _this_machine()
+        return _cpu() if cpu or not _has_gpu() else _gpu()
     if name not in _sheet():
         raise ValueError(f"device {name} is unknown; there are {', '.join(device_names())}")
     row = _sheet()[name]
@@ -72,14 +72,13 @@ def _seconds(work: Callable[[], object], *, during: float) -> float:
     return median(taken)
 
 
-def _this_machine() -> Device:
-    """This machine's GPU where a driver is installed and PyTorch sees one, else its CPU."""
-    if shutil.which("nvidia-smi"):
-        import torch
+def _has_gpu() -> bool:
+    """PyTorch is asked, and loaded for it, only where a driver is installed."""
+    if shutil.which("nvidia-smi") is None:
+        return False
+    import torch
 
-        if torch.cuda.is_available():
-            return _gpu()
-    return _cpu()
+    return torch.cuda.is_available()
 
 
 def _cpu(*, size: int = 768, seconds: float = 0.1) -> Device:
