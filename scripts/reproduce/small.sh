@@ -21,6 +21,4 @@ svft-bench experiment=small_cola_freezing
 svft-bench experiment=small_rte_rates
 svft-bench table small_rte_rates --write      # the best are in conf/experiment/small_rte.yaml
 svft-bench experiment=small_rte
-svft-bench experiment=small_lm   # but for two of its cells, which were recorded by commands of their own:
-svft-bench model=smollm2-135m task=gsm8k protocol=ours limit.train=96 limit.eval=50 train.epochs=1 train.batch_size=4 train.gradient_accumulation=1 train.warmup_ratio=0.1 train.warmup_steps=null train.precision=float32 seed=0 method=svft_topk method.modules=qv train.lr=3e-3
-svft-bench model=smollm2-135m task=gsm8k protocol=ours limit.train=96 limit.eval=50 train.epochs=1 train.batch_size=4 train.gradient_accumulation=1 train.warmup_ratio=0.1 train.warmup_steps=null train.precision=float32 seed=0 method=vectorfit train.lr=3e-3
+svft-bench experiment=small_lm
