@@ -110,6 +110,17 @@ def test_the_tasks_of_a_method_stand_side_by_side() -> None:
     assert found.rows[1].cells[3:] == ("1,000", "10", "4 KiB", "125 ms", "1.00 GiB", "1")
 
 
+def test_a_task_of_several_sets_has_their_mean_too() -> None:
+    asked = cells(["model=smollm2-135m", "task=commonsense_likelihood", "method=lora", "train.lr=0.1"], any_data=True)
+    record = made_record(asked[0], score=0.4, items=30)
+    boolq = {"boolq_likelihood": {"accuracy": 0.8}}
+    found = made(asked, [record.model_copy(update={"scores": record.scores | boolq})])
+    assert [column.title for column in found.columns][8:10] == ["obqa_likelihood", "commonsense_likelihood average"]
+    spread = 1.96 * ((0.8 * 0.2 + 7 * 0.4 * 0.6) / 30) ** 0.5 / 8
+    assert found.rows[0].cells[9] == f"45.0 ± {100 * spread:.1f}"
+    assert (found.rows[0].facts["average.accuracy"], found.rows[0].facts["average.items"]) == (pytest.approx(0.45), 240)
+
+
 def test_a_missing_run_gives_its_exact_command(demo: list[Cell]) -> None:
     found = made(demo, [])
     assert all("not run" in row.cells for row in found.rows)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from svft_bench.figures.labels import arrange
 from svft_bench.tables.results import SHARES, CellResult, Score
 
 MARKERS = "osD^vP*X<>phd8"
+TITLE_WIDTH = 40  # characters, about what a panel has room for
 DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 UNDATED: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 STYLE: dict[str, Any] = {
@@ -59,6 +61,8 @@ def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> It
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
         yield axes, written
+        for axis in axes:
+            axis.set_title(fill(axis.get_title(), TITLE_WIDTH))
         figure.draw_without_rendering()  # the layout, so that names are placed by where things will stand
         for axis in axes:
             arrange(axis)

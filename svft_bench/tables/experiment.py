@@ -27,12 +27,16 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
         Column(shown_name(evaluation, results) + (f" ({metric})" if metric != "accuracy" else ""))
         for evaluation, metric in evals
     ]
+    averaged = list(dict.fromkeys(result.spec.task.name for result in results if result.average))
+    averages = [Column(f"{task} average") for task in averaged]
     rows = []
     for group in _over_tasks(results):
         of_eval = {item.name: result for result in group for item in result.spec.task.evals}
         cells = [group[0].spec.method.title, *(_joined(value, group) for value in varying.values())]
         cells += [_score_cell(of_eval.get(evaluation), evaluation) for evaluation, _ in evals]
         recorded = [result for result in group if result.records]
+        by_task = {result.spec.task.name: result for result in recorded}
+        cells += [score_text(by_task[task].average) if task in by_task else "" for task in averaged]
         cells += [_joined(value, recorded) for value in COSTS.values()]
         bold = {
             len(labels) + index
@@ -40,7 +44,7 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
             if any(of_eval.get(item) is other for other in best[item])
         }
         rows.append(Row(tuple(cells), _row_facts(group), frozenset(bold)))
-    return Table(name, title, (*labels, *scores, *map(Column, COSTS)), tuple(rows), notes(results))
+    return Table(name, title, (*labels, *scores, *averages, *map(Column, COSTS)), tuple(rows), notes(results))
 
 
 def _over_tasks(results: Sequence[CellResult]) -> list[list[CellResult]]:
@@ -83,6 +87,8 @@ def facts(result: CellResult) -> dict[str, object]:
         found[f"{score.eval}.items"] = score.items
         if score.interval is not None:
             found |= {f"{score.eval}.low": score.interval.low, f"{score.eval}.high": score.interval.high}
+    if (average := result.average) is not None:
+        found |= {f"average.{average.metric}": average.mean, "average.items": average.items}
     for item in spec.task.evals:
         found |= {f"{item.name}.data": data_of(item, record).label for record in result.records[:1]}
     if validation(result) is not None:

@@ -10,9 +10,9 @@ from svft_bench.record import RunRecord
 from svft_bench.references import Column as Printed
 from svft_bench.references import Reference
 from svft_bench.references import Row as PaperRow
-from svft_bench.stats import another_run, over_seeds
+from svft_bench.stats import another_run
 from svft_bench.tables.notes import protocols
-from svft_bench.tables.results import item_variance, items_of, score_interval
+from svft_bench.tables.results import average_interval, items_of, score_interval
 from svft_bench.tables.selecting import Selected, command_of, offered, select
 from svft_bench.tables.value import Column, Row, Table
 from svft_bench.tables.verdict import MARGIN, Comparison, compare
@@ -91,15 +91,12 @@ def _scores_by_seed(column: Printed, found: Sequence[Selected]) -> list[list[flo
 def _arm(column: Printed, scores: Sequence[Sequence[float]], found: Sequence[Selected]) -> float | None:
     """The longer arm of the interval of our mean, in points."""
     items = [items_of(of.eval, item.records[0]) for of, item in zip(column.of, found, strict=True)]
-    means = [fmean(of_eval) for of_eval in zip(*scores, strict=True)]
+    mean = fmean(map(fmean, scores))
     if len(column.of) == 1:
         interval = score_interval(column.of[0].metric, [of_seed[0] for of_seed in scores], items=items[0])
     else:
-        parts = [item_variance(of.metric, mean, items=n) for of, mean, n in zip(column.of, means, items, strict=True)]
-        known = [part for part in parts if part is not None]
-        whole = sum(known) / len(parts) ** 2 if len(known) == len(parts) and len(scores) > 1 else None
-        interval = None if whole is None else over_seeds([fmean(values) for values in scores], item_variance=whole)
-    return None if interval is None else 100 * max(interval.high - fmean(means), fmean(means) - interval.low)
+        interval = average_interval([of.metric for of in column.of], scores, items=items)
+    return None if interval is None else 100 * max(interval.high - mean, mean - interval.low)
 
 
 def _rows(line: Line, reference: Reference, *, with_model: bool) -> list[Row]:

@@ -46,6 +46,17 @@ class CellResult:
         """The score on this eval, if the cell has been run and has it."""
         return next((score for score in self.scores if score.eval == evaluation), None)
 
+    @property
+    def average(self) -> Score | None:
+        """The mean over the evals of a task that has several in one metric, as the papers average commonsense."""
+        metrics = [item.metrics[0] for item in self.spec.task.evals]
+        if not self.records or len(metrics) < 2 or len(set(metrics)) > 1:
+            return None
+        by_seed = [[r.scores[item.name][item.metrics[0]] for item in self.spec.task.evals] for r in self.records]
+        items = [score.items for score in self.scores]
+        interval = average_interval(metrics, by_seed, items=items)
+        return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
+
     def cost(self, name: str) -> float:
         """Median over the seeds of one of the record's costs."""
         return float(median(getattr(record.costs, name) for record in self.records))
@@ -155,6 +166,18 @@ def score_interval(metric: MetricName, values: Sequence[float], *, items: int) -
         return fisher(values[0], items=items)
     variance = item_variance(metric, fmean(values), items=items)
     return None if variance is None or len(values) == 1 else over_seeds(values, item_variance=variance)
+
+
+def average_interval(
+    metrics: Sequence[MetricName], by_seed: Sequence[Sequence[float]], *, items: Sequence[int]
+) -> Interval | None:
+    """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed."""
+    means = [fmean(of_eval) for of_eval in zip(*by_seed, strict=True)]
+    parts = [item_variance(metric, mean, items=n) for metric, mean, n in zip(metrics, means, items, strict=True)]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return over_seeds([fmean(scores) for scores in by_seed], item_variance=sum(known) / len(parts) ** 2)
 
 
 def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
