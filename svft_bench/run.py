@@ -71,11 +71,11 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
 
 def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
-    chooser = spec.task.evals[0]
+    chooser = spec.task.chooser if spec.train.selection == "best_validation" else spec.task.evals[0]
     rows: Sequence[Example] = {
         "last": (),
         "best_validation": ready.task.validation,
-        "best_reported": ready.task.evals[chooser.name],
+        "best_reported": ready.task.evals[spec.task.evals[0].name],
     }[spec.train.selection]
 
     def headline() -> float:

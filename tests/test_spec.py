@@ -134,6 +134,28 @@ def test_scoring_on_validation_is_another_run_of_the_same_training(cell: Compose
 
 
 @pytest.mark.parametrize(
+    ("line", "chooser"),
+    [
+        (["model=gemma-2b", "task=commonsense"], "commonsense"),
+        (["model=gemma-2b", "task=commonsense_likelihood"], "commonsense_likelihood"),
+        (["model=minilm-l6", "task=glue/mnli", "task.validation_rows=500"], "mnli"),
+    ],
+)
+def test_rows_set_aside_from_several_sets_are_one_eval(cell: Compose, line: list[str], chooser: str) -> None:
+    reported, validated = cell(*line).spec, cell(*line, "score_on=validation").spec
+    assert len(reported.task.evals) > 1
+    assert [item.name for item in validated.task.evals] == [chooser]
+    assert validated.train_id == reported.train_id
+
+
+def test_what_scores_rows_set_aside_matters_only_where_they_choose_an_epoch(cell: Compose) -> None:
+    line = ["model=gemma-2b", "task=commonsense", "task.validated_by.answer=option"]
+    assert cell(*line).spec.run_id == cell(*line[:-1]).spec.run_id
+    chosen = [cell(*some, "train.selection=best_validation").spec for some in (line, line[:-1])]
+    assert len({spec.run_id for spec in chosen}) == len({spec.train_id for spec in chosen}) == 2
+
+
+@pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
         (["task.few_shot.validation_per_class=0", "train.selection=last"], "sets no rows aside"),

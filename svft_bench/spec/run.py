@@ -63,8 +63,9 @@ class DecodingSpec(Spec):
 class RunSpec(Spec):
     """One cell (model, method, task) at one seed.
 
-    `score_on=validation` scores the rows set aside from training and does not read the reported set: for choosing
-    settings. It is no part of the training, so the chosen cell's own run takes up the trained weights; nor is `eval`.
+    `score_on=validation` scores the rows set aside from training, by the one eval that fits them, and reads no reported
+    set: for choosing settings. It is no part of the training, so the chosen cell's own run takes up the trained
+    weights, and neither is `eval`.
 
     `protocol` says which of its sources a published cell follows where they differ; its fields hold the difference.
     """
@@ -83,6 +84,17 @@ class RunSpec(Spec):
 
     describes = frozenset({"eval_batch_size", "protocol"})
     younger = frozenset({"score_on", "eval"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _validation_has_one_eval(cls, values: Any) -> Any:
+        """Leaves the task the eval that scores its rows set aside, where they are all that is scored."""
+        task = values.get("task") if isinstance(values, dict) and values.get("score_on") == "validation" else None
+        if not isinstance(task, dict) or not task.get("evals"):
+            return values
+        first = dict([next(iter(task["evals"].items()))]) if isinstance(task["evals"], dict) else task["evals"][:1]
+        chooser = task.get("validated_by")
+        return values | {"task": task | {"evals": [chooser] if chooser else first}}
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
@@ -106,9 +118,6 @@ class RunSpec(Spec):
             )
         if self.train.selection == "best_reported":
             raise ValueError("score_on=validation with selection=best_reported would look at the reported set")
-        if len(self.task.evals) > 1:
-            names = ", ".join(item.name for item in self.task.evals)
-            raise ValueError(f"score_on=validation needs one eval to score by, task={self.task.name} has {names}")
         return self
 
     @model_validator(mode="after")
@@ -126,6 +135,13 @@ class RunSpec(Spec):
         if (selection := self.train.selection) != "last":
             raise ValueError(f"eval.backend=vllm cannot score in training for train.selection={selection}; {other}")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that determine the result; what scores rows set aside is one only where these choose an epoch."""
+        identity = super().identity()
+        if self.train.selection != "best_validation":
+            identity["task"].pop("validated_by", None)
+        return identity
 
     @property
     def run_id(self) -> str:
@@ -151,6 +167,9 @@ class RunSpec(Spec):
         if self.train.selection == "last":
             del identity["task"]["evals"], identity["limit"]["eval"]
             identity["data"] = self.data.split("+")[0]
+        elif self.train.selection == "best_validation":
+            identity["task"].pop("validated_by", None)
+            identity["task"]["evals"] = [self.task.chooser.identity()]
         del identity["task"]["name"]
         return digest(identity)
 

@@ -24,7 +24,7 @@ ReaderName = Literal[
     "llm_adapters_options",
 ]
 PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
-AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option"]
+AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option", "any_option"]
 MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman"]
 
 
@@ -117,9 +117,13 @@ class EvalSpec(Spec):
 
 
 class TaskSpec(Spec):
-    """One training set and the eval sets scored after it."""
+    """One training set and the eval sets scored after it.
+
+    Rows set aside from training are scored as the first eval is, or by `validated_by` where that would not fit them.
+    """
 
     describes = frozenset({"title", "source"})
+    younger = frozenset({"validated_by"})
 
     name: str
     title: str
@@ -134,7 +138,13 @@ class TaskSpec(Spec):
     few_shot: FewShotSpec | None = None
     max_length: int | None = None
     prompt: PromptSpec | None = None
+    validated_by: EvalSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
+
+    @property
+    def chooser(self) -> EvalSpec:
+        """What scores the rows set aside."""
+        return self.validated_by or self.evals[0]
 
     @field_validator("evals", mode="before")
     @classmethod
@@ -152,7 +162,7 @@ class TaskSpec(Spec):
         missing = [name for name in needed[self.kind] if getattr(self, name) is None]
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
-        for item in self.evals:
+        for item in (*self.evals, self.chooser):
             text = item.generation is not None or item.likelihood is not None
             if text != (self.kind == "causal_lm"):
                 raise ValueError(

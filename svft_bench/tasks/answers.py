@@ -163,6 +163,7 @@ _WORDS: dict[AnswerName, str] = {
     "ending": "ending1|ending2|ending3|ending4",
     "option": "option1|option2",
 }
+_WORDS["any_option"] = "|".join(_WORDS.values())
 RELEASED: dict[AnswerName, Rule] = {
     "gsm8k": gsm8k_released,
     "math": math_released,

@@ -47,10 +47,11 @@ def load_task(
     files = [pool.account(len(train) + (len(parts.validation) if held_out is None else 0))]
     if held_out is not None:
         files.append(held_out.account(len(parts.validation)))
+    aside = _set_aside(task, held_out or pool, parts.validation, data_root=data_root)
     evals = {}
     for item in task.evals:
         if score_on == "validation":
-            scored = _set_aside(held_out or pool, parts.validation)
+            scored = aside
         elif item.data.split == REST:
             scored = _rest(pool, parts.rest)
         else:
@@ -61,7 +62,7 @@ def load_task(
         files.append(scored.account(len(chosen)))
     return Task(
         train=_examples(task, pool, train, training=True),
-        validation=_examples(task, held_out or pool, parts.validation, training=False),
+        validation=_examples(task, aside, aside.fields, training=False),
         evals=evals,
         files=tuple(files),
         skipped={reason: count for one in pools for reason, count in one.skipped.items()},
@@ -91,7 +92,11 @@ def _rest(pool: Pool, indices: list[int]) -> Pool:
     return replace(pool, file=file, fields={index: pool.fields[index] for index in indices})
 
 
-def _set_aside(pool: Pool, validation: Taken) -> Pool:
+def _set_aside(task: TaskSpec, pool: Pool, validation: Taken, *, data_root: Path | None) -> Pool:
+    """The validation rows as a pool of their own, with what their eval reads in them."""
+    if task.validated_by is not None and task.validated_by.reader != task.reader:
+        again = read_pool(task, task.validation or task.train, reader=task.validated_by.reader, data_root=data_root)
+        validation = {index: again.fields[index] for index in validation if index in again.fields}
     name = pool.file.origin if pool.file.sample else pool.file.title
     rows = len(validation)
     file = replace(pool.file, title=f"{name}: validation rows", split="set aside", rows=rows, complete_rows=rows)

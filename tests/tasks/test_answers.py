@@ -227,6 +227,10 @@ WORDS = [  # answer set, generation, reference, released rule, strict rule
     ("option", "OPTION2", "option2", False, True),
     ("option", "_option2", "option2", True, False),
     ("option", "\noption2\n\n### Instruction:", "option2", True, True),
+    ("any_option", "the correct answer is true", "true", True, True),
+    ("any_option", "the correct answer is answer5", "answer5", True, True),
+    ("any_option", "the correct answer is answer2", "solution2", False, False),
+    ("any_option", "ending3, not true", "ending3", True, False),
 ]
 
 

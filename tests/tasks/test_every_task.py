@@ -27,7 +27,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
     return found
 
 
-def one_step(name: str, models: dict[Kind, Path], *, data: Path, folder: Path) -> RunRecord:
+def one_step(name: str, models: dict[Kind, Path], *more: str, data: Path, folder: Path) -> RunRecord:
     """The record of one training step and a few scored examples."""
     spec = task_spec(name)
     line = [
@@ -48,6 +48,7 @@ def one_step(name: str, models: dict[Kind, Path], *, data: Path, folder: Path) -
         "limit.eval=3",
         *(f"task.evals.{item.name}.generation.max_new_tokens=2" for item in spec.evals if item.generation),
         *(["model.image.size=28"] if spec.kind == "image_classification" else []),
+        *more,
     ]
     (cell,) = cells(line)
     record = run(cell.spec, cell.settings, command=cell.command)
@@ -69,6 +70,17 @@ def check(record: RunRecord, *, path: Path) -> None:
 def test_on_a_layout_like_the_hub_s(name: str, tmp_path: Path, tiny_models: dict[Kind, Path]) -> None:
     write_layout(tmp_path / "data", task_spec(name))
     one_step(name, tiny_models, data=tmp_path / "data", folder=tmp_path)
+
+
+@pytest.mark.parametrize("score_on", ["reported", "validation"])
+@pytest.mark.parametrize("name", ["commonsense", "commonsense_likelihood"])
+def test_rows_of_eight_sets_choose_the_epoch(
+    name: str, score_on: str, tmp_path: Path, tiny_models: dict[Kind, Path]
+) -> None:
+    write_layout(tmp_path / "data", task_spec(name))
+    more = ["task.validation_rows=4", "train.selection=best_validation", f"score_on={score_on}"]
+    record = one_step(name, tiny_models, *more, data=tmp_path / "data", folder=tmp_path)
+    assert record.selected.keys() == {"by", "epoch", "score"}
 
 
 @pytest.mark.data

@@ -140,3 +140,17 @@ def test_a_split_for_validation_is_what_is_scored(tmp_path: Path) -> None:
         spec, data_root=tmp_path, limit=ALL, seed=0, score_on="validation"
     )  # there is no file to report on
     assert ids(task.evals["rte"]) == ids(task.validation) and len(task.train) == 3
+
+
+def test_commonsense_rows_set_aside_come_from_every_set_with_their_own_options(tmp_path: Path) -> None:
+    formats = ["true/false", "solution1/solution2", "ending1/ending2/ending3/ending4"]
+    rows = [
+        {"instruction": f"?\n\nAnswer format: {named}", "input": "", "output": "x", "answer": named.split("/")[0]}
+        for named in formats * 4
+    ]
+    write_rows(tmp_path / "commonsense/train.jsonl", rows)
+    spec = task_spec("commonsense_likelihood", "task.validation_rows=9", "score_on=validation")
+    task = load_task(spec, data_root=tmp_path, limit=ALL, seed=0, score_on="validation")
+    assert ids(task.validation) == ids(task.evals["commonsense_likelihood"])
+    assert {"/".join(row["options"]) for row in task.validation} == set(formats)
+    assert all(row["reference"] == row["options"][0] for row in task.validation)
