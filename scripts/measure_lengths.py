@@ -39,8 +39,9 @@ def main() -> None:
     known = yaml.safe_load(text)
     for task in options.tasks or list(known):
         lengths, prompt = token_counts(task)
-        known[task] = {"mean": round(mean(lengths)), "longest16": round(longest_of(16, lengths))}
-        known[task] |= {"prompt": round(prompt)} if prompt else {}
+        measured = {"mean": round(mean(lengths)), "longest16": round(longest_of(16, lengths))}
+        measured |= {"prompt": round(prompt)} if prompt else {}
+        known[task] = known.get(task, {}) | measured
         print(f"{line(task, known[task])}    the law is off by at most {100 * law_error(lengths):.0f} %")
     if options.write:
         comments = itertools.takewhile(lambda one: one.startswith("#"), text.splitlines())

@@ -42,8 +42,11 @@ def peft_config(
     A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does.
 
     Raises:
-        ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
+        ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses, no head for
+            the method that trains it alone.
     """
+    if method.trains == "head" and not head_modules:
+        raise ValueError(f"method={method.name} trains the head alone, and a model has none for a {kind} task")
     if method.trains != "adapter":
         return None
     if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
@@ -71,7 +74,7 @@ def apply_method(
     """Freeze what the method freezes and add what it adds; `config` is `peft_config`'s.
 
     Raises:
-        ValueError: the method's modules match nothing in this model, or the model has no head to train alone.
+        ValueError: the method's modules match nothing in this model.
     """
     if config is not None:
         check_targets(model, method.adapter.get("target_modules"), method=method.name)
@@ -80,8 +83,6 @@ def apply_method(
             adapted: nn.Module = get_peft_model(model, config)
         return adapted
     trains_head_only = method.trains == "head"
-    if trains_head_only and not head_modules:
-        raise ValueError(f"method={method.name} trains the head alone, and this model has none for this task")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not trains_head_only or _in_head(name, head_modules))
     return model

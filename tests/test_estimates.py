@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,11 @@ def test_steps_are_those_that_training_takes() -> None:
         task = spec.task
         rows = task.few_shot.train_per_class * (task.labels or 1) if task.few_shot else task.train.rows or 0
         assert workload(spec).steps == total_steps(spec.train, rows=min(rows, spec.limit.train or rows))
+
+
+@pytest.mark.parametrize("task", ["commonsense", "commonsense_likelihood"])
+def test_a_training_set_that_could_not_be_counted_has_the_size_of_its_name(task: str) -> None:
+    assert workload(_spec(f"model=gemma-2b task={task}")).steps == 3 * math.ceil(15_000 / 64)
 
 
 @pytest.mark.parametrize(("batch", "positions"), [(1, 217), (4, 330), (16, 443), (64, 512)])

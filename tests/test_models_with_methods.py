@@ -86,3 +86,9 @@ def test_a_method_moves_what_it_trains_and_nothing_else(model: str, method: str,
 def test_a_group_that_a_model_lacks_is_refused_with_what_would_work(method: str) -> None:
     with pytest.raises(ValueError, match=r"method\.modules=qv: model=pythia-2.8b has no such group; it has .*qkv"):
         compose("pythia-2.8b", method)
+
+
+def test_a_language_model_has_no_head_to_train_alone() -> None:
+    spec = cells(["model=gemma-2b", "task=gsm8k", "method=head"], any_data=True)[0].spec
+    with pytest.raises(ValueError, match="trains the head alone, and a model has none for a causal_lm task"):
+        peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=1, seed=0)

@@ -56,7 +56,7 @@ class Body:
 def workload(spec: RunSpec) -> Workload:
     """What this run goes through, as far as its specification and the usual lengths say."""
     task, train = spec.task, spec.train
-    available = task.few_shot.train_per_class * (task.labels or 1) if task.few_shot else task.train.rows or 0
+    available = task.few_shot.train_per_class * (task.labels or 1) if task.few_shot else _training_rows(task)
     examples = _rows(spec, min(available, spec.limit.train or available))
     batches = math.ceil(examples / train.batch_size)
     steps = math.ceil(batches / train.gradient_accumulation) * train.epochs
@@ -79,6 +79,10 @@ def workload(spec: RunSpec) -> Workload:
         new_tokens=max(new, default=0),
         decode_steps=int(decode),
     )
+
+
+def _training_rows(task: TaskSpec) -> int:
+    return task.train.rows or _lengths().get(task.name, {}).get("rows", 0)
 
 
 def _rows(spec: RunSpec, examples: int) -> int:
