@@ -42,11 +42,8 @@ def peft_config(
     A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does.
 
     Raises:
-        ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses, no head for
-            the method that trains it alone.
+        ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
     """
-    if method.trains == "head" and not head_modules:
-        raise ValueError(f"method={method.name} trains the head alone, and a model has none for a {kind} task")
     if method.trains != "adapter":
         return None
     if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:

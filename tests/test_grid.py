@@ -28,6 +28,8 @@ def test_every_cell_of_the_grid_is_valid_or_refused_with_the_reason() -> None:
         if kinds[task] not in takes:
             with pytest.raises(ValueError, match=f"model={model} cannot take task=.*the model does {takes[0]}"):
                 _spec(model, method, task)
+        elif chosen["trains"] == "head" and kinds[task] == "causal_lm":
+            refused[model, method, "none"] = task, f"method=head trains the head alone, and model={model} has none for "
         elif modules is not None and modules not in targets:
             refused[model, method, modules] = task, f"{modules}: model={model} has no such group; it has "
         elif chosen.get("one_shape") and _shapes(model, modules) > 1:

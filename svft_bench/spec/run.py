@@ -99,6 +99,11 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
         check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
+        if self.method.trains == "head" and (self.task.kind == "causal_lm" or not self.model.head_modules):
+            raise ValueError(
+                f"method={self.method.name} trains the head alone, and model={self.model.name} has none for "
+                f"task={self.task.name}; every other method trains there"
+            )
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
         if self.train.sampling == "group_by_length" and self.task.kind == "image_classification":
