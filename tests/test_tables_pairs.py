@@ -65,6 +65,16 @@ def test_every_pair_counts_in_the_correction(tmp_path: Path) -> None:
     assert rows[0].facts["p_holm"] == pytest.approx(3 * rows[0].facts["p"])
 
 
+def test_two_settings_of_one_method_are_told_apart(tmp_path: Path) -> None:
+    asked = cells(["experiment=demo_rates", "method=lora", "train.lr=1e-3,3e-3", "seed=0"], any_data=True)
+    records = [
+        saved(cell, [i >= wrong for i in range(60)], folder=tmp_path)
+        for cell, wrong in zip(asked, (20, 5), strict=True)
+    ]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.cells[1:3] == ("LoRA lr=0.003", "LoRA lr=0.001")
+
+
 def test_a_pair_of_fewer_seeds_than_its_peers_is_shown_and_not_tested(tmp_path: Path) -> None:
     asked = digits("head", "lora", "svft_plain", seeds="0,1")
     run = [cell for cell in asked if cell.spec.method.name != "svft_plain" or cell.spec.seed == 0]

@@ -11,6 +11,7 @@ from statistics import fmean
 
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import Interval, holm, mcnemar, no_difference, over_seeds, split_variance
+from svft_bench.tables.experiment import cell_name
 from svft_bench.tables.notes import detectable
 from svft_bench.tables.predictions import Judged, difference_of, judged
 from svft_bench.tables.results import SHARES, CellResult, shown_name
@@ -65,7 +66,8 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
     most = {pair.among: pair.seeds for pair in sorted(pairs, key=lambda pair: pair.seeds)}
     tested = [pair for pair in pairs if pair.seeds == most[pair.among]]
     untested = [pair for pair in pairs if pair.seeds < most[pair.among]]
-    rows = [*map(_row, tested, holm([pair.p for pair in tested])), *(_row(pair, None) for pair in untested)]
+    corrected = [*holm([pair.p for pair in tested]), *(None for _ in untested)]
+    rows = [_row(pair, p, among=done) for pair, p in zip([*tested, *untested], corrected, strict=True)]
     notes = (
         f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(tested)}, "
         "p-values corrected by Holm's method. Bold: corrected p below 0.05; everything else is inside the noise.",
@@ -103,14 +105,14 @@ def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, every: Every
     return Pair(evaluation.name, other, one, -fmean(gaps), Interval(-high, -low), p, len(gaps))
 
 
-def _row(pair: Pair, corrected: float | None) -> Row:
-    """A pair as printed; without a corrected p-value it was not tested."""
+def _row(pair: Pair, corrected: float | None, *, among: Sequence[CellResult]) -> Row:
+    """A pair as printed, its cells named as they are told apart; without a corrected p-value it was not tested."""
     low, high = 100 * pair.interval.low, 100 * pair.interval.high
     names = pair.first.spec.method.name, pair.second.spec.method.name
     cells = (
         shown_name(pair.evaluation, [pair.first, pair.second]),
-        pair.first.spec.method.title,
-        pair.second.spec.method.title,
+        cell_name(pair.first, among),
+        cell_name(pair.second, among),
         f"{100 * pair.difference:+.1f} [{low:+.1f}, {high:+.1f}]",
         "" if corrected is None else _p_text(pair.p),
         "" if corrected is None else _p_text(corrected),
@@ -137,7 +139,7 @@ def _seed_spread(results: Sequence[CellResult], every: Every) -> list[str]:
             shared = sorted(set.intersection(*map(set, right)), key=str)
             if len(shared) > 1:
                 seeds = split_variance([[float(of_seed[key]) for key in shared] for of_seed in right]).seeds
-                found.setdefault(item.name, []).append(f"{result.spec.method.title} {100 * math.sqrt(seeds):.1f}")
+                found.setdefault(item.name, []).append(f"{cell_name(result, results)} {100 * math.sqrt(seeds):.1f}")
     return [
         f"{shown_name(name, results)}: standard deviation between seeds, noise of items removed, in points: "
         f"{', '.join(spreads)}."
