@@ -18,6 +18,7 @@ svft-bench experiment=small_cola_rates
 svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml
 svft-bench experiment=small_cola
 svft-bench experiment=small_cola_freezing
+svft-bench experiment=small_cola_float32
 svft-bench experiment=small_cola_precision
 svft-bench experiment=small_rte_rates
 svft-bench table small_rte_rates --write      # the best are in conf/experiment/small_rte.yaml
