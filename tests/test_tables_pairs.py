@@ -13,6 +13,7 @@ from svft_bench.record import RunRecord, save_record
 from svft_bench.stats import mcnemar
 from svft_bench.tables import table
 from svft_bench.tables.pairs import pairs_table
+from svft_bench.tables.predictions import _correlations, _scores
 from svft_bench.tables.results import cell_results
 from svft_bench.tables.value import Table
 from svft_bench.tasks.scoring import score
@@ -149,3 +150,20 @@ def test_the_verb_prints_the_pairs(tmp_path: Path, capsys: pytest.CaptureFixture
         saved(cell, [True, False] * 20, folder=tmp_path)
     assert table(["demo", "--pairs", "--format", "csv", "--results", str(tmp_path)]) == 0
     assert "digits,lora,svft_plain,0.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("metric", "task"), [("pearson", "glue/stsb"), ("matthews", "glue/cola")])
+def test_the_quick_resampled_correlation_is_the_metric(metric: str, task: str) -> None:
+    import numpy
+
+    rng = numpy.random.default_rng(0)
+    draw = rng.normal if metric == "pearson" else lambda size: rng.integers(2, size=size)
+    truth, one, other = (draw(size=40).tolist() for _ in range(3))
+    pairs = [
+        ({"prediction": a, "reference": y}, {"prediction": b, "reference": y})
+        for y, a, b in zip(truth, one, other, strict=True)
+    ]
+    evaluation = cells(["model=minilm-l6", f"task={task}", "train.lr=1"], any_data=True)[0].spec.task.evals[0]
+    assert evaluation.metrics[0] == metric
+    for index in (*rng.integers(40, size=(5, 40)), numpy.array([3] * 40)):
+        assert _correlations(pairs)(index) == pytest.approx(_scores(evaluation, pairs)(index), abs=1e-12)

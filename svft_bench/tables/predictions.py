@@ -52,6 +52,9 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     return Judged(evaluation, rows, right)
 
 
+Pairs = Sequence[tuple[Any, Any]]  # rows of two methods on the same items
+
+
 def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[int, int] | None]:
     """first - second on the items that both have, its variance from the choice of items, and who alone was right.
 
@@ -65,11 +68,14 @@ def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[in
         return mean, noise, (gaps.count(1), gaps.count(-1))
     others = {row["id"]: row for row in second.rows}
     pairs = [(row, others[row["id"]]) for row in first.rows if row["id"] in others]
-    gap = _gap(first.evaluation, pairs)
-    return gap(range(len(pairs))), bootstrap_error(gap, items=len(pairs)) ** 2, None
+    metric = first.evaluation.metrics[0]
+    scores = [score(first.evaluation, [pair[side] for pair in pairs])[metric] for side in (0, 1)]
+    resampled = _correlations(pairs) if metric in ("pearson", "matthews") else _scores(first.evaluation, pairs)
+    return scores[0] - scores[1], bootstrap_error(resampled, items=len(pairs)) ** 2, None
 
 
-def _gap(evaluation: EvalSpec, pairs: Sequence[tuple[Any, Any]]) -> Callable[[Iterable[int]], float]:
+def _scores(evaluation: EvalSpec, pairs: Pairs) -> Callable[[Iterable[int]], float]:
+    """The difference of the headline metric on the items of an index."""
     metric = evaluation.metrics[0]
     headline = evaluation.model_copy(update={"metrics": (metric,)})
 
@@ -79,3 +85,19 @@ def _gap(evaluation: EvalSpec, pairs: Sequence[tuple[Any, Any]]) -> Callable[[It
         return score(headline, first)[metric] - score(headline, second)[metric]
 
     return gap
+
+
+def _correlations(pairs: Pairs) -> Callable[[Any], float]:
+    """The same for Pearson's correlation, which is Matthews's of classes 0 and 1, a hundred times faster."""
+    import numpy
+
+    first, second = (numpy.array([pair[side]["prediction"] for pair in pairs], dtype=float) for side in (0, 1))
+    reference = numpy.array([row["reference"] for row, _ in pairs], dtype=float)
+
+    def correlation(x: Any, y: Any) -> float:
+        if (x == x[0]).all() or (y == y[0]).all():
+            return 0.0
+        x, y = x - x.mean(), y - y.mean()
+        return float(x @ y / numpy.sqrt((x @ x) * (y @ y)))
+
+    return lambda index: correlation(first[index], reference[index]) - correlation(second[index], reference[index])
