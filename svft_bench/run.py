@@ -71,12 +71,13 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
 
 def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
-    chooser = spec.task.chooser if spec.train.selection == "best_validation" else spec.task.evals[0]
-    rows: Sequence[Example] = {
-        "last": (),
-        "best_validation": ready.task.validation,
-        "best_reported": ready.task.evals[spec.task.evals[0].name],
-    }[spec.train.selection]
+    first = spec.task.evals[0]
+    choices: dict[str, tuple[EvalSpec, Sequence[Example]]] = {
+        "last": (first, ()),
+        "best_validation": (spec.task.chooser, ready.task.validation),
+        "best_reported": (first, ready.task.evals[first.name]),
+    }
+    chooser, rows = choices[spec.train.selection]
 
     def headline() -> float:
         found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)

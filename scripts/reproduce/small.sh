@@ -15,7 +15,7 @@ svft-bench table small_glue_rates --write     # the best are in conf/experiment/
 svft-bench experiment=small_glue
 svft-bench experiment=small_glue_hard
 svft-bench experiment=small_cola_rates
-svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml
+svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml and small_cola_float32.yaml
 svft-bench experiment=small_cola
 svft-bench experiment=small_cola_freezing
 svft-bench experiment=small_cola_float32

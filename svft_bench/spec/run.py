@@ -85,16 +85,12 @@ class RunSpec(Spec):
     describes = frozenset({"eval_batch_size", "protocol"})
     younger = frozenset({"score_on", "eval"})
 
-    @model_validator(mode="before")
-    @classmethod
-    def _validation_has_one_eval(cls, values: Any) -> Any:
+    @model_validator(mode="after")
+    def _validation_has_one_eval(self) -> RunSpec:
         """Leaves the task the eval that scores its rows set aside, where they are all that is scored."""
-        task = values.get("task") if isinstance(values, dict) and values.get("score_on") == "validation" else None
-        if not isinstance(task, dict) or not task.get("evals"):
-            return values
-        first = dict([next(iter(task["evals"].items()))]) if isinstance(task["evals"], dict) else task["evals"][:1]
-        chooser = task.get("validated_by")
-        return values | {"task": task | {"evals": [chooser] if chooser else first}}
+        if self.score_on == "reported":
+            return self
+        return self.model_copy(update={"task": self.task.model_copy(update={"evals": (self.task.chooser,)})})
 
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:

@@ -68,10 +68,9 @@ def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[in
         return mean, noise, (gaps.count(1), gaps.count(-1))
     others = {row["id"]: row for row in second.rows}
     pairs = [(row, others[row["id"]]) for row in first.rows if row["id"] in others]
-    metric = first.evaluation.metrics[0]
-    scores = [score(first.evaluation, [pair[side] for pair in pairs])[metric] for side in (0, 1)]
-    resampled = _correlations(pairs) if metric in ("pearson", "matthews") else _scores(first.evaluation, pairs)
-    return scores[0] - scores[1], bootstrap_error(resampled, items=len(pairs)) ** 2, None
+    gap = _scores(first.evaluation, pairs)
+    quick = _correlations(pairs) if first.evaluation.metrics[0] in ("pearson", "matthews") else gap
+    return gap(range(len(pairs))), bootstrap_error(quick, items=len(pairs)) ** 2, None
 
 
 def _scores(evaluation: EvalSpec, pairs: Pairs) -> Callable[[Iterable[int]], float]:
@@ -88,7 +87,7 @@ def _scores(evaluation: EvalSpec, pairs: Pairs) -> Callable[[Iterable[int]], flo
 
 
 def _correlations(pairs: Pairs) -> Callable[[Any], float]:
-    """The same for Pearson's correlation, which is Matthews's of classes 0 and 1, a hundred times faster."""
+    """The same for Pearson's correlation, which is Matthews's of classes 0 and 1: thirty times as fast, in arrays."""
     import numpy
 
     first, second = (numpy.array([pair[side]["prediction"] for pair in pairs], dtype=float) for side in (0, 1))
