@@ -19,8 +19,14 @@ svft-bench table small_cola_rates --write     # the best are in conf/experiment/
 svft-bench experiment=small_cola
 svft-bench experiment=small_cola_freezing
 svft-bench experiment=small_cola_float32
+svft-bench experiment=small_cola_methods_rates
+svft-bench table small_cola_methods_rates --write     # the best are in conf/experiment/small_cola_methods.yaml
+svft-bench experiment=small_cola_methods
 svft-bench experiment=small_cola_precision
 svft-bench experiment=small_rte_rates
 svft-bench table small_rte_rates --write      # the best are in conf/experiment/small_rte.yaml
 svft-bench experiment=small_rte
+svft-bench experiment=small_lm_rates
+svft-bench table small_lm_rates --write       # the best are in conf/experiment/small_lm.yaml and small_lm_maths.yaml
 svft-bench experiment=small_lm
+svft-bench experiment=small_lm_maths
