@@ -56,14 +56,17 @@ class ReleasedWeight(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, starts: Tensor, columns: Tensor, u: Tensor, s: Tensor, vt: Tensor) -> Tensor:
         ctx.save_for_backward(starts, columns, u, vt)
         core = torch.sparse_csr_tensor(starts, columns, values, (len(s), len(s)))
-        return u @ (s[:, None] * vt + core @ vt)
+        with torch.autocast(u.device.type, enabled=False):  # which the sparse products do not take everywhere
+            inner = s[:, None] * vt + core @ vt
+        return u @ inner
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         starts, columns, u, vt = ctx.saved_tensors
         n = len(starts) - 1
         pattern = torch.sparse_csr_tensor(starts, columns, torch.zeros(len(columns), device=u.device), (n, n))
-        sampled = torch.sparse.sampled_addmm(pattern, u.T @ gradient, vt.T, beta=0.0)
+        left = (u.T.to(gradient.dtype) @ gradient).to(u.dtype)
+        sampled = torch.sparse.sampled_addmm(pattern, left, vt.T, beta=0.0)
         return sampled.values(), None, None, None, None, None
 
 

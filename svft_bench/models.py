@@ -49,6 +49,9 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
         ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
     """
     path, revision = locate(spec)
+    # With a mask and a length of 64 modulo 128, cuDNN's attention may return NaN gradients on an H100 or H200, where
+    # PyTorch prefers it from 2.11 on (pytorch/pytorch#196678).
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         with _errors_only():
             config = AutoConfig.from_pretrained(path, revision=revision, **_label_fields(kind, num_labels))

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from svft_bench import callbacks
 from svft_bench.encoding import Collate, SimilarLengths
 from svft_bench.rows import TrainingRows
 from svft_bench.spec import TrainSpec
@@ -63,9 +63,12 @@ def train(
     """Train in place; a checkpoint in `folder` that an earlier, killed call left is taken up.
 
     `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs.
+
+    Raises:
+        FloatingPointError: a loss, a gradient or a trained parameter is not finite.
     """
     steps = total_steps(spec, rows=len(data.rows))
-    clock = _Clock(checkpoint_minutes)
+    clock = callbacks.Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
@@ -73,10 +76,11 @@ def train(
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
-            _Schedule(model),
+            callbacks.Schedule(model),
+            callbacks.Finite(),
             clock,
-            _Report(tracker, steps),
-            *([_Epochs(after_epoch)] if after_epoch is not None else []),
+            callbacks.Report(tracker, steps),
+            *([callbacks.Epochs(after_epoch)] if after_epoch is not None else []),
         ],
     )
     trainer.remove_callback(PrinterCallback)
@@ -88,6 +92,8 @@ def train(
     start = time.perf_counter()
     if steps:
         trainer.train(resume_from_checkpoint=checkpoint)
+        if not all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad):
+            raise FloatingPointError(callbacks.diverged("a trained parameter", math.nan, steps))
     losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
     stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
     return Trained(
@@ -128,6 +134,7 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         bf16=spec.precision == "bfloat16",
         activation_checkpointing=spec.gradient_checkpointing,
         logging_steps=max(1, steps // CURVE_POINTS),
+        logging_nan_inf_filter=False,  # it would log a loss of zero
         save_strategy="no",
         save_total_limit=1,
         remove_unused_columns=False,
@@ -156,61 +163,3 @@ def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> to
         eps=spec.eps,
         weight_decay=spec.weight_decay,
     )
-
-
-class _Schedule(TrainerCallback):  # type: ignore[misc]
-    """Tells a tuner which optimizer step begins, by the method that PEFT names for it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.allocate is not None:
-            self.allocate(state.global_step)
-
-
-class _Clock(TrainerCallback):  # type: ignore[misc]
-    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
-
-    def __init__(self, minutes: float) -> None:
-        self.interval = 60 * minutes
-        self.saved = self.began = time.perf_counter()
-        self.seconds: list[float] = []
-
-    def median(self) -> float:
-        """Seconds of the median step, 0 without steps; the first step warms up and counts only when alone."""
-        timed = sorted(self.seconds[1:] or self.seconds or [0.0])
-        return timed[len(timed) // 2]
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.began = time.perf_counter()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        self.seconds.append(now - self.began)
-        if now - self.saved >= self.interval and state.global_step < state.max_steps:
-            control.should_save = True
-            self.saved = now
-
-
-class _Epochs(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, after_epoch: Callable[[int], None]) -> None:
-        self.after_epoch = after_epoch
-
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.after_epoch(round(state.epoch or 0))
-
-
-class _Report(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, tracker: Tracker, steps: int) -> None:
-        self.tracker, self.steps = tracker, steps
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.tracker.progress(state.global_step, self.steps)
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        self.tracker.log({f"train/{name}": value for name, value in logs.items()}, step=state.global_step)

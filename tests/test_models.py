@@ -44,6 +44,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make
 
 
+def test_a_loaded_model_does_not_attend_with_the_library_that_returns_no_numbers(tiny: Any) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load_model(tiny("smollm2-135m"), kind="causal_lm", num_labels=0, seed=0)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def load(spec: ModelSpec, *, num_labels: int = 3, seed: int = 0) -> Any:
     return load_model(spec, kind=spec.kinds[0], num_labels=num_labels, seed=seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -57,6 +58,31 @@ def test_a_batch_holds_rows_that_the_sampling_put_together(tmp_path: Path, sampl
     epoch = seen[:16]
     assert len({length for batch in epoch for length in batch}) == 64
     assert fmean(max(batch) - min(batch) for batch in epoch) == pytest.approx(usual, rel=0.25)
+
+
+def test_a_training_that_diverges_ends_with_its_step_and_not_with_a_loss_of_zero(tmp_path: Path) -> None:
+    line = ["model=smollm2-135m", "task=gsm8k", "method=full_ft", "train.lr=1e30", "train.warmup_ratio=0"]
+    ready = tiny(tmp_path, *line, "train.precision=float32", "train.max_steps=4", "train.batch_size=1")
+    with pytest.raises(FloatingPointError, match=r"training diverged: the (loss|gradient norm) is (nan|inf) at step"):
+        ready.train(ready.rows(EXAMPLES), collate=ready.collate)
+
+
+def test_a_last_step_between_two_losses_that_leaves_no_number_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svft_bench.train.CURVE_POINTS", 2)  # so that of five steps, two and four are logged
+    line = ["model=smollm2-135m", "task=gsm8k", "method=full_ft", "train.lr=1e-3", "train.max_steps=5"]
+    small = ["train.precision=float32", "train.batch_size=1", "train.gradient_accumulation=1", "train.epochs=2"]
+    ready = tiny(tmp_path, *line, *small)
+    steps = itertools.count(1)
+
+    def spoil(parameter: torch.Tensor) -> None:
+        if next(steps) == 5 and parameter.grad is not None:
+            parameter.grad.fill_(torch.nan)
+
+    ready.model.get_input_embeddings().weight.register_post_accumulate_grad_hook(spoil)
+    with pytest.raises(FloatingPointError, match="a trained parameter is nan at step 5"):
+        ready.train(ready.rows(EXAMPLES), collate=ready.collate)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cores import core_product
+from .cores import Pattern, Scattered, core_product
 
 # Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
 TILE = 128
+# Devices on which the whole core multiplies faster than its tiles, at every size of results/bench/*-cuda-*.json.
+WHOLE_ON = {"cuda"}
+
+
+def banded(n: int, off_diag: int, device: torch.device) -> Pattern:
+    """The band in the form that is fastest on `device`: tiles, or a core that is multiplied whole."""
+    band = Band(n, off_diag)
+    return Scattered(n, band_index(band, device)) if device.type in WHOLE_ON else band
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,7 @@ class Band:
         return entries.to(torch.promote_types(a.dtype, torch.float32))
 
     def dense(self, m: Tensor) -> Tensor:
-        cells = self.rows(m.device) * self.n + self.columns(m.device)
-        return m.new_zeros(self.n * self.n).index_copy(0, cells, m).view(self.n, self.n)
+        return m.new_zeros(self.n * self.n).index_copy(0, band_index(self, m.device), m).view(self.n, self.n)
 
     def _windows(self, p: Tensor) -> Tensor:
         """The columns that each block of rows meets, (blocks, tokens, window), as overlapping views."""
@@ -88,6 +95,12 @@ def _band_rows(band: Band, device: torch.device) -> Tensor:
 @lru_cache(maxsize=64)
 def _band_columns(band: Band, device: torch.device) -> Tensor:
     return _band_cells(band, device)[1]
+
+
+@lru_cache(maxsize=64)
+def band_index(band: Band, device: torch.device) -> Tensor:
+    """The band's cells as a flat index `row * n + column`, ascending."""
+    return band.rows(device) * band.n + band.columns(device)
 
 
 def _band_cells(band: Band, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 CORES: list[tuple[Pattern, int]] = [
     (Diagonal(7), 7),
     *((Band(n, d), patterns.band_count(n, d)) for n, d in ((1, 0), (5, 0), (7, 1), (8, 3), (9, 8), (13, 5))),
+    (Scattered(9, bands.band_index(Band(9, 2), torch.device("cpu"))), patterns.band_count(9, 2)),
     (Scattered(6, patterns.random(6, entries=14, seed=2).int()), 14),
     (Scattered(6, patterns.random(6, entries=50, seed=2, replacement=True).int()), 50),
 ]

@@ -52,6 +52,20 @@ def test_every_layer_is_adapted_where_its_weight_lies(elsewhere: tuple[str, Exec
     assert all(where == {"cpu"} for where in found.values())
 
 
+def test_a_random_start_is_the_same_on_every_device(elsewhere: tuple[str, Executor]) -> None:
+    device, process = elsewhere
+    assert torch.equal(process.submit(random_start, device).result(), random_start("cpu"))
+
+
+def random_start(device: str) -> Tensor:
+    """The trained entries of a layer that is adapted on a device, on the CPU."""
+    with _entered(device):
+        base = make_base().to(device)
+        torch.manual_seed(1)
+        model = get_peft_model(base, config_of("svft_kaiming"))
+        return next(part for name, part in model.named_parameters() if "svft_m" in name).detach().cpu()
+
+
 def places(case: str, device: str) -> dict[str, set[str]]:
     """Where the tensors of every adapted layer lie, when one layer of the base is on the device."""
     with _entered(device):

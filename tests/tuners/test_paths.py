@@ -37,6 +37,22 @@ def test_gradcheck(path: str, pattern: str, shape: str) -> None:
     assert torch.autograd.gradcheck(lambda x, *_: layer(x), (x, *layer.trained("default")))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_band_that_is_multiplied_whole_is_the_band_in_tiles(
+    path: str, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = layer_of(path, shape=shape, **PATTERNS["banded"])
+    x = torch.randn(4, SHAPES[shape][1], dtype=torch.float64)
+    found = []
+    for whole_on in (set(), {"cpu"}):
+        monkeypatch.setattr("svft_bench.tuners.bands.WHOLE_ON", whole_on)
+        y = layer(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), layer.trained("default"))])
+    for tiles, whole in zip(*found, strict=True):
+        torch.testing.assert_close(tiles, whole, atol=1e-9, rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,7 +11,7 @@ from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..bands import Band
+from ..bands import banded
 from ..cores import Diagonal, Pattern, Scattered
 from ..kernels import Core
 from ..layer import SingularLayer
@@ -51,9 +51,10 @@ class SVFTLayer(SingularLayer):
         if basis.fingerprint is not None:
             self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.device, copy=True)
         k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
-        m = torch.zeros(k, device=basis.device, dtype=basis.s.dtype)
-        if config.init == "kaiming" and not m.is_meta:
-            nn.init.kaiming_normal_(m.view(1, -1))
+        m = torch.zeros(k, dtype=basis.s.dtype)
+        if config.init == "kaiming" and not basis.s.is_meta:
+            nn.init.kaiming_normal_(m.view(1, -1))  # on the CPU, so that the start is the same on every device
+        m = m.to(basis.device)
         self.svft_m[adapter_name] = nn.Parameter(m)
         if config.gate:
             self.svft_gate[adapter_name] = nn.Parameter(m.new_zeros(1))
@@ -76,7 +77,7 @@ class SVFTLayer(SingularLayer):
         if config.pattern == "plain":
             return Diagonal(n)
         if config.pattern == "banded":
-            return Band(n, config.off_diag)
+            return banded(n, config.off_diag, self.svft_m[adapter].device)
         return Scattered(n, self.svft_index[adapter])
 
     def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:

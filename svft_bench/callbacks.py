@@ -1,0 +1,87 @@
+"""What `transformers.Trainer` does beside training: the schedule of a tuner, checkpoints, progress, an end in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from svft_bench.tracking import Tracker
+
+
+class Schedule(TrainerCallback):  # type: ignore[misc]
+    """Tells a tuner which optimizer step begins, by the method that PEFT names for it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.allocate is not None:
+            self.allocate(state.global_step)
+
+
+class Finite(TrainerCallback):  # type: ignore[misc]
+    """Ends a training that has diverged, whose scores would be those of a model that knows nothing."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        for name, title in {"loss": "the loss", "grad_norm": "the gradient norm"}.items():
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise FloatingPointError(diverged(title, logs[name], state.global_step))
+
+
+def diverged(what: str, value: float, step: int) -> str:
+    return f"training diverged: {what} is {value} at step {step}; a lower train.lr may keep it finite"
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
+
+    def __init__(self, minutes: float) -> None:
+        self.interval = 60 * minutes
+        self.saved = self.began = time.perf_counter()
+        self.seconds: list[float] = []
+
+    def median(self) -> float:
+        """Seconds of the median step, 0 without steps; the first step warms up and counts only when alone."""
+        timed = sorted(self.seconds[1:] or self.seconds or [0.0])
+        return timed[len(timed) // 2]
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds.append(now - self.began)
+        if now - self.saved >= self.interval and state.global_step < state.max_steps:
+            control.should_save = True
+            self.saved = now
+
+
+class Epochs(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, after_epoch: Callable[[int], None]) -> None:
+        self.after_epoch = after_epoch
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.after_epoch(round(state.epoch or 0))
+
+
+class Report(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, tracker: Tracker, steps: int) -> None:
+        self.tracker, self.steps = tracker, steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.tracker.progress(state.global_step, self.steps)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.tracker.log({f"train/{name}": value for name, value in logs.items()}, step=state.global_step)
