@@ -50,7 +50,7 @@ class Planned:
 
     @property
     def seconds(self) -> float:
-        """Measured where another seed was recorded, else estimated."""
+        """Measured where another seed was recorded on such a machine, else estimated."""
         if self.like is None:
             return self.guess.seconds
         costs = self.like.costs
@@ -75,14 +75,14 @@ def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> 
     planned = []
     for cell in found:
         guess = estimate(cell.spec, on=on)
-        like = _newest(cell.spec, records) if on.name == THIS else None
+        like = _newest(cell.spec, records, chip=on.chip)
         planned.append(Planned(cell, guess, like, state(cell), unfit(cell.spec, guess, on=on)))
     return planned
 
 
-def _newest(spec: RunSpec, records: Sequence[RunRecord]) -> RunRecord | None:
-    """The newest record of the same cell, whatever its seed."""
-    alike = [record for record in records if record.spec.cell_id == spec.cell_id]
+def _newest(spec: RunSpec, records: Sequence[RunRecord], *, chip: str | None) -> RunRecord | None:
+    """The newest record of the same cell on such a processor or GPU, whatever its seed."""
+    alike = [r for r in records if r.spec.cell_id == spec.cell_id and r.provenance.chip == chip]
     return max(alike, key=lambda record: record.provenance.created, default=None)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import platform
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from svft_bench.estimates.devices import cpu_name
 from svft_bench.record import Provenance
 
 PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
@@ -34,7 +34,7 @@ def provenance(device: torch.device, *, command: str, decoder: str = "transforme
         commit=commit,
         dirty=dirty,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         threads=torch.get_num_threads(),
         platform=platform.system(),
         command=command,
@@ -72,15 +72,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
 
 
 class PeakMemory:

@@ -84,6 +84,11 @@ class Provenance(Part):
     platform: str
     command: str
 
+    @property
+    def chip(self) -> str:
+        """The processor or GPU that the run took place on."""
+        return self.cpu if self.device == "cpu" else self.device
+
 
 class RunRecord(Part):
     """Specification, scores, costs and provenance of one finished run.

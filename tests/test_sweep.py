@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from svft_bench import sweep
 from svft_bench.compose import Cell, cells
+from svft_bench.estimates import THIS, device
 from svft_bench.failures import failure_path, keep_failure, reason, state
-from svft_bench.plan import main
+from svft_bench.plan import main, plan
 from svft_bench.record import record_path
 from svft_bench.references import load_reference
 from svft_bench.sweep import outcome
 from svft_bench.tables import table
 from svft_bench.tables.selecting import command_of
+from tests.made_records import made_record
 
 
 @pytest.fixture
@@ -68,6 +71,16 @@ def test_the_plan_tells_the_cells_of_a_rate_sweep_apart_however_narrow_the_termi
     printed = capsys.readouterr().out
     assert "lora r=4 lr=0.001" in printed
     assert "lora r=4 lr=0.003" in printed
+
+
+@pytest.mark.parametrize("chip", ["cpu", "NVIDIA H200"])
+def test_only_what_was_recorded_on_such_a_chip_says_how_long_a_cell_takes(chip: str, tmp_path: Path) -> None:
+    (cell, other) = cells(["method=lora", "seed=0,1", *_folders(tmp_path)])
+    made = made_record(cell, score=0.5)
+    record = made.model_copy(update={"provenance": made.provenance.model_copy(update={"device": chip})})
+    on = replace(device("L4"), name=THIS, chip="a processor")
+    (planned,) = plan([other], records=[record], on=on)
+    assert (planned.like is None) == (chip != "cpu")
 
 
 def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:

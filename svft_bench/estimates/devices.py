@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -21,13 +23,17 @@ THIS = "this"
 
 @dataclass(frozen=True)
 class Device:
-    """FLOP/s of matrix products by dtype (None: it has no such arithmetic), bytes/s, and bytes of memory."""
+    """FLOP/s of matrix products by dtype (None: it has no such arithmetic), bytes/s, and bytes of memory.
+
+    `chip` is what this machine's records call it, None for a data sheet.
+    """
 
     name: str
     flops: dict[Dtype, float | None]
     bandwidth: float
     memory: float
     source: str
+    chip: str | None = None
 
 
 def device_names() -> list[str]:
@@ -58,6 +64,16 @@ def _sheet() -> dict[str, dict[str, Any]]:
     text = (Path(__file__).parent / "devices.yaml").read_text(encoding="utf-8")
     rows: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return rows
+
+
+def cpu_name() -> str:
+    """The processor and its number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
 
 
 def _seconds(work: Callable[[], object], *, during: float) -> float:
@@ -91,7 +107,7 @@ def _cpu(*, size: int = 768, seconds: float = 0.1) -> Device:
     rates = _Timed(lambda dtype: _product_rate(dtype, size=256, on="cpu", during=seconds))
     rates["float32"] = 2 * size**3 / _seconds(lambda: square @ square, during=seconds)
     bandwidth = 2 * block.nbytes / _seconds(lambda: numpy.copyto(target, block), during=seconds)
-    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now")
+    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now", cpu_name())
 
 
 def _gpu(*, size: int = 8192, seconds: float = 0.1) -> Device:
@@ -107,7 +123,7 @@ def _gpu(*, size: int = 8192, seconds: float = 0.1) -> Device:
 
     bandwidth = 2 * block.nbytes / _seconds(copied, during=seconds)
     found = torch.cuda.get_device_properties(0)
-    return Device(THIS, rates, bandwidth, float(found.total_memory), f"{found.name}, timed just now")
+    return Device(THIS, rates, bandwidth, float(found.total_memory), f"{found.name}, timed just now", found.name)
 
 
 class _Timed(dict[Dtype, float | None]):

@@ -179,9 +179,8 @@ def detectable(results: Sequence[CellResult]) -> list[str]:
 
 def _machine(record: RunRecord) -> str:
     found = record.provenance
-    where = found.cpu if found.device == "cpu" else found.device
     kind = "the resident process" if record.costs.memory_of == "process" else "the device's allocations"
-    return f"{where}, {_some(found.threads, 'thread')}; memory is the peak of {kind}"
+    return f"{found.chip}, {_some(found.threads, 'thread')}; memory is the peak of {kind}"
 
 
 def _versions(records: Sequence[RunRecord]) -> list[str]:
