@@ -24,6 +24,10 @@ METHOD = "tall-canonical-1"
 # Largest error of an orthogonality or reconstruction probe; sound factors stay two orders of magnitude below it.
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
 
+# Where the float32 routine is so inaccurate that float64 has to follow it; alone, that is also seven times faster there
+# (results/bench/svd-cuda-vit-b-t1.json).
+ALWAYS_FLOAT64_ON = {"cuda"}
+
 logger = logging.getLogger(__name__)
 
 
@@ -71,12 +75,13 @@ def factor(weight: Tensor, *, precision: Precision = "float32") -> Factors:
     """The canonical thin SVD of `weight`, computed.
 
     LAPACK is several times faster on the tall orientation, so a wide weight is factored as its transpose.
-    `precision="float64"` computes in float64 and rounds once, about ten times more accurate than float32 throughout.
+    `precision="float64"` computes in float64 and rounds once, about ten times more accurate than float32 throughout; a
+    GPU always does.
     """
     out = torch.float64 if weight.dtype == torch.float64 else torch.float32
     wide = weight.shape[0] < weight.shape[1]
     tall = weight.T if wide else weight
-    if precision == "float64" and out == torch.float32:
+    if out == torch.float32 and (precision == "float64" or weight.device.type in ALWAYS_FLOAT64_ON):
         factors = _gram_svd(tall.double())
     else:
         factors = Factors(*torch.linalg.svd(tall.to(out), full_matrices=False))
@@ -143,7 +148,7 @@ def _key(weight: Tensor, precision: Precision) -> str:
 def _origin(weight: Tensor) -> str:
     """What decides the last bits of the factors beside the weight, so that no run depends on who filled the cache."""
     device = weight.device.type
-    return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else ''}"
+    return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else 'float64'}"
 
 
 def _read(path: Path, weight: Tensor) -> Factors | None:

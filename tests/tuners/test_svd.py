@@ -40,6 +40,14 @@ def test_float64_is_more_accurate_than_float32() -> None:
     assert error("float64") < 0.5 * error("float32")
 
 
+def test_a_device_whose_float32_is_too_coarse_factors_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = torch.randn(40, 24)
+    exact = svd.decompose(w, precision="float64")
+    monkeypatch.setattr(svd, "ALWAYS_FLOAT64_ON", {"cpu"})
+    for found, wanted in zip(svd.decompose(w), exact, strict=True):
+        assert torch.equal(found, wanted)
+
+
 def test_a_nearly_singular_weight_is_factored_soundly_in_float64() -> None:
     w = weight((48, 32))
     w[:, 1] = w[:, 0]
