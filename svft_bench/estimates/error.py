@@ -22,7 +22,7 @@ def error() -> str | None:
     return (
         f"Error: predicted over measured was {min(time):.2f} to {max(time):.2f} for the time of a step and "
         f"{min(space):.2f} to {max(space):.2f} for memory, in {len(cells)} short runs on {found['cpu']}, {threads}; "
-        "a GPU takes far longer over models as small as these than their arithmetic, and over large ones was not measured."
+        "a GPU takes far longer over models as small as these than their arithmetic; large ones were not measured."
     )
 
 
