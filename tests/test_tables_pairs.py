@@ -10,7 +10,7 @@ import pytest
 
 from svft_bench.compose import Cell, cells
 from svft_bench.record import RunRecord, save_record
-from svft_bench.stats import mcnemar
+from svft_bench.stats import mcnemar, no_difference
 from svft_bench.tables import table
 from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.predictions import _correlations, _scores
@@ -101,6 +101,27 @@ def test_several_seeds_pair_by_seed_and_report_their_spread(tmp_path: Path) -> N
     assert found.rows[0].cells[-1] == "3"
     assert any("3 seeds and 100 items miss an unpaired gap" in note for note in found.notes)
     assert any("noise of items removed" in note for note in found.notes)
+
+
+def test_the_average_of_eight_sets_shows_what_none_of_them_can(tmp_path: Path) -> None:
+    """Five questions of a hundred more on every set: a gap of 0.05 whose variance is that of 800 questions."""
+    asked = cells(["model=smollm2-135m", "method=lora,svft_plain", "task=commonsense_likelihood"], any_data=True)
+    records = []
+    for cell, wrong in zip(asked, (25, 20), strict=True):
+        rows: list[dict[str, Any]] = [
+            {"eval": item.name, "id": i, "prediction": "a" if i >= wrong else "b", "reference": "a"}
+            for item in cell.spec.task.evals
+            for i in range(100)
+        ]
+        records.append(made_record(cell, score=1 - wrong / 100, items=100))
+        save_record(records[-1], results=tmp_path, predictions=rows)
+    found = {str(row.facts["eval"]): row for row in made(asked, records, tmp_path).rows}
+    assert len(found) == 9
+    assert found["boolq_likelihood"].facts["p"] == pytest.approx(mcnemar(5, 0))
+    average = found["average"].facts
+    assert (average["method"], average["difference"]) == ("svft_plain", pytest.approx(0.05))
+    assert average["p"] == pytest.approx(no_difference([0.05], item_variance=0.05 * 0.95 / 800))
+    assert [name for name, row in found.items() if row.bold] == ["average"]
 
 
 def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
+from svft_bench.record import RunRecord
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import Interval, holm, mcnemar, no_difference, over_seeds, split_variance
 from svft_bench.tables.experiment import cell_name
@@ -33,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two cells on one eval at the seeds that both have; the difference is first - second."""
+    """Two cells on one eval or the average of all, at the seeds that both have; the difference is first - second."""
 
     evaluation: str
     first: CellResult
@@ -85,24 +86,39 @@ def _pairs(results: Sequence[CellResult], every: Every) -> list[Pair]:
         pair
         for one, other in combinations(results, 2)
         if (one.spec.model.name, one.spec.task.name) == (other.spec.model.name, other.spec.task.name)
-        for item in one.spec.task.evals
-        if (pair := _pair(item, one, other, every)) is not None
+        for evals in _compared(one)
+        if (pair := _pair(evals, one, other, every)) is not None
     ]
 
 
-def _pair(evaluation: EvalSpec, one: CellResult, other: CellResult, every: Every) -> Pair | None:
+def _compared(result: CellResult) -> list[tuple[EvalSpec, ...]]:
+    """Each eval, and all of them where their mean is a score of its own."""
+    evals = result.spec.task.evals
+    return [*((item,) for item in evals), *([evals] if result.average else [])]
+
+
+def _pair(evals: tuple[EvalSpec, ...], one: CellResult, other: CellResult, every: Every) -> Pair | None:
     by_seed = {record.spec.seed: record for record in other.records}
     shared = [(record, by_seed[record.spec.seed]) for record in one.records if record.spec.seed in by_seed]
     if not shared:
         return None
-    name = evaluation.name
-    found = [difference_of(every[first.run_id, name], every[second.run_id, name]) for first, second in shared]
+    name = evals[0].name if len(evals) == 1 else "average"
+    found = [_difference(evals, first, second, every) for first, second in shared]
     gaps, noise, alone = [gap for gap, _, _ in found], fmean(variance for _, variance, _ in found), found[0][2]
     p = mcnemar(*alone) if len(gaps) == 1 and alone else no_difference(gaps, item_variance=noise)
     low, high = over_seeds(gaps, item_variance=noise)
     if fmean(gaps) >= 0:
-        return Pair(evaluation.name, one, other, fmean(gaps), Interval(low, high), p, len(gaps))
-    return Pair(evaluation.name, other, one, -fmean(gaps), Interval(-high, -low), p, len(gaps))
+        return Pair(name, one, other, fmean(gaps), Interval(low, high), p, len(gaps))
+    return Pair(name, other, one, -fmean(gaps), Interval(-high, -low), p, len(gaps))
+
+
+def _difference(
+    evals: tuple[EvalSpec, ...], first: RunRecord, second: RunRecord, every: Every
+) -> tuple[float, float, tuple[int, int] | None]:
+    """The gap in the mean over these evals, its variance from their items, and what McNemar's test takes of one."""
+    found = [difference_of(every[first.run_id, item.name], every[second.run_id, item.name]) for item in evals]
+    gaps, variances, alone = zip(*found, strict=True)
+    return fmean(gaps), sum(variances) / len(found) ** 2, alone[0] if len(found) == 1 else None
 
 
 def _row(pair: Pair, corrected: float | None, *, among: Sequence[CellResult]) -> Row:
