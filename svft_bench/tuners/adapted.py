@@ -1,4 +1,4 @@
-"""The adapted weight W0 + U M Vᵀ of one layer, kept for as long as nothing that it is made of changes."""
+"""The adapted weight W0 + U M Vᵀ or bias of one layer, kept for as long as nothing that it is made of changes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ register_optimizer_step_post_hook(_count_step)
 
 
 class AdaptedWeight:
-    """A dense weight that is rebuilt when an optimizer steps, or when one of its ingredients is written or replaced.
+    """A dense weight or a bias, rebuilt when an optimizer steps, or when one of its ingredients is written or replaced.
 
-    Copies and pickles start empty: the weight is as large as the base's and can always be rebuilt.
+    Copies and pickles start empty: it is as large as the base's and can always be rebuilt.
     """
 
     def __init__(self) -> None:

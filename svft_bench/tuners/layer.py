@@ -32,12 +32,13 @@ class SingularLayer(BasisLayer):
         # Whether the memory budget leaves room for an adapted weight.
         self.has_room = True
         self._adapted = AdaptedWeight()
+        self._adapted_bias = AdaptedWeight()
         self._disable_adapters = False
 
     def train(self, mode: bool = True) -> SingularLayer:
         """PyTorch's own; the adapted weight goes, since averaged entries swapped in to evaluate may leave no trace."""
         if mode != self.training:
-            self._adapted.drop()
+            self._drop()
         super().train(mode)
         return self
 
@@ -97,7 +98,11 @@ class SingularLayer(BasisLayer):
         if offset is None or bias is None:
             return bias, linear
         if plain:
-            bias = rounding.add(bias, offset, how=how)
+            add = partial(rounding.add, bias, offset, how=how)
+            if torch.is_grad_enabled() or torch.compiler.is_compiling():
+                bias = add()
+            else:  # decoding few tokens, a GPU takes longer over the sum than over the layer
+                bias = self._adapted_bias.get(add, entries=offset, made_of=[bias, offset], dtype=bias.dtype)
             return bias, partial(F.linear, weight=self.matrix(), bias=bias)
         original = linear
         return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), offset, how=how)
@@ -180,7 +185,11 @@ class SingularLayer(BasisLayer):
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
+        self._drop()
+
+    def _drop(self) -> None:
         self._adapted.drop()
+        self._adapted_bias.drop()
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         core = self.core(adapter)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from svft_bench.tuners import kernels
+from svft_bench.tuners import kernels, rounding
 from svft_bench.tuners.adapted import AdaptedWeight
 from svft_bench.tuners.layer import SingularLayer
-from tests.tuners.layers import dense, square_layer
+from tests.tuners.layers import PATTERNS, dense, layer_of, square_layer
 
 
 def builds(layer: SingularLayer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -107,3 +107,24 @@ def test_entries_swapped_to_evaluate_are_seen_where_they_are_not_compared(monkey
         m.data.copy_(entries)
         layer.train(training)
         torch.testing.assert_close(layer(x), dense(layer, x.double()).float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["none", "in_place", "step", "base"])
+def test_decoding_adds_up_a_bias_once_until_a_part_of_it_changes(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = layer_of("weight", shape="square", **PATTERNS["vectorfit"]).eval()
+    offset, base, x = layer.vectorfit_bias["default"], layer.get_base_layer().bias, torch.randn(3, 12).double()
+    added = []
+    original = rounding.add
+    monkeypatch.setattr(rounding, "add", lambda y, *rest, **how: added.append(y.dim()) or original(y, *rest, **how))
+    with torch.no_grad():
+        for _ in range(2):
+            before = layer(x)
+        if change == "in_place":
+            offset.add_(1.0)
+        elif change == "base":
+            base.add_(1.0)
+        elif change == "step":
+            torch.optim.SGD([offset], lr=0.0).step()
+        after = layer(x)
+    assert added.count(1) == (1 if change == "none" else 2)
+    torch.testing.assert_close(after, before + (1.0 if change in ("in_place", "base") else 0.0))
