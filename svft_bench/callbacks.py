@@ -33,11 +33,19 @@ class Finite(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         for name, title in {"loss": "the loss", "grad_norm": "the gradient norm"}.items():
             if not math.isfinite(logs.get(name, 0.0)):
-                raise FloatingPointError(diverged(title, logs[name], state.global_step))
+                raise _diverged(title, logs[name], state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, model: nn.Module, **_: Any
+    ) -> None:
+        if not all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad):
+            raise _diverged("a trained parameter", math.nan, state)
 
 
-def diverged(what: str, value: float, step: int) -> str:
-    return f"training diverged: {what} is {value} at step {step}; a lower train.lr may keep it finite"
+def _diverged(what: str, value: float, state: TrainerState) -> FloatingPointError:
+    return FloatingPointError(
+        f"training diverged: {what} is {value} at step {state.global_step}; a lower train.lr may keep it finite"
+    )
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
@@ -67,6 +75,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
 
 class Epochs(TrainerCallback):  # type: ignore[misc]
+    """Tells `after_epoch` how many epochs have ended."""
+
     def __init__(self, after_epoch: Callable[[int], None]) -> None:
         self.after_epoch = after_epoch
 
@@ -75,6 +85,8 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
+    """Hands progress and what the Trainer logs to the tracker."""
+
     def __init__(self, tracker: Tracker, steps: int) -> None:
         self.tracker, self.steps = tracker, steps
 

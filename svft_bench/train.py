@@ -92,8 +92,6 @@ def train(
     start = time.perf_counter()
     if steps:
         trainer.train(resume_from_checkpoint=checkpoint)
-        if not all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad):
-            raise FloatingPointError(callbacks.diverged("a trained parameter", math.nan, steps))
     losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
     stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
     return Trained(

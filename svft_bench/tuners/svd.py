@@ -56,10 +56,13 @@ def cache_folder() -> Path | None:
 def decompose(weight: Tensor, *, precision: Precision = "float32", cache: Path | None = None) -> Factors:
     """The canonical thin SVD of `weight`, read from the folder `cache` where it is there and written to it otherwise.
 
-    The factors are float32, or float64 for a float64 weight. A cached file that is damaged, or that does not
-    reproduce the weight, is rebuilt with a warning; a folder that cannot be written costs a warning, never the run.
+    The factors are float32, or float64 for a float64 weight; a GPU computes in float64 whatever `precision` says. A
+    cached file that is damaged, or that does not reproduce the weight, is rebuilt with a warning; a folder that cannot
+    be written costs a warning, never the run.
     """
     weight = weight.detach()
+    if weight.device.type in ALWAYS_FLOAT64_ON and weight.dtype != torch.float64:
+        precision = "float64"
     if cache is None:
         return factor(weight, precision=precision)
     path = cache / f"{_key(weight, precision)}.safetensors"
@@ -75,13 +78,12 @@ def factor(weight: Tensor, *, precision: Precision = "float32") -> Factors:
     """The canonical thin SVD of `weight`, computed.
 
     LAPACK is several times faster on the tall orientation, so a wide weight is factored as its transpose.
-    `precision="float64"` computes in float64 and rounds once, about ten times more accurate than float32 throughout; a
-    GPU always does.
+    `precision="float64"` computes in float64 and rounds once, about ten times more accurate than float32 throughout.
     """
     out = torch.float64 if weight.dtype == torch.float64 else torch.float32
     wide = weight.shape[0] < weight.shape[1]
     tall = weight.T if wide else weight
-    if out == torch.float32 and (precision == "float64" or weight.device.type in ALWAYS_FLOAT64_ON):
+    if precision == "float64" and out == torch.float32:
         factors = _gram_svd(tall.double())
     else:
         factors = Factors(*torch.linalg.svd(tall.to(out), full_matrices=False))
@@ -148,7 +150,7 @@ def _key(weight: Tensor, precision: Precision) -> str:
 def _origin(weight: Tensor) -> str:
     """What decides the last bits of the factors beside the weight, so that no run depends on who filled the cache."""
     device = weight.device.type
-    return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else 'float64'}"
+    return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else ''}"
 
 
 def _read(path: Path, weight: Tensor) -> Factors | None:
