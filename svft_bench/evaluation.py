@@ -13,7 +13,7 @@ from peft import PeftModel
 
 from svft_bench.decoding import Engine, generate
 from svft_bench.encoding import text_length, training_collate
-from svft_bench.likelihood import likeliest
+from svft_bench.likelihood import foreseen, likeliest
 from svft_bench.rows import token_lengths
 from svft_bench.spec import EvalSpec, TaskSpec
 from svft_bench.tasks import Example
@@ -55,7 +55,8 @@ def predict(
             )
             for index, example, value in zip(chosen, batch, values, strict=True):
                 reference = example["reference"] if task.kind == "causal_lm" else example["label"]
-                found[index] = {"id": example["id"], **value, "reference": reference}
+                found[index] = {"id": example["id"], **value}
+                found[index].setdefault("reference", reference)
             progress(len(batch))
     return [found[index] for index in range(len(examples))]
 
@@ -97,7 +98,8 @@ def _text(
     prompts = [example["prompt"] for example in batch]
     if evaluation.generation is not None:
         return generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
-    assert evaluation.likelihood is not None
+    if evaluation.likelihood is None:
+        return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
     return likeliest(
         model,
         prompts,

@@ -1,4 +1,4 @@
-"""Multiple choice without generation: the option whose text a causal language model finds likeliest.
+"""A causal language model's view of a given text, without generation: the likeliest of several, or token by token.
 
 log p(option | prompt) = sum of log p(token | all before it) over the option's tokens
 """
@@ -49,26 +49,54 @@ def likeliest(
 def log_likelihoods(model: Any, rows: Sequence[tuple[Tokens, int]], *, pad: int, batch_size: int) -> list[float]:
     """Of each row (tokens, start): the log-probability of `tokens[start:]` after `tokens[:start]`.
 
-    Rows that differ in their last token alone share one pass through the model. Padding is on the left with positions
-    counted from the first token, so that nothing depends on what else is in a batch.
+    Rows that differ in their last token alone share one pass through the model.
     """
     contexts = list(dict.fromkeys(tuple(tokens[:-1]) for tokens, _ in rows))
     kept = max((len(tokens) - start for tokens, start in rows), default=0)
     logs: dict[tuple[int, ...], torch.Tensor] = {}
     for first in range(0, len(contexts), batch_size):
         batch = contexts[first : first + batch_size]
-        longest = max(map(len, batch))
-        ids = torch.tensor([[pad] * (longest - len(context)) + list(context) for context in batch])
-        mask = torch.tensor([[0] * (longest - len(context)) + [1] * len(context) for context in batch])
-        logits = model(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0).to(model.device),
-            logits_to_keep=kept,
-        ).logits
+        logits = _logits(model, batch, pad=pad, kept=kept)
         exact = torch.promote_types(logits.dtype, torch.float32)
         logs |= dict(zip(batch, logits.log_softmax(-1, dtype=exact), strict=True))
     return [_sum(logs[tuple(tokens[:-1])], tokens[start:]) for tokens, start in rows]
+
+
+def foreseen(model: Any, prompts: Sequence[str], *, solutions: Sequence[str], processor: Any) -> list[dict[str, Any]]:
+    """How many tokens of each solution are the likeliest after the prompt and all tokens before them: `prediction`.
+
+    `reference` is how many there are. Prompt and solution are tokenised as one text. One longer than the model's
+    context is not foreseen at all (`cut` is "prompt").
+    """
+    texts = [processor(prompt + solution)["input_ids"] for prompt, solution in zip(prompts, solutions, strict=True)]
+    own = [max(1, len(ids) - len(processor(prompt)["input_ids"])) for ids, prompt in zip(texts, prompts, strict=True)]
+    found: list[dict[str, Any]] = [{"prediction": 0, "reference": count, "cut": "prompt"} for count in own]
+    read = [index for index, ids in enumerate(texts) if len(ids) <= model.config.max_position_embeddings]
+    if read:
+        kept = max(own[index] for index in read)
+        logits = _logits(model, [texts[index][:-1] for index in read], pad=processor.pad_token_id, kept=kept)
+        for index, best in zip(read, logits.argmax(-1).tolist(), strict=True):
+            true = texts[index][-own[index] :]
+            right = sum(one == other for one, other in zip(best[-own[index] :], true, strict=True))
+            found[index] = {"prediction": right, "reference": own[index]}
+    return found
+
+
+def _logits(model: Any, contexts: Sequence[Sequence[int]], *, pad: int, kept: int) -> torch.Tensor:
+    """Logits [contexts, kept, vocabulary] at the last `kept` positions of each context.
+
+    Padding is on the left with positions counted from the first token, so that nothing depends on what else is there.
+    """
+    longest = max(map(len, contexts))
+    ids = torch.tensor([[pad] * (longest - len(context)) + list(context) for context in contexts])
+    mask = torch.tensor([[0] * (longest - len(context)) + [1] * len(context) for context in contexts])
+    logits: torch.Tensor = model(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0).to(model.device),
+        logits_to_keep=kept,
+    ).logits
+    return logits
 
 
 def _sum(logs: torch.Tensor, targets: Tokens) -> float:

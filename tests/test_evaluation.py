@@ -12,16 +12,21 @@ from peft.tuners.lora import LoraLayer
 
 from svft_bench.compose import cells
 from svft_bench.evaluation import Prediction, cuts, evaluating, predict
-from svft_bench.likelihood import likeliest, log_likelihoods
+from svft_bench.likelihood import foreseen, likeliest, log_likelihoods
 from svft_bench.models import load_model
-from svft_bench.spec import EvalSpec, GenerationSpec, RunSpec
+from svft_bench.spec import EvalSpec, GenerationSpec, RunSpec, SourceSpec
 from svft_bench.tasks import Example
 from svft_bench.tiny import tiny_model_folder
 
 SENTENCE = "she sells sea shells by the shore and counts them twice before the tide takes any of it"
 PROMPTS = [f"{SENTENCE[i : i + 1 + 13 * (i % 6)]} {i}:" for i in range(19)]
 EXAMPLES: list[Example] = [
-    {"id": str(i), "prompt": prompt, "reference": "b", "options": ["tea", "ice", "jam"][: 2 + i % 2]}
+    {
+        "id": str(i),
+        "prompt": prompt,
+        "reference": f" {SENTENCE[i : 30 + 2 * i]}",
+        "options": ["tea", "ice", "jam"][: 2 + i % 2],
+    }
     for i, prompt in enumerate(PROMPTS)
 ]
 Loaded = tuple[Any, Any]
@@ -47,7 +52,9 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def item(name: str, *overrides: str) -> EvalSpec:
-    """One eval: `greedy`, four `beams`, or `likelihood`."""
+    """One eval: `greedy`, four `beams`, `likelihood`, or the tokens of `solutions`."""
+    if name == "solutions":
+        return SOLUTIONS
     task, evaluation = {
         "greedy": ("gsm8k", "gsm8k"),
         "beams": ("commonsense", "boolq"),
@@ -60,7 +67,14 @@ SHORT = {
     "greedy": ["task.evals.gsm8k.generation.max_new_tokens=12"],
     "beams": ["task.evals.boolq.generation.max_new_tokens=12"],
     "likelihood": [],
+    "solutions": [],
 }
+SOLUTIONS = EvalSpec(
+    name="solutions",
+    data=SourceSpec(title="t", split="test"),
+    reader="gsm8k_solution",
+    metrics=("token_accuracy",),
+)
 
 
 def predictions(loaded: Loaded, evaluation: EvalSpec, *, batch_size: int, examples: list[Example]) -> list[Prediction]:
@@ -78,11 +92,19 @@ def predictions(loaded: Loaded, evaluation: EvalSpec, *, batch_size: int, exampl
     )
 
 
+def half_foreseen(loaded: Loaded) -> list[Example]:
+    """The examples with a reference that begins as the model would write it and goes on otherwise."""
+    written = predictions(loaded, item("greedy", *SHORT["greedy"]), batch_size=1, examples=EXAMPLES)
+    pairs = zip(EXAMPLES, written, strict=True)
+    return [example | {"reference": row["prediction"] + example["reference"]} for example, row in pairs]
+
+
 @pytest.mark.parametrize("rule", SHORT)
 def test_the_batch_size_changes_no_prediction(tiny: Loaded, rule: str) -> None:
     evaluation = item(rule, *SHORT[rule])
-    alone = predictions(tiny, evaluation, batch_size=1, examples=EXAMPLES)
-    together = predictions(tiny, evaluation, batch_size=16, examples=EXAMPLES)
+    examples = half_foreseen(tiny) if rule == "solutions" else EXAMPLES
+    alone = predictions(tiny, evaluation, batch_size=1, examples=examples)
+    together = predictions(tiny, evaluation, batch_size=16, examples=examples)
     assert [row["prediction"] for row in together] == [row["prediction"] for row in alone]
     assert [row["id"] for row in together] == [example["id"] for example in EXAMPLES]
     values = [list(row.get("log_likelihood", {}).values()) for row in alone]
@@ -120,6 +142,22 @@ def test_a_log_likelihood_is_the_sum_that_a_plain_loop_gives(tiny: Loaded) -> No
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+def test_a_token_is_foreseen_if_a_plain_loop_has_it_come_next(tiny: Loaded) -> None:
+    model, processor = tiny
+    solutions = [example["reference"] for example in half_foreseen(tiny)]
+    with torch.no_grad():
+        found = foreseen(model, PROMPTS, solutions=solutions, processor=processor)
+        for row, prompt, solution in zip(found, PROMPTS, solutions, strict=True):
+            tokens, start = processor(prompt + solution)["input_ids"], len(processor(prompt)["input_ids"])
+            best = [
+                int(model(input_ids=torch.tensor([tokens[:at]])).logits[0, -1].argmax())
+                for at in range(start, len(tokens))
+            ]
+            right = sum(one == true for one, true in zip(best, tokens[start:], strict=True))
+            assert row == {"prediction": right, "reference": len(tokens) - start}
+    assert any(row["prediction"] > 0 for row in found) and any(row["prediction"] < row["reference"] for row in found)
+
+
 def test_what_all_options_begin_with_is_in_no_sum(tiny: Loaded) -> None:
     model, processor = tiny
     names, template = ["answer1", "answer2"], " the correct answer is {}"
@@ -140,7 +178,7 @@ def test_a_question_longer_than_the_context_is_wrong_and_counted(tiny: Loaded, r
     long = {"id": "long", "prompt": "again and " * 20, "reference": "b", "options": ["a", "b"]}
     found = predictions(tiny, evaluation, batch_size=4, examples=[*EXAMPLES[:3], long])
     model.config.max_position_embeddings = usual
-    assert found[3]["prediction"] == "" and len(found) == 4
+    assert found[3]["prediction"] in ("", 0) and len(found) == 4
     assert cuts(evaluation, found)[f"{evaluation.name}: prompt longer than the model's context, scored as wrong"] == 1
 
 
@@ -214,6 +252,33 @@ def test_a_text_that_never_ends_is_cut_and_counted(tiny: Loaded) -> None:
 def test_a_likelihood_that_cannot_be_had_is_refused(override: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         spec_of("smollm2-135m", "commonsense_likelihood", f"task.evals.boolq_likelihood.{override}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": ("accuracy",)},
+        {"metrics": ("token_accuracy", "accuracy")},
+        {"reader": "metamath"},
+        {"likelihood": "{}"},
+        {"generation": GenerationSpec(max_new_tokens=3), "answer": "gsm8k"},
+    ],
+)
+def test_tokens_are_foreseen_of_solutions_alone(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"eval solutions: .*together|cannot be scored with answer=gsm8k"):
+        EvalSpec(**{**dict(SOLUTIONS), **change})
+
+
+def test_a_search_and_its_final_cell_share_one_training() -> None:
+    row = ["method=svft_plain", "train.lr=1e-1", "seed=0"]
+    search, final = (
+        cells([f"experiment={name}", *row], any_data=True)[0].spec for name in ("small_gsm8k_rates", "small_gsm8k")
+    )
+    assert search.train_id == final.train_id and search.run_id != final.run_id
+    assert ([e.name for e in search.task.evals], [e.name for e in final.task.evals]) == (
+        ["solutions"],
+        ["gsm8k", "solutions"],
+    )
 
 
 def test_both_rules_share_one_training() -> None:

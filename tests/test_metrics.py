@@ -121,11 +121,15 @@ def test_metrics_must_fit_the_kind_of_answer() -> None:
         EvalSpec(name="g", data=SOURCE, reader="gsm8k", answer="gsm8k", metrics=("accuracy",))
 
 
-@pytest.mark.parametrize("name", ["accuracy", "f1", "matthews", "pearson", "spearman"])
+def test_tokens_of_a_short_text_weigh_more_than_those_of_a_long_one() -> None:
+    assert svft_bench.metrics.token_accuracy([1, 9], [2, 36]) == (1 / 2 + 9 / 36) / 2
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "matthews", "pearson", "spearman", "token_accuracy"])
 def test_label_metrics_load_from_their_folder(name: str, tmp_path: Path) -> None:
     import evaluate
 
-    predictions, references = LABELS[0]
+    predictions, references = ([1, 9, 0], [2, 36, 1]) if name == "token_accuracy" else LABELS[0]
     metric = evaluate.load(str(FOLDER / "labels"), name, cache_dir=str(tmp_path))
     found = metric.compute(predictions=predictions, references=references)
     assert found == {name: pytest.approx(getattr(svft_bench.metrics, name)(predictions, references))}

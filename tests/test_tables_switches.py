@@ -36,6 +36,12 @@ def test_evals_that_share_their_rule_are_named_together() -> None:
     assert "accuracy of the likeliest option after 'the correct answer is {}'" in scoring(spec_of(*CHOICE))
 
 
+def test_tokens_of_a_solution_are_foreseen_after_the_true_ones() -> None:
+    spec = cells(["experiment=small_gsm8k", "method=svft_plain", "train.lr=1e-1", "seed=0"], any_data=True)[0].spec
+    rule = "token_accuracy, each token of the reference solution after the true ones before it"
+    assert f"solutions by {rule}, template metamath_step_by_step" in scoring(spec)
+
+
 @pytest.mark.parametrize(
     ("cell", "override"),
     [

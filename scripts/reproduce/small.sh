@@ -27,6 +27,8 @@ svft-bench experiment=small_rte_rates
 svft-bench table small_rte_rates --write      # the best are in conf/experiment/small_rte.yaml
 svft-bench experiment=small_rte
 svft-bench experiment=small_lm_rates
-svft-bench table small_lm_rates --write       # the best are in conf/experiment/small_lm.yaml and small_lm_maths.yaml
+svft-bench table small_lm_rates --write       # the best are in conf/experiment/small_lm.yaml
 svft-bench experiment=small_lm
-svft-bench experiment=small_lm_maths
+svft-bench experiment=small_gsm8k_rates
+svft-bench table small_gsm8k_rates --write    # the best are in conf/experiment/small_gsm8k.yaml
+svft-bench experiment=small_gsm8k

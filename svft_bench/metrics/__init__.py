@@ -11,6 +11,11 @@ def accuracy(predictions: Sequence[Hashable], references: Sequence[Hashable]) ->
     return sum(p == r for p, r in zip(predictions, references, strict=True)) / len(references)
 
 
+def token_accuracy(predictions: Sequence[int], references: Sequence[int]) -> float:
+    """Mean over texts of the share of their tokens that were foreseen: so many of so many."""
+    return math.fsum(p / r for p, r in zip(predictions, references, strict=True)) / len(references)
+
+
 def _confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[int, int, int, int]:
     pairs = list(zip(predictions, references, strict=True))
     return pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1)), pairs.count((0, 0))

@@ -18,14 +18,18 @@ ReaderName = Literal[
     "question_pair",
     "premise_hypothesis",
     "metamath",
+    "metamath_solution",
     "gsm8k",
+    "gsm8k_solution",
     "math",
     "llm_adapters",
     "llm_adapters_options",
 ]
 PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
 AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option", "any_option"]
-MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman"]
+MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy"]
+# Readers whose reference is a whole text.
+SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
 
 
 class SourceSpec(Spec):
@@ -79,7 +83,8 @@ class EvalSpec(Spec):
     """One scored data set; the first metric is the one a table shows.
 
     A language model's prediction is the text it generates, or with `likelihood` the likeliest of the options that the
-    question names: of all continuations with one in place of `{}`, the one of the highest probability.
+    question names: of all continuations with one in place of `{}`, the one of the highest probability. By
+    `token_accuracy` it is how many tokens of a reference solution would have been written next, all before them given.
     """
 
     younger = frozenset({"likelihood"})
@@ -102,6 +107,22 @@ class EvalSpec(Spec):
         if (self.answer is None) != (self.generation is None):
             raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
         return self
+
+    @model_validator(mode="after")
+    def _tokens_are_of_a_solution(self) -> EvalSpec:
+        whole = self.reader in SOLUTION_READERS
+        alone = self.metrics == ("token_accuracy",) and self.generation is None and self.likelihood is None
+        if self.by_token != whole or (whole and not alone):
+            raise ValueError(
+                f"eval {self.name}: metrics=[token_accuracy] and reader={' or '.join(SOLUTION_READERS)} belong "
+                "together, without other metrics, generation or likelihood"
+            )
+        return self
+
+    @property
+    def by_token(self) -> bool:
+        """Whether tokens of a given text are foreseen, in place of an answer that is found."""
+        return "token_accuracy" in self.metrics
 
     @model_validator(mode="after")
     def _options_have_a_place(self) -> EvalSpec:
@@ -163,10 +184,11 @@ class TaskSpec(Spec):
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
         for item in (*self.evals, self.chooser):
-            text = item.generation is not None or item.likelihood is not None
+            text = item.generation is not None or item.likelihood is not None or item.by_token
             if text != (self.kind == "causal_lm"):
                 raise ValueError(
-                    f"eval {item.name}: generation or likelihood is for causal_lm tasks, this one is {self.kind}"
+                    f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
+                    f"[token_accuracy]), this one is {self.kind}"
                 )
         if self.few_shot is not None and self.validation_rows:
             raise ValueError(

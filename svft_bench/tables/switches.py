@@ -47,6 +47,8 @@ def _rule(item: EvalSpec, spec: RunSpec) -> str:
     if spec.task.prompt is None:
         return metrics
     template = f"template {spec.task.prompt.evaluation}"
+    if item.by_token:
+        return f"{metrics}, each token of the reference solution after the true ones before it, {template}"
     if item.generation is None:
         return f"{metrics} of the likeliest option after '{item.likelihood}', {template}"
     generation = item.generation

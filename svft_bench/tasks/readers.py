@@ -35,6 +35,15 @@ def _gsm8k(row: Row) -> Fields:
     return {"instruction": row["question"], "response": row["answer"], "reference": answer if whole else ""}
 
 
+def _gsm8k_solution(row: Row) -> Fields:
+    """Written as MetaMath writes GSM8K's own rows: without the marks of a calculator."""
+    return {**_gsm8k(row), "reference": re.sub(r"<<[^<>]*>>", "", row["answer"])}
+
+
+def _metamath_solution(row: Row) -> Fields:
+    return {**_metamath(row), "reference": row["response"]}
+
+
 def _math(row: Row) -> Fields:
     return {
         "instruction": row["problem"],
@@ -65,7 +74,9 @@ TEXT_READERS: dict[ReaderName, Reader] = {
     "question_pair": _text("question1", "question2"),
     "premise_hypothesis": _text("premise", "hypothesis"),
     "metamath": _metamath,
+    "metamath_solution": _metamath_solution,
     "gsm8k": _gsm8k,
+    "gsm8k_solution": _gsm8k_solution,
     "math": _math,
     "llm_adapters": _llm_adapters,
     "llm_adapters_options": _llm_adapters_options,

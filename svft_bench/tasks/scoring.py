@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from svft_bench.metrics import accuracy, f1, matthews, pearson, spearman
+from svft_bench.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
 from svft_bench.spec import EvalSpec, MetricName
 from svft_bench.tasks.answers import RELEASED, STRICT
 
@@ -19,6 +19,7 @@ METRICS: dict[MetricName, Metric] = {
     "matthews": matthews,
     "pearson": pearson,
     "spearman": spearman,
+    "token_accuracy": token_accuracy,
 }
 
 

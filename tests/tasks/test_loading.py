@@ -10,6 +10,7 @@ import pytest
 
 from svft_bench.spec import LimitSpec
 from svft_bench.tasks import data_fingerprint, load_task
+from svft_bench.tasks.readers import TEXT_READERS
 from tests.tasks.layout import task_spec, write_layout
 from tests.tasks.loading import ALL, ids, load, toy_math
 from tests.toy import write_rows
@@ -85,6 +86,13 @@ def test_training_examples_have_targets_and_eval_examples_references(tmp_path: P
     assert task.train[3]["prompt"].endswith("### Instruction:\n3?\n\n### Response:")
     assert task.evals["gsm8k"][3]["reference"] == "1003"
     assert task.evals["gsm8k"][3]["prompt"].endswith("### Response: Let's think step by step.")
+
+
+def test_a_solution_is_read_whole_and_without_the_marks_of_a_calculator() -> None:
+    row = {"question": "?", "answer": "She has 2*3=<<2*3=6>>6.\n#### 6"}
+    assert TEXT_READERS["gsm8k_solution"](row)["reference"] == "She has 2*3=6.\n#### 6"
+    row = {"query": "?", "response": "So 6.\nThe answer is: 6"}
+    assert TEXT_READERS["metamath_solution"](row)["reference"] == row["response"]
 
 
 def test_limits_take_the_beginning_of_a_shuffle(tmp_path: Path) -> None:

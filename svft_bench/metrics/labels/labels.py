@@ -14,7 +14,7 @@ CORRELATIONS = ("pearson", "spearman")
 
 
 class Labels(evaluate.Metric):  # type: ignore[misc]
-    """One of accuracy, f1, matthews, pearson and spearman, as the config name says."""
+    """One of accuracy, f1, matthews, pearson, spearman and token_accuracy, as the config name says."""
 
     def _info(self) -> evaluate.MetricInfo:
         if self.config_name not in METRICS:
@@ -23,7 +23,7 @@ class Labels(evaluate.Metric):  # type: ignore[misc]
         return evaluate.MetricInfo(
             description=__doc__,
             citation="",
-            inputs_description="predictions and references of equal length: class numbers, or scores for a correlation",
+            inputs_description="equally many of both: classes, scores of a correlation, or counts of tokens",
             features=datasets.Features({"predictions": number, "references": number}),
         )
 
