@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 Tokens = list[int]
+POSITIONS = 2048  # of which logits are held at once: 2 GiB of Gemma's vocabulary in float32
 
 
 def likeliest(
@@ -72,10 +73,12 @@ def foreseen(model: Any, prompts: Sequence[str], *, solutions: Sequence[str], pr
     own = [max(1, len(ids) - len(processor(prompt)["input_ids"])) for ids, prompt in zip(texts, prompts, strict=True)]
     found: list[dict[str, Any]] = [{"prediction": 0, "reference": count, "cut": "prompt"} for count in own]
     read = [index for index, ids in enumerate(texts) if len(ids) <= model.config.max_position_embeddings]
-    if read:
-        kept = max(own[index] for index in read)
-        logits = _logits(model, [texts[index][:-1] for index in read], pad=processor.pad_token_id, kept=kept)
-        for index, best in zip(read, logits.argmax(-1).tolist(), strict=True):
+    together = max(1, POSITIONS // max(own, default=1))
+    for first in range(0, len(read), together):
+        batch = read[first : first + together]
+        kept = max(own[index] for index in batch)
+        logits = _logits(model, [texts[index][:-1] for index in batch], pad=processor.pad_token_id, kept=kept)
+        for index, best in zip(batch, logits.argmax(-1).tolist(), strict=True):
             true = texts[index][-own[index] :]
             right = sum(one == other for one, other in zip(best[-own[index] :], true, strict=True))
             found[index] = {"prediction": right, "reference": own[index]}

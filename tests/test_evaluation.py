@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 
+from svft_bench import likelihood
 from svft_bench.compose import cells
 from svft_bench.evaluation import Prediction, cuts, evaluating, predict
 from svft_bench.likelihood import foreseen, likeliest, log_likelihoods
@@ -142,8 +143,12 @@ def test_a_log_likelihood_is_the_sum_that_a_plain_loop_gives(tiny: Loaded) -> No
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_a_token_is_foreseen_if_a_plain_loop_has_it_come_next(tiny: Loaded) -> None:
+@pytest.mark.parametrize("positions", [1, 100, 10_000])
+def test_a_token_is_foreseen_if_a_plain_loop_has_it_come_next(
+    tiny: Loaded, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, processor = tiny
+    monkeypatch.setattr(likelihood, "POSITIONS", positions)
     solutions = [example["reference"] for example in half_foreseen(tiny)]
     with torch.no_grad():
         found = foreseen(model, PROMPTS, solutions=solutions, processor=processor)
