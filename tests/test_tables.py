@@ -78,7 +78,7 @@ def test_rows_that_were_left_out_are_in_the_notes(one: list[Cell]) -> None:
     assert "Left out or cut: digits, a.jsonl: image does not decode, 1,234 rows." in made(one, [record]).notes
 
 
-def test_rows_left_out_of_some_runs_only_name_these_runs(one: list[Cell]) -> None:
+def test_rows_left_out_are_counted_for_every_run_where_runs_differ(one: list[Cell]) -> None:
     lost = {("head", 0): 3, ("head", 1): 3, ("lora", 0): 3, ("lora", 1): 7}
     records = [
         made_record(cell, score=0.5).model_copy(
@@ -87,10 +87,9 @@ def test_rows_left_out_of_some_runs_only_name_these_runs(one: list[Cell]) -> Non
         for cell in one
     ]
     found = [note for note in made(one, records).notes if note.startswith("Left out or cut")]
-    assert found == [
-        "Left out or cut: head only, LoRA (seed 0): digits, no end, 3 rows.",
-        "Left out or cut: LoRA (seed 1): digits, no end, 7 rows.",
-    ]
+    assert found == ["Left out or cut: digits, no end, rows of each run: head only 3, 3; LoRA 3, 7."]
+    same = [one.model_copy(update={"skipped": {"cut": 4 + one.spec.seed}}) for one in records]
+    assert "Left out or cut: digits, cut, rows of each run: 4, 5." in made(one, same).notes
 
 
 def test_the_tasks_of_a_method_stand_side_by_side() -> None:

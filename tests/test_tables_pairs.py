@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, pvariance
 from typing import Any
 
 import pytest
 
 from svft_bench.compose import Cell, cells
 from svft_bench.record import RunRecord, save_record
-from svft_bench.stats import mcnemar, no_difference
+from svft_bench.stats import mcnemar, no_difference, over_seeds
 from svft_bench.tables import table
+from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
-from svft_bench.tables.predictions import _correlations, _scores
+from svft_bench.tables.predictions import _correlations, _scores, with_noise
 from svft_bench.tables.results import cell_results
 from svft_bench.tables.value import Table
 from svft_bench.tasks.scoring import score
@@ -139,6 +142,30 @@ def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None
         records.append(record)
     (row,) = made(asked, records, folder).rows
     assert row.facts["method"] == "lora" and row.bold
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1"])
+def test_a_metric_without_a_formula_has_its_interval_from_the_stored_predictions(seeds: str, tmp_path: Path) -> None:
+    row = ["method=svft_plain", "train.lr=1e-1", f"seed={seeds}"]
+    asked = cells(["experiment=small_gsm8k_rates", *row], any_data=True)
+    rng = random.Random(0)
+    counts = [[rng.randint(40, 90) for _ in range(200)] for _ in asked]
+    records = []
+    for cell, of_seed in zip(asked, counts, strict=True):
+        rows = [
+            {"eval": "solutions", "id": i, "prediction": right, "reference": 100} for i, right in enumerate(of_seed)
+        ]
+        records.append(made_record(cell, score=fmean(of_seed) / 100, items=200))
+        save_record(records[-1], results=tmp_path, predictions=rows)
+    (bare,) = cell_results(asked, records)
+    assert bare.scores[0].interval is None
+    (found,) = with_noise([bare], folder=tmp_path)
+    of_items = fmean(pvariance(of_seed) for of_seed in counts) / 100**2 / 200
+    low, high = over_seeds([fmean(of_seed) / 100 for of_seed in counts], item_variance=of_items)
+    assert found.scores[0].interval == pytest.approx((low, high), abs=0.15 * (high - low))
+    assert found.scores[0].mean == pytest.approx(fmean(map(fmean, counts)) / 100)
+    note = "miss an unpaired gap under"
+    assert any(note in line for line in experiment_table([found], name="n", title="").notes) == (seeds != "0")
 
 
 def test_methods_that_always_answer_alike_do_not_differ(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ FORMULA = {
     "matthews": "arcsine of φ",
     "pearson": "Fisher's z",
     "spearman": "Fisher's z",
+    "f1": "bootstrap",
+    "token_accuracy": "bootstrap",
 }
 SELECTION = {
     "last": "the last epoch is scored",
@@ -88,29 +90,27 @@ def _data(record: RunRecord) -> str:
 
 
 def _left_out(records: Sequence[RunRecord]) -> list[str]:
-    """Each count once, with the runs that it holds for unless it holds for all of its task."""
-    holders: dict[tuple[str, str], list[RunRecord]] = {}
+    """Each reason once: the count that all runs of a task share, or that of every run by method."""
+    found = []
+    for task in _distinct(record.spec.task.name for record in records):
+        of_task = [record for record in records if record.spec.task.name == task]
+        for reason in _distinct(reason for record in of_task for reason in record.skipped):
+            found.append(f"{task}, {reason}, {_counts(of_task, reason)}")
+    return found
+
+
+def _counts(records: Sequence[RunRecord], reason: str) -> str:
+    by_method: dict[str, list[int]] = {}
     for record in records:
-        for reason, count in record.skipped.items():
-            holders.setdefault((record.spec.task.name, f"{reason}, {count:,} rows"), []).append(record)
-    return [
-        f"{_whose(held, [record for record in records if record.spec.task.name == task])}{task}, {text}"
-        for (task, text), held in holders.items()
-    ]
-
-
-def _whose(held: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:
-    """The methods of these runs, with their seeds where the method has others; nothing if all records are held."""
-    if len(held) == len(records):
-        return ""
-    names = []
-    for title in _distinct(record.spec.method.title for record in held):
-        seeds, every = (
-            sorted({record.spec.seed for record in some if record.spec.method.title == title})
-            for some in (held, records)
-        )
-        names.append(title if seeds == every else f"{title} (seed {', '.join(map(str, seeds))})")
-    return f"{', '.join(names)}: "
+        by_method.setdefault(record.spec.method.title, []).append(record.skipped.get(reason, 0))
+    if len(values := {count for counts in by_method.values() for count in counts}) == 1:
+        return f"{values.pop():,} rows"
+    alike: dict[str, list[str]] = {}
+    for title, counts in by_method.items():
+        alike.setdefault(", ".join(f"{count:,}" for count in counts), []).append(title)
+    if len(alike) == 1:
+        return f"rows of each run: {next(iter(alike))}"
+    return "rows of each run: " + "; ".join(f"{', '.join(titles)} {counts}" for counts, titles in alike.items())
 
 
 def _switches(records: Sequence[RunRecord]) -> list[str]:
@@ -152,7 +152,7 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
         found.append("± at several seeds: 95 % for the mean, over seeds and test items together.")
     found += detectable(results)
     if any(score.interval is None for score in scores):
-        found.append("Scores without ±: no closed form gives an interval for this metric.")
+        found.append("Scores without ±: no formula gives an interval for this metric.")
     if scores:
         found.append("Bold: the interval lies above every other of the same model, none of which has more seeds.")
     return found
@@ -167,7 +167,7 @@ def detectable(results: Sequence[CellResult]) -> list[str]:
         first = cells[0].score(name)
         assert first is not None
         spread = fmean(variance([r.scores[name][first.metric] for r in cell.records]) for cell in cells)
-        items = item_variance(first.metric, first.mean, items=first.items)
+        items = cells[0].noise.get(name, item_variance(first.metric, first.mean, items=first.items))
         if items is not None:
             gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
             found.append(

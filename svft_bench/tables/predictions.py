@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from svft_bench.record import RunRecord, load_predictions, record_path
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import bootstrap_error
-from svft_bench.tables.results import SHARES
+from svft_bench.tables.results import SHARES, CellResult, item_variance
 from svft_bench.tasks.scoring import correct, score
 
 
@@ -50,6 +50,30 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
             f"its record says {recorded:.6f}"
         )
     return Judged(evaluation, rows, right)
+
+
+def with_noise(results: Sequence[CellResult], *, folder: Path) -> list[CellResult]:
+    """The results with the bootstrapped noise of items for every eval whose metric has no formula for it.
+
+    Raises:
+        ValueError: as `judged` does.
+    """
+    return [replace(result, noise=_noise(result, folder=folder)) for result in results]
+
+
+def _noise(result: CellResult, *, folder: Path) -> dict[str, float]:
+    return {
+        item.name: fmean(_item_variance(judged(record, item, folder=folder)) for record in result.records)
+        for item in result.spec.task.evals
+        if result.records and item_variance(item.metrics[0], 0.0, items=1) is None
+    }
+
+
+def _item_variance(found: Judged) -> float:
+    metric = found.evaluation.metrics[0]
+    headline = found.evaluation.model_copy(update={"metrics": (metric,)})
+    rows = found.rows
+    return bootstrap_error(lambda index: score(headline, [rows[i] for i in index])[metric], items=len(rows)) ** 2
 
 
 Pairs = Sequence[tuple[Any, Any]]  # rows of two methods on the same items

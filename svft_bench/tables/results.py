@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
@@ -36,11 +36,15 @@ class CellResult:
     records: tuple[RunRecord, ...]
     missing: tuple[str, ...]
     other_seeds: tuple[int, ...]
+    noise: Mapping[str, float] = field(
+        default_factory=dict
+    )  # variance from items, of evals that have no formula for it
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """The headline metric of every eval of a recorded cell."""
-        return tuple(_score(item, self.records) for item in self.spec.task.evals if self.records)
+        evals = self.spec.task.evals if self.records else ()
+        return tuple(_score(item, self.records, noise=self.noise.get(item.name)) for item in evals)
 
     def score(self, evaluation: str) -> Score | None:
         """The score on this eval, if the cell has been run and has it."""
@@ -142,7 +146,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -
             yield f"{path}{key} ({left} and {right})"
 
 
-def _score(evaluation: EvalSpec, records: Sequence[RunRecord]) -> Score:
+def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: float | None) -> Score:
     metric = evaluation.metrics[0]
     values = [record.scores[evaluation.name][metric] for record in records]
     items = data_of(evaluation, records[0]).used
@@ -150,22 +154,27 @@ def _score(evaluation: EvalSpec, records: Sequence[RunRecord]) -> Score:
         eval=evaluation.name,
         metric=metric,
         mean=fmean(values),
-        interval=score_interval(metric, values, items=items),
+        interval=score_interval(metric, values, items=items, noise=noise),
         items=items,
         seeds=len(values),
     )
 
 
-def score_interval(metric: MetricName, values: Sequence[float], *, items: int) -> Interval | None:
-    """Interval of the mean over seeds, the noise of items included; None where no closed form gives that."""
+def score_interval(
+    metric: MetricName, values: Sequence[float], *, items: int, noise: float | None = None
+) -> Interval | None:
+    """Interval of the mean over seeds, the noise of items included; None where no formula gives that.
+
+    `noise` is the variance of one score from the choice of items where it was estimated.
+    """
     if len(values) == 1 and metric in SHARES:
         return wilson(values[0], items=items)
     if len(values) == 1 and metric == "matthews":
         return phi(values[0], items=items)
     if len(values) == 1 and metric in CORRELATIONS:
         return fisher(values[0], items=items)
-    variance = item_variance(metric, fmean(values), items=items)
-    return None if variance is None or len(values) == 1 else over_seeds(values, item_variance=variance)
+    variance = noise if noise is not None else item_variance(metric, fmean(values), items=items)
+    return None if variance is None else over_seeds(values, item_variance=variance)
 
 
 def average_interval(

@@ -17,6 +17,7 @@ from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.missing import missing_table
 from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import Line, missing_commands, paper_lines, paper_table
+from svft_bench.tables.predictions import with_noise
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
 from svft_bench.tables.selecting import narrow
@@ -81,7 +82,7 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         close = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
         raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
-    return cell_results(asked, load_records(folder))
+    return with_noise(cell_results(asked, load_records(folder)), folder=folder)
 
 
 def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
