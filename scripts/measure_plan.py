@@ -1,6 +1,7 @@
 """How well `svft-bench plan` predicts: short cells of the three small models, run and compared on this machine's CPU.
 
 OMP_NUM_THREADS=1 python scripts/measure_plan.py --write
+python scripts/measure_plan.py --write --cuda     # of a GPU: the steps that scripts/bench_step.py has timed
 
 Memory is what the tensors of a training step take, as a GPU's allocator would count them, not the resident process.
 """
@@ -26,6 +27,8 @@ from svft_bench.assembly import Assembly, assemble  # noqa: E402
 from svft_bench.compose import Cell, cells  # noqa: E402
 from svft_bench.encoding import training_collate  # noqa: E402
 from svft_bench.estimates import THIS, device, estimate  # noqa: E402
+from svft_bench.estimates.estimate import estimate_of  # noqa: E402
+from svft_bench.estimates.workload import body, workload  # noqa: E402
 from svft_bench.methods import stored_bytes  # noqa: E402
 from svft_bench.provenance import provenance  # noqa: E402
 from svft_bench.record import write_whole  # noqa: E402
@@ -40,23 +43,77 @@ TASKS = {
     "smollm2-135m": ["task=gsm8k", "train.batch_size=1", "train.precision=float32"],
 }
 METHODS = ["full_ft", "lora", "svft_banded"]
+STEPS = {
+    "full_ft": "method=full_ft",
+    "lora_r8": "method=lora method.r=8",
+    "lora_r32": "method=lora method.r=32",
+    "dora_r16": "method=dora method.r=16",
+    "vera_r1024": "method=vera method.r=1024 method.one_shape=false",
+    "boft_b8_m2": "method=boft method.boft_block_size=8 method.boft_n_butterfly_factor=2",
+    "svft_plain": "method=svft_plain",
+    "svft_banded16": "method=svft_banded method.off_diag=16",
+    "svft_random16": "method=svft_random method.off_diag=16",
+    "vectorfit": "method=vectorfit",
+    "released_plain": "method=svft_plain ++method.variant=released",
+}
+PATCHES = 197  # of an image of 224 pixels, with the class token
 
 
 def main() -> None:
-    """Run, compare, print, and with --write leave results/bench/plan-cpu.json."""
+    """Run, compare, print, and with --write leave results/bench/plan-cpu.json or plan-cuda.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
-    write = parser.parse_args().write
+    parser.add_argument("--cuda", action="store_true", help="compare with the timed steps of a GPU instead")
+    asked = parser.parse_args()
+    if asked.cuda:
+        return steps_of_a_gpu(write=asked.write)
     rows = [
         compare([f"model={model}", f"method={method}", *task, *SHORT])
         for model, task in TASKS.items()
         for method in METHODS
     ]
-    if write:
+    if asked.write:
         here = provenance(torch.device("cpu"), command="")
         origin = {"cpu": here.cpu, "threads": here.threads, "commit": here.commit, "dirty": here.dirty}
-        body = origin | {"created": here.created, "cells": rows}
-        write_whole(ROOT / "results" / "bench" / "plan-cpu.json", json.dumps(body, indent=1) + "\n")
+        content = origin | {"created": here.created, "cells": rows}
+        write_whole(ROOT / "results" / "bench" / "plan-cpu.json", json.dumps(content, indent=1) + "\n")
+
+
+def steps_of_a_gpu(*, write: bool) -> None:
+    """Compare the estimates with every committed step of results/bench that was timed on an H200."""
+    rows = []
+    for path in sorted((ROOT / "results" / "bench").glob("step-cuda-*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for method in set(STEPS) & set(record["results"]):
+            rows.append(compare_step(record, method))
+    rows.sort(key=lambda row: row["command"])
+    if write:
+        content = {"device": "H200", "cells": rows}
+        write_whole(ROOT / "results" / "bench" / "plan-cuda.json", json.dumps(content, indent=1) + "\n")
+
+
+def compare_step(record: dict[str, Any], method: str) -> dict[str, Any]:
+    """One timed step beside its estimate: as many blocks, rows and tokens as it had, and nearly no vocabulary."""
+    model, accumulation = record["model"], record["accumulation"]
+    images = model == "vit-b"
+    line = [f"model={model}", f"task={'cifar100' if images else 'gsm8k'}", "protocol=ours", *STEPS[method].split()]
+    line += [f"train.batch_size={record['batch']}", f"train.gradient_accumulation={accumulation}", "train.lr=1"]
+    line += ["train.precision=bfloat16", f"model.dtype={record['dtype']}"]
+    line += ["method.modules=all_linear"] if method != "full_ft" else []
+    (cell,) = cells(line, any_data=True)
+    positions = PATCHES if images else record["length"]
+    size = replace(workload(cell.spec), steps=1, micro_batches=accumulation, examples=accumulation * record["batch"])
+    size = replace(size, positions=positions, longest=positions)
+    part = replace(body(cell.spec), layers=record["layers"], vocabulary=0)
+    guess = estimate_of(cell.spec, size=size, model=part, on=device("H200"))
+    seconds = record["results"][method]["seconds"]
+    print(f"{model} x{accumulation} {method}: predicted/measured step_seconds {guess.step_seconds / seconds:.2f}")
+    command = f"{cell.command} ({record['layers']} blocks, {positions} positions)"
+    return {
+        "command": command,
+        "predicted": {"step_seconds": guess.step_seconds},
+        "measured": {"step_seconds": seconds},
+    }
 
 
 def compare(overrides: list[str]) -> dict[str, Any]:

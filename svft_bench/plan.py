@@ -123,12 +123,13 @@ def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
     lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
     lines += [f"failed: {item.cell.command}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
+    launched = ", with the launches of a GPU" if on.gpu else ""
     lines.append(
-        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth, without "
-        "loading and decomposition; texts count at their usual or else longest length. "
+        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth{launched}, "
+        "without loading and decomposition; texts count at their usual or else longest length. "
         "Memory: GiB at the peak of a step, without the process and its libraries."
     )
-    return [*lines, *([known] if (known := error()) else [])]
+    return [*lines, *([known] if (known := error(on)) else [])]
 
 
 def _described(on: Device) -> str:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
+from scripts.measure_plan import STEPS, compare_step
 from svft_bench.compose import cells
 from svft_bench.estimates import THIS, device, device_names, error, estimate, unfit
+from svft_bench.estimates.launches import training_launches
 from svft_bench.estimates.paths import core_macs, path_of, relative_cost
-from svft_bench.estimates.workload import workload
+from svft_bench.estimates.workload import body, workload
 from svft_bench.spec import RunSpec
 
 SHAPES = [(768, 768), (768, 3072), (3072, 768), (2048, 2560), (2048, 256), (128, 128)]
+BENCH = Path(__file__).parents[1] / "results" / "bench"
 MATHS = "model=gemma-2b task=gsm8k"
 
 
@@ -146,10 +152,51 @@ def test_a_gpu_is_timed_itself_not_the_processor_beside_it() -> None:
     assert here.flops["bfloat16"] > 1e12
 
 
-def test_the_error_is_known_from_runs() -> None:
-    sentence = error()
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_error_is_known_from_runs(gpu: bool) -> None:
+    sentence = error(replace(device("H200"), gpu=gpu))
     assert sentence is not None
-    assert "predicted over measured" in sentence
+    assert "predicted over measured was 0." in sentence and ("launches" in sentence) == gpu
+
+
+@pytest.mark.parametrize("path", sorted(BENCH.glob("step-cuda-*.json")), ids=lambda path: path.stem)
+def test_a_timed_step_of_a_gpu_is_foreseen(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    stored = json.loads((BENCH / "plan-cuda.json").read_text(encoding="utf-8"))["cells"]
+    for method in set(STEPS) & set(record["results"]):
+        found = compare_step(record, method)
+        assert found in stored
+        assert 0.5 < found["predicted"]["step_seconds"] / found["measured"]["step_seconds"] < 1.7
+
+
+def test_launches_of_a_matrix_are_those_that_were_timed() -> None:
+    shapes = json.loads((BENCH / "layer-cuda-tiny-n16-a16-float32.json").read_text(encoding="utf-8"))["results"]
+    for method, line in STEPS.items():
+        timed = fmean(1e3 * shape["frozen_seconds"] * shape["ratios"][method]["median"] for shape in shapes)
+        spec = _spec(f"model=gemma-2b task=gsm8k {line} train.max_steps=1 train.gradient_accumulation=1")
+        part = replace(body(spec), layers=1)
+        one, other = (
+            training_launches(spec, size=workload(spec), model=replace(part, matrices=matrices, adapted=adapted))
+            for matrices, adapted in [(((8, 8),), ((8, 8),)), ((), ())]
+        )
+        if method == "full_ft":
+            one = training_launches(spec, size=workload(spec), model=replace(part, matrices=((8, 8),), adapted=()))
+        assert 1e3 * (one - other) == pytest.approx(timed, rel=0.25), method
+
+
+def test_a_processor_launches_for_a_gpu_alone() -> None:
+    gpu = device("A100-80GB")
+    spec = _spec("model=minilm-l6 task=glue/rte method=lora train.lr=1")
+    waits = estimate(spec, on=gpu).seconds - estimate(spec, on=replace(gpu, gpu=False)).seconds
+    assert waits > 0.5 * estimate(spec, on=gpu).seconds  # so small a model leaves a GPU idle most of the time
+
+
+def test_a_gpu_multiplies_a_band_as_it_does_a_random_core() -> None:
+    line = f"{MATHS} method.off_diag=16 train.max_steps=1"
+    banded, random = (_spec(f"{line} method=svft_{name}") for name in ("banded", "random"))
+    gpu = device("A100-80GB")
+    assert estimate(banded, on=gpu).flops == estimate(random, on=gpu).flops
+    assert estimate(banded, on=replace(gpu, gpu=False)).flops < estimate(random, on=gpu).flops
 
 
 def _spec(line: str) -> RunSpec:

@@ -25,7 +25,7 @@ THIS = "this"
 class Device:
     """FLOP/s of matrix products by dtype (None: it has no such arithmetic), bytes/s, and bytes of memory.
 
-    `chip` is what this machine's records call it, None for a data sheet.
+    `chip` is what this machine's records call it, None for a data sheet. A `gpu` waits for launches.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Device:
     memory: float
     source: str
     chip: str | None = None
+    gpu: bool = True
 
 
 def device_names() -> list[str]:
@@ -107,7 +108,7 @@ def _cpu(*, size: int = 768, seconds: float = 0.1) -> Device:
     rates = _Timed(lambda dtype: _product_rate(dtype, size=256, on="cpu", during=seconds))
     rates["float32"] = 2 * size**3 / _seconds(lambda: square @ square, during=seconds)
     bandwidth = 2 * block.nbytes / _seconds(lambda: numpy.copyto(target, block), during=seconds)
-    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now", cpu_name())
+    return Device(THIS, rates, bandwidth, float(psutil.virtual_memory().total), "timed just now", cpu_name(), gpu=False)
 
 
 def _gpu(*, size: int = 8192, seconds: float = 0.1) -> Device:

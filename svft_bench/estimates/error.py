@@ -6,27 +6,34 @@ import json
 from pathlib import Path
 from typing import Any
 
+from svft_bench.estimates.devices import Device
 
-def error() -> str | None:
-    """The error of time and memory in one sentence; None where nothing was measured."""
-    path = measured_path()
+
+def error(on: Device) -> str | None:
+    """The error of time and memory on such a device in one sentence; None where nothing was measured."""
+    path = measured_path("cuda" if on.gpu else "cpu")
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    cells = found["cells"]
-    time, space = (
-        [cell["predicted"][name] / cell["measured"][name] for cell in cells]
-        for name in ("step_seconds", "peak_memory_bytes")
-    )
+    time = f"predicted over measured was {_spread(found, 'step_seconds')} for the time of a step"
+    if on.gpu:
+        return (
+            f"Error: {time}, in {len(found['cells'])} steps of one or two blocks on an {found['device']}, which also "
+            "gave the times of launches; what shares its GPU or processor takes longer."
+        )
     threads = f"{found['threads']} thread{'s' if found['threads'] != 1 else ''}"
     return (
-        f"Error: predicted over measured was {min(time):.2f} to {max(time):.2f} for the time of a step and "
-        f"{min(space):.2f} to {max(space):.2f} for memory, in {len(cells)} short runs on {found['cpu']}, {threads}; "
-        "a GPU takes far longer over models as small as these than their arithmetic; large ones were not measured."
+        f"Error: {time} and {_spread(found, 'peak_memory_bytes')} for memory, in {len(found['cells'])} short runs on "
+        f"{found['cpu']}, {threads}; large models were not measured."
     )
 
 
-def measured_path() -> Path:
+def _spread(found: dict[str, Any], name: str) -> str:
+    shares = [cell["predicted"][name] / cell["measured"][name] for cell in found["cells"]]
+    return f"{min(shares):.2f} to {max(shares):.2f}"
+
+
+def measured_path(kind: str) -> Path:
     """Inside the installed package, or under `results` in a checkout."""
-    shipped = Path(__file__).parent / "plan-cpu.json"
-    return shipped if shipped.is_file() else Path(__file__).parents[2] / "results" / "bench" / "plan-cpu.json"
+    shipped = Path(__file__).parent / f"plan-{kind}.json"
+    return shipped if shipped.is_file() else Path(__file__).parents[2] / "results" / "bench" / f"plan-{kind}.json"

@@ -1,6 +1,6 @@
 """Seconds and bytes of one run on one device.
 
-seconds = FLOPs / (peak · UTILISATION) + bytes moved / bandwidth, for training and for evaluation
+seconds = FLOPs / (peak · UTILISATION) + bytes moved / bandwidth + launches, for training and for evaluation
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from svft_bench.estimates.devices import Device, Dtype
+from svft_bench.estimates.launches import evaluation_launches, training_launches
 from svft_bench.estimates.memory import BYTES, Memory, memory
 from svft_bench.estimates.paths import Path
 from svft_bench.estimates.work import evaluation_work, paths, training_work
@@ -37,13 +38,19 @@ class Estimate:
 
 def estimate(spec: RunSpec, *, on: Device) -> Estimate:
     """What this run takes on this device."""
-    size, model = workload(spec), body(spec)
-    taken = paths(spec, size=size, model=model)
+    return estimate_of(spec, size=workload(spec), model=body(spec), on=on)
+
+
+def estimate_of(spec: RunSpec, *, size: Workload, model: Body, on: Device) -> Estimate:
+    """The same for a run of this size on this part of its model."""
+    multiplied = _whole_bands(spec) if on.gpu else spec
+    taken = paths(multiplied, size=size, model=model)
     need = memory(spec, size=size, model=model, paths=taken)
-    flops = training_work(spec, size=size, model=model)
+    flops = training_work(multiplied, size=size, model=model)
     usual = need.activations * size.positions / size.longest
     moved = 4 * usual * size.micro_batches + (need.weights + 2 * need.optimizer) * size.steps
     training = flops / _rate(on, spec.train.precision) + moved / on.bandwidth
+    training += training_launches(spec, size=size, model=model) if on.gpu else 0.0
     return Estimate(
         train_seconds=training,
         eval_seconds=_evaluation(spec, size=size, model=model, on=on),
@@ -66,7 +73,15 @@ def unfit(spec: RunSpec, found: Estimate, *, on: Device) -> str | None:
 def _evaluation(spec: RunSpec, *, size: Workload, model: Body, on: Device) -> float:
     """Every token that is generated reads all weights once for its batch."""
     read = size.decode_steps * spec.model.parameters * BYTES[spec.model.dtype]
-    return evaluation_work(size=size, model=model) / _rate(on, spec.model.dtype) + read / on.bandwidth
+    launches = evaluation_launches(spec, size=size, model=model) if on.gpu else 0.0
+    return evaluation_work(size=size, model=model) / _rate(on, spec.model.dtype) + read / on.bandwidth + launches
+
+
+def _whole_bands(spec: RunSpec) -> RunSpec:
+    """The run with a core that costs as much on a GPU, where a band is multiplied whole (`tuners.bands`)."""
+    if spec.method.adapter.get("pattern") != "banded":
+        return spec
+    return spec.model_copy(update={"method": spec.method.model_copy(update={"pattern": "random"})})
 
 
 def _rate(on: Device, dtype: Dtype) -> float:
