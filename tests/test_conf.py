@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from omegaconf import OmegaConf
 
 from svft_bench.compose import Cell, cells, conf_dir, options
+from svft_bench.compose.tree import composed, hydra_over
 from svft_bench.references import reference_names
 from svft_bench.spec import Kind
 
@@ -29,6 +32,23 @@ def test_the_models_and_tasks_of_the_papers_are_there() -> None:
     assert {"gsm8k", "math", "commonsense", "cifar100", "flowers102", "food101", "resisc45", *glue} <= set(
         options("task")
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "experiment=small_rte method=lora train.lr=1e-2 seed=3",
+        "model=gemma-2b method=svft_random task=gsm8k method.off_diag=4 limit.train=null",
+        "task=gsm8k model=smollm2-135m task.evals.gsm8k.generation.stop=[USER,'a:b'] limit={train:3}",
+        "method=svft_plain train.lr=1 ++method.variant=released train.lr=2",
+        "protocol=released task=glue/rte model=deberta-v3-base method=svft_banded train.betas=[0.8,0.9]",
+    ],
+)
+def test_a_field_that_is_set_in_a_copy_is_what_hydra_composes(line: str) -> None:
+    overrides = line.split()
+    with hydra_over(overrides):
+        found, expected = composed(overrides), compose("config", overrides)
+    assert OmegaConf.to_container(found, resolve=True) == OmegaConf.to_container(expected, resolve=True)
 
 
 def test_a_config_that_is_no_yaml_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

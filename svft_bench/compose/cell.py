@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from hydra import compose
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from svft_bench.compose.sweeping import sweeps
-from svft_bench.compose.tree import hydra_over
+from svft_bench.compose.tree import composed, hydra_over
 from svft_bench.counts import check_shapes
 from svft_bench.settings import Settings, split_settings
 from svft_bench.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
@@ -58,7 +57,7 @@ def _cell(overrides: list[str], *, any_data: bool) -> Cell:
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
     with hydra_over(overrides):
-        config = compose("config", list(overrides))
+        config = composed(overrides)
         model, task = config.model, config.task
         # before the modules that a published cell names are looked up in a model of another kind
         check_kind(task.kind, task=task.name, kinds=model.kinds, model=model.name)

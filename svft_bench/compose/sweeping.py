@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from svft_bench.compose.tree import hydra_over
+from svft_bench.compose.tree import conf_dir, hydra_over
 
 SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed
 
@@ -46,7 +48,8 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
         parser = OverridesParser.create()
         typed = {item.get_key_element(): item for item in parser.parse_overrides(list(overrides))}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
-        params, lists = _swept(fixed) if any(key.startswith(SWEEPING) for key in typed) else ({}, [])
+        sweeping = tuple(line for line in fixed if line.startswith(SWEEPING))
+        params, lists = _swept(conf_dir(), sweeping) if sweeping else ({}, [])
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
         swept = [*parser.parse_overrides(lines), *(item for item in typed.values() if item.is_sweep_override())]
         rows = [[_axis(item) for item in parser.parse_overrides(row.split())] for row in lists]
@@ -61,9 +64,10 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
 
 
-def _swept(fixed: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """What an experiment sweeps: its parameters and its rows."""
-    config = compose("config", list(fixed), return_hydra_config=True)
+@lru_cache(maxsize=256)
+def _swept(folder: Path, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """What an experiment of the tree in `folder`, over which Hydra is, sweeps: its parameters and its rows."""
+    config = compose("config", list(sweeping), return_hydra_config=True)
     return dict(config.hydra.sweeper.get("params") or {}), list(config.rows or [])
 
 

@@ -133,7 +133,8 @@ def _some(count: int, noun: str) -> str:
 def _rates(results: Sequence[CellResult]) -> str:
     def rate(result: CellResult) -> str:
         train = result.spec.train
-        head = "" if train.lr_head in (None, train.lr) else f" (head {train.lr_head:g})"
+        alone = result.spec.task.kind == "causal_lm" or train.lr_head in (None, train.lr)
+        head = "" if alone else f" (head {train.lr_head:g})"
         return f"{result.spec.method.title} {train.lr:g}{head}"
 
     return ", ".join(_distinct(map(rate, results)))
