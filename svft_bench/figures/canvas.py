@@ -64,6 +64,7 @@ def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> It
         for axis in axes:
             axis.set_title(fill(axis.get_title(), TITLE_WIDTH))
         figure.draw_without_rendering()  # the layout, so that names are placed by where things will stand
+        figure.set_layout_engine("none")  # which saving would begin again for every format
         for axis in axes:
             arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +81,10 @@ def scatter(axis: Any, marks: Sequence[Mark]) -> None:
         face = "white" if mark.hollow else "black"
         axis.plot([mark.x], [mark.y], mark.marker, color="black", markerfacecolor=face, markersize=5, zorder=3)
         thread = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3}
-        axis.annotate(
+        name = axis.annotate(
             mark.name, (mark.x, mark.y), xytext=(6, 3), textcoords="offset points", fontsize=7, arrowprops=thread
         )
+        name.set_in_layout(False)  # it is placed within the panel when that has its size
 
 
 def line_style(index: int) -> dict[str, Any]:
