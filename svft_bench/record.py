@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,11 +166,18 @@ def load_records(results: Path) -> list[RunRecord]:
     """
     records: dict[str, RunRecord] = {}
     for path in sorted((results / "runs").rglob("*.json")):
-        record = load_record(path)
+        stat = path.stat()
+        record = _read_once(path, stat.st_mtime_ns, stat.st_size)
         if record.run_id in records:
             raise ValueError(f"{path} repeats run_id {record.run_id} of another record")
         records[record.run_id] = record
     return list(records.values())
+
+
+@cache
+def _read_once(path: Path, written: int, size: int) -> RunRecord:
+    """A record that many tables of one process ask for; one that was written since is another."""
+    return load_record(path)
 
 
 def load_predictions(path: Path) -> list[dict[str, Any]]:

@@ -274,6 +274,13 @@ def test_tokens_are_foreseen_of_solutions_alone(change: dict[str, Any]) -> None:
         EvalSpec(**{**dict(SOLUTIONS), **change})
 
 
+def test_a_part_that_is_wrong_is_named_once() -> None:
+    with pytest.raises(
+        ValueError, match=r"^evals\.0: metrics=token_accuracy cannot be scored with answer=gsm8k; [^;]*$"
+    ):
+        spec_of("smollm2-135m", "gsm8k", "task.evals.gsm8k.metrics=[token_accuracy]")
+
+
 def test_a_search_and_its_final_cell_share_one_training() -> None:
     row = ["method=svft_plain", "train.lr=1e-1", "seed=0"]
     search, final = (

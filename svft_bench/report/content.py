@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import track
 
 from svft_bench.compose import experiment_names
 from svft_bench.figures import experiment_figures, paper_points
 from svft_bench.record import RunRecord, load_records
 from svft_bench.references import load_reference, reference_names
-from svft_bench.tables.experiment import experiment_table
-from svft_bench.tables.pairs import pairs_table
 from svft_bench.tables.paper import paper_lines, paper_table
 from svft_bench.tables.predictions import judged
-from svft_bench.tables.results import CellResult, shown_in
+from svft_bench.tables.results import shown_in
 from svft_bench.tables.value import Table
-from svft_bench.tables.verb import experiment_results
+from svft_bench.tables.verb import experiment_results, experiment_tables
 
 
 @dataclass(frozen=True)
@@ -54,23 +57,23 @@ def report_content(folder: Path, *, predictions: int) -> Content:
 
 
 def _experiments(folder: Path) -> list[Section]:
-    sections = []
-    for name in sorted(set(experiment_names()) - set(reference_names())):
-        results = experiment_results(name, overrides=(), folder=folder)
-        if any(result.records for result in results):
-            sections.append(_experiment(name, results, folder=folder))
-    return sections
+    """Experiments side by side, on every core, with a bar for them."""
+    names = sorted(set(experiment_names()) - set(reference_names()))
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        made = processes.map(partial(_experiment, folder=folder), names)
+        shown = track(made, "report", total=len(names), console=Console(stderr=True), transient=True)
+        return [section for section in shown if section is not None]
 
 
-def _experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> Section:
-    title = experiment_names()[name]
-    tables = [experiment_table(results, name=name, title=title)]
-    if sum(bool(result.records) for result in results) > 1:
-        tables.append(pairs_table(results, name=name, title=title, folder=folder))
+def _experiment(name: str, *, folder: Path) -> Section | None:
+    """One experiment, if it has a record."""
+    results = experiment_results(name, overrides=(), folder=folder)
+    if not any(result.records for result in results):
+        return None
     figures = [
         drawn for figure in experiment_figures(results, folder=folder) for drawn in _drawn(figure.title, figure.draw)
     ]
-    return Section(title, tuple(tables), tuple(figures))
+    return Section(experiment_names()[name], tuple(experiment_tables(name, results, folder=folder)), tuple(figures))
 
 
 def _papers(records: Sequence[RunRecord]) -> list[Section]:

@@ -54,7 +54,15 @@ def digest(identity: dict[str, Any]) -> str:
 
 def sentences(error: ValidationError) -> str:
     """Every offending field with its path, its value and what would be valid, in one line."""
-    return "; ".join(_sentence(item) for item in error.errors())
+    items = error.errors()
+    places = [item["loc"] for item in items]
+    # A list with a wrong part is also said to lack it.
+    inner = [item for item in items if not any(_inside(place, item["loc"]) for place in places)]
+    return "; ".join(_sentence(item) for item in inner)
+
+
+def _inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _sentence(item: Any) -> str:

@@ -92,6 +92,13 @@ def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder
     return experiment_table(results, name=name, title=title)
 
 
+def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Table]:
+    """The table of an experiment, and that of the differences where it compares methods, one cell for each."""
+    single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    compares = single and sum(bool(result.records) for result in results) > 1
+    return [_experiment(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
+
+
 def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
     """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written.
 
@@ -100,11 +107,12 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
     """
     from svft_bench.figures import experiment_figures
 
-    single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
-    compares = single and sum(bool(result.records) for result in results) > 1
-    made = [_experiment(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
     return [
-        *(path for table in made for path in write_table(table, folder=folder)),
+        *(
+            path
+            for table in experiment_tables(name, results, folder=folder)
+            for path in write_table(table, folder=folder)
+        ),
         *(
             path
             for figure in experiment_figures(results, folder=folder)
