@@ -30,15 +30,16 @@ class Score:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one."""
+    """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
+
+    `noise` is the variance of a score from the choice of items, for the evals whose metric has no formula for it.
+    """
 
     spec: RunSpec
     records: tuple[RunRecord, ...]
     missing: tuple[str, ...]
     other_seeds: tuple[int, ...]
-    noise: Mapping[str, float] = field(
-        default_factory=dict
-    )  # variance from items, of evals that have no formula for it
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> tuple[Score, ...]:
