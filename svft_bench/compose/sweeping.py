@@ -13,7 +13,7 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from svft_bench.compose.tree import conf_dir, hydra_over
+from svft_bench.compose.tree import composed, conf_dir, hydra_over
 
 SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed
 
@@ -60,6 +60,8 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
     kept = [row for row in kept if all(row)]
     if not kept:
+        with hydra_over(overrides):
+            composed(fixed)  # what names nothing at all agrees with no row either, and is told so
         raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(lists)}")
     return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
 
