@@ -75,8 +75,7 @@ def main() -> None:
     if asked.write:
         here = provenance(torch.device("cpu"), command="")
         origin = {"cpu": here.cpu, "threads": here.threads, "commit": here.commit, "dirty": here.dirty}
-        content = origin | {"created": here.created, "cells": rows}
-        write_whole(ROOT / "results" / "bench" / "plan-cpu.json", json.dumps(content, indent=1) + "\n")
+        save("cpu", origin | {"created": here.created, "cells": rows})
 
 
 def steps_of_a_gpu(*, write: bool) -> None:
@@ -84,12 +83,14 @@ def steps_of_a_gpu(*, write: bool) -> None:
     rows = []
     for path in sorted((ROOT / "results" / "bench").glob("step-cuda-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        for method in set(STEPS) & set(record["results"]):
-            rows.append(compare_step(record, method))
-    rows.sort(key=lambda row: row["command"])
+        rows += [compare_step(record, method) for method in STEPS if method in record["results"]]
     if write:
-        content = {"device": "H200", "cells": rows}
-        write_whole(ROOT / "results" / "bench" / "plan-cuda.json", json.dumps(content, indent=1) + "\n")
+        save("cuda", {"device": "H200", "cells": rows})
+
+
+def save(kind: str, content: dict[str, Any]) -> None:
+    """Leave results/bench/plan-KIND.json."""
+    write_whole(ROOT / "results" / "bench" / f"plan-{kind}.json", json.dumps(content, indent=1) + "\n")
 
 
 def compare_step(record: dict[str, Any], method: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def report_content(folder: Path, *, predictions: int) -> Content:
 
 
 def _experiments(folder: Path) -> list[Section]:
-    """Experiments side by side, on every core, with a bar for them."""
+    """Experiments side by side, on every core, with a bar for them; nothing is forked of a process that has threads."""
     names = sorted(set(experiment_names()) - set(reference_names()))
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
         made = processes.map(partial(_experiment, folder=folder), names)

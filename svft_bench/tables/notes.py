@@ -152,8 +152,6 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
     if any(score.seeds > 1 for score in scores):
         found.append("± at several seeds: 95 % for the mean, over seeds and test items together.")
     found += detectable(results)
-    if any(score.interval is None for score in scores):
-        found.append("Scores without ±: no formula gives an interval for this metric.")
     if scores:
         found.append("Bold: the interval lies above every other of the same model, none of which has more seeds.")
     return found

@@ -70,10 +70,15 @@ def _noise(result: CellResult, *, folder: Path) -> dict[str, float]:
 
 
 def _item_variance(found: Judged) -> float:
-    metric = found.evaluation.metrics[0]
-    headline = found.evaluation.model_copy(update={"metrics": (metric,)})
-    rows = found.rows
-    return bootstrap_error(lambda index: score(headline, [rows[i] for i in index])[metric], items=len(rows)) ** 2
+    headline, rows = _headline(found.evaluation), found.rows
+    return bootstrap_error(lambda index: headline([rows[i] for i in index]), items=len(rows)) ** 2
+
+
+def _headline(evaluation: EvalSpec) -> Callable[[Sequence[dict[str, Any]]], float]:
+    """The first metric of an eval as a function of predictions."""
+    metric = evaluation.metrics[0]
+    alone = evaluation.model_copy(update={"metrics": (metric,)})
+    return lambda rows: score(alone, rows)[metric]
 
 
 Pairs = Sequence[tuple[Any, Any]]  # rows of two methods on the same items
@@ -99,13 +104,12 @@ def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[in
 
 def _scores(evaluation: EvalSpec, pairs: Pairs) -> Callable[[Iterable[int]], float]:
     """The difference of the headline metric on the items of an index."""
-    metric = evaluation.metrics[0]
-    headline = evaluation.model_copy(update={"metrics": (metric,)})
+    headline = _headline(evaluation)
 
     def gap(index: Iterable[int]) -> float:
         chosen = [pairs[i] for i in index]
         first, second = ([pair[side] for pair in chosen] for side in (0, 1))
-        return score(headline, first)[metric] - score(headline, second)[metric]
+        return headline(first) - headline(second)
 
     return gap
 
