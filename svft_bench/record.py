@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from svft_bench.spec import RunSpec
 
 PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line of predictions has
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Part(BaseModel):
@@ -60,7 +60,10 @@ class Costs(Part):
 
 
 class DataUse(Part):
-    """What was read: `label` is the only name under which a score on it may be shown."""
+    """What was read: `label` is the only name under which a score on it may be shown.
+
+    `sha256` is that of the files, `content` that of the rows; None where it was not taken.
+    """
 
     title: str
     label: str
@@ -70,6 +73,14 @@ class DataUse(Part):
     used: int
     complete_rows: int | None
     sha256: str | None
+    content: str | None = None
+
+
+class Weights(Part):
+    """The base model as it was read: the commit on the hub, and what its files hold; None where it was not taken."""
+
+    revision: str | None = None
+    fingerprint: str | None = None
 
 
 class Provenance(Part):
@@ -94,21 +105,36 @@ class Provenance(Part):
 class RunRecord(Part):
     """Specification, scores, costs and provenance of one finished run.
 
-    `skipped` counts, by reason, rows that were left out and texts that were cut; what is cut is still scored.
+    A score is None where its metric is undefined. `skipped` counts, by reason, rows that were left out and texts that
+    were cut; what is cut is still scored. `predictions_sha256`, which `save_record` fills, makes the predictions a part
+    of what the record seals; records from before version 2 have none.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: str
     train_id: str
     spec: RunSpec
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, float | None]]
+    predictions_sha256: str | None = None
     sizes: Sizes
     costs: Costs
     curve: tuple[tuple[int, float], ...]
     selected: dict[str, float | int | str]
     data: tuple[DataUse, ...]
+    weights: Weights | None = None
     skipped: dict[str, int]
     provenance: Provenance
+
+    def score(self, evaluation: str, metric: str) -> float:
+        """A score that has to be a number.
+
+        Raises:
+            ValueError: the metric is undefined on what this run predicted.
+        """
+        value = self.scores[evaluation][metric]
+        if value is None:
+            raise ValueError(f"run {self.run_id}: {metric} on {evaluation} is undefined")
+        return value
 
 
 def record_path(results: Path, spec: RunSpec) -> Path:
@@ -127,12 +153,13 @@ def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[
     Raises:
         ValueError: a score, cost or loss is not finite; nothing is written.
     """
-    body = record.model_dump(mode="json")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
+    body = record.model_dump(mode="json") | {"predictions_sha256": hashlib.sha256(lines.encode()).hexdigest()}
     bad = sorted(_not_finite(body))
     if bad:
         raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
     path = record_path(results, record.spec)
-    write_whole(predictions_path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions))
+    write_whole(predictions_path(path), lines)
     write_whole(path, json.dumps(body | {"sha256": _seal(body)}, indent=1, ensure_ascii=False) + "\n")
     return path
 
@@ -148,14 +175,19 @@ def load_record(path: Path) -> RunRecord:
         seal, version = body.pop("sha256"), body["schema_version"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a complete run record ({error}); delete it and run its cell again") from None
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema_version {version}; this program reads {SCHEMA_VERSION}")
+    if version not in (1, SCHEMA_VERSION):
+        raise ValueError(f"{path} has schema_version {version}; this program reads 1 to {SCHEMA_VERSION}")
     if seal != _seal(body):
         raise ValueError(f"{path} was changed after its run: its sha256 does not match its content")
     try:
-        return RunRecord.model_validate(body)
+        return RunRecord.model_validate(body if version == SCHEMA_VERSION else _from_version_1(body))
     except ValidationError as error:
         raise ValueError(f"{path} does not fit schema_version {version}: {error.errors()[0]}") from None
+
+
+def _from_version_1(body: dict[str, Any]) -> dict[str, Any]:
+    """What version 2 added, a record of version 1 leaves open: every field of it has a default that says so."""
+    return body | {"schema_version": 2}
 
 
 def load_records(results: Path) -> list[RunRecord]:

@@ -13,7 +13,7 @@ from svft_bench.record import load_predictions, load_record
 from svft_bench.spec import EvalSpec
 from svft_bench.tasks import score
 
-Scores = dict[str, dict[str, float]]
+Scores = dict[str, dict[str, float | None]]
 
 
 def rescore(argv: list[str]) -> int:
@@ -45,12 +45,16 @@ def score_rows(evals: tuple[EvalSpec, ...], rows: list[dict[str, Any]]) -> Score
         if row["eval"] not in by_eval:
             raise ValueError(f"prediction {row['id']} is of eval {row['eval']!r}; this task has {', '.join(by_eval)}")
         by_eval[row["eval"]].append(row)
-    return {item.name: score(item, by_eval[item.name]) for item in evals}
+    return {item.name: {**score(item, by_eval[item.name])} for item in evals}
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.6f}"
 
 
 def _table(recorded: Scores, found: Scores) -> Table:
     table = Table("eval", "metric", "recorded", "now", box=None, pad_edge=False)
     for name, values in found.items():
         for metric, value in values.items():
-            table.add_row(name, metric, f"{recorded[name][metric]:.6f}", f"{value:.6f}")
+            table.add_row(name, metric, _shown(recorded[name][metric]), _shown(value))
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from svft_bench.record import (
     save_record,
     write_whole,
 )
+from svft_bench.summary import one_line
 
 ROW = {"eval": "e", "id": "0", "prediction": 1, "reference": 1}
 
@@ -72,9 +74,31 @@ def save(record: RunRecord, results: Path) -> Path:
 def test_what_is_saved_is_what_is_loaded(cell: Callable[..., Cell], tmp_path: Path) -> None:
     record = a_record(cell())
     path = save(record, tmp_path)
-    assert load_record(path) == record
-    assert load_records(tmp_path) == [record]
+    sealed = record.model_copy(update={"predictions_sha256": sha256(predictions_path(path).read_bytes()).hexdigest()})
+    assert load_record(path) == sealed
+    assert load_records(tmp_path) == [sealed]
     assert load_predictions(path) == [ROW]
+
+
+def test_a_record_of_version_1_leaves_open_what_version_2_added(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    body = a_record(cell()).model_dump(mode="json") | {"schema_version": 1}
+    del body["predictions_sha256"], body["weights"], body["data"][0]["content"]
+    seal = sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(body | {"sha256": seal}))
+    assert load_record(path) == a_record(cell())
+    path.write_text(json.dumps(body | {"sha256": seal, "train_id": "0"}))
+    with pytest.raises(ValueError, match="changed after its run"):
+        load_record(path)
+
+
+def test_an_undefined_score_is_recorded_and_is_no_number(cell: Callable[..., Cell], tmp_path: Path) -> None:
+    record = a_record(cell()).model_copy(update={"scores": {"digits": {"accuracy": None}}})
+    loaded = load_record(save(record, tmp_path))
+    assert loaded.scores == {"digits": {"accuracy": None}}
+    assert "accuracy undefined" in one_line(loaded)
+    with pytest.raises(ValueError, match="accuracy on digits is undefined"):
+        loaded.score("digits", "accuracy")
 
 
 def test_the_path_spells_task_model_method(cell: Callable[..., Cell], tmp_path: Path) -> None:
@@ -123,7 +147,7 @@ def test_a_truncated_record_is_named(cell: Callable[..., Cell], tmp_path: Path) 
 def test_another_schema_version_is_named(cell: Callable[..., Cell], tmp_path: Path) -> None:
     path = save(a_record(cell()), tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
-    with pytest.raises(ValueError, match="schema_version 99; this program reads 1"):
+    with pytest.raises(ValueError, match="schema_version 99; this program reads 1 to 2"):
         load_record(path)
 
 

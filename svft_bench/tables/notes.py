@@ -165,7 +165,7 @@ def detectable(results: Sequence[CellResult]) -> list[str]:
         cells = [result for result in results if (score := result.score(name)) is not None and score.seeds > 1]
         first = cells[0].score(name)
         assert first is not None
-        spread = fmean(variance([r.scores[name][first.metric] for r in cell.records]) for cell in cells)
+        spread = fmean(variance([r.score(name, first.metric) for r in cell.records]) for cell in cells)
         items = cells[0].noise.get(name, item_variance(first.metric, first.mean, items=first.items))
         if items is not None:
             gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)

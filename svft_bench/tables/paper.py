@@ -83,7 +83,7 @@ def _scores_by_seed(column: Printed, found: Sequence[Selected]) -> list[list[flo
     by_seed = [{record.spec.seed: record for record in item.records} for item in found]
     seeds = sorted(set.intersection(*map(set, by_seed)))
     return [
-        [records[seed].scores[of.eval][of.metric] for of, records in zip(column.of, by_seed, strict=True)]
+        [records[seed].score(of.eval, of.metric) for of, records in zip(column.of, by_seed, strict=True)]
         for seed in seeds
     ]
 

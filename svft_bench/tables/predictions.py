@@ -36,7 +36,7 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     except FileNotFoundError:
         raise ValueError(f"run {record.run_id} has no predictions beside its record {path}") from None
     metric = evaluation.metrics[0]
-    recorded = record.scores[evaluation.name][metric]
+    recorded = record.score(evaluation.name, metric)
     right = None
     if metric in SHARES:
         found = correct(evaluation, rows, metric=metric)

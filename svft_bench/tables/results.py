@@ -57,7 +57,7 @@ class CellResult:
         metrics = [item.metrics[0] for item in self.spec.task.evals]
         if not self.records or len(metrics) < 2 or len(set(metrics)) > 1:
             return None
-        by_seed = [[r.scores[item.name][item.metrics[0]] for item in self.spec.task.evals] for r in self.records]
+        by_seed = [[r.score(item.name, item.metrics[0]) for item in self.spec.task.evals] for r in self.records]
         items = [score.items for score in self.scores]
         interval = average_interval(metrics, by_seed, items=items)
         return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
@@ -149,7 +149,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -
 
 def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: float | None) -> Score:
     metric = evaluation.metrics[0]
-    values = [record.scores[evaluation.name][metric] for record in records]
+    values = [record.score(evaluation.name, metric) for record in records]
     items = data_of(evaluation, records[0]).used
     return Score(
         eval=evaluation.name,
