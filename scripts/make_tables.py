@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from svft_bench.compose import experiment_names
-from svft_bench.record import load_records, write_whole
+from svft_bench.durable import write_whole
+from svft_bench.record import load_records
 from svft_bench.references import load_reference, reference_names
 from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.verb import experiment_results, write_experiment, write_paper

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from svft_bench.compose import cells  # noqa: E402
+from svft_bench.durable import write_whole  # noqa: E402
 from svft_bench.estimates.workload import longest_in_batch  # noqa: E402
 from svft_bench.models import load_processor  # noqa: E402
-from svft_bench.record import write_whole  # noqa: E402
 from svft_bench.rows import token_lengths, training_rows  # noqa: E402
 from svft_bench.tasks import load_task  # noqa: E402
 

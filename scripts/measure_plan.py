@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 from scripts import peers  # noqa: E402
 from svft_bench.assembly import Assembly, assemble  # noqa: E402
 from svft_bench.compose import Cell, cells  # noqa: E402
+from svft_bench.durable import write_whole  # noqa: E402
 from svft_bench.encoding import training_collate  # noqa: E402
 from svft_bench.estimates import THIS, device, estimate  # noqa: E402
 from svft_bench.estimates.estimate import estimate_of  # noqa: E402
 from svft_bench.estimates.workload import body, workload  # noqa: E402
 from svft_bench.methods import stored_bytes  # noqa: E402
 from svft_bench.provenance import provenance  # noqa: E402
-from svft_bench.record import write_whole  # noqa: E402
 from svft_bench.rows import TrainingRows  # noqa: E402
 from svft_bench.tracking import tracking  # noqa: E402
 from svft_bench.train import Trained, train  # noqa: E402

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from svft_bench.durable import write_whole
 from svft_bench.spec import RunSpec
 
 PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line of predictions has
@@ -230,22 +229,6 @@ def load_predictions(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{beside}, line {number}, is no prediction: it has no {', '.join(sorted(missing))}")
         rows.append(row)
     return rows
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that no reader sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _seal(body: dict[str, Any]) -> str:

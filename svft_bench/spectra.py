@@ -15,7 +15,8 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from svft_bench.record import RunRecord, write_whole
+from svft_bench.durable import write_whole
+from svft_bench.record import RunRecord
 
 POINTS = 33  # where a profile is kept, from the largest singular value to the smallest
 

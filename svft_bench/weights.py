@@ -12,9 +12,9 @@ from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from svft_bench.durable import write_whole
 from svft_bench.methods import load_trained_state, trained_state
 from svft_bench.provenance import package_state
-from svft_bench.record import write_whole
 from svft_bench.train import Trained
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from svft_bench.audit.report import audit_table
 from svft_bench.audit.verdict import AuditRow, Printed
 from svft_bench.compose import options
-from svft_bench.record import write_whole
+from svft_bench.durable import write_whole
 from svft_bench.references import load_references
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.value import Column, Row, Table

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from svft_bench.record import write_whole
+from svft_bench.durable import write_whole
 from svft_bench.report.content import report_content
 from svft_bench.report.page import page
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import get_args
 
 from svft_bench.compose import cells, experiment_names
+from svft_bench.durable import write_whole
 from svft_bench.estimates import device, device_names
-from svft_bench.record import load_records, write_whole
+from svft_bench.record import load_records
 from svft_bench.references import Reference, load_reference, reference_names
 from svft_bench.tables.choosing import choices, tuned_files
 from svft_bench.tables.experiment import experiment_table
