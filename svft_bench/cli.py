@@ -150,10 +150,10 @@ def _job(config: DictConfig) -> int:
 def _attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
     from svft_bench.failures import failure_path, keep_failure, reason_of
-    from svft_bench.record import record_path
+    from svft_bench.record import find_record, record_path
 
     path = record_path(cell.settings.results_dir, cell.spec)
-    if path.exists() and not cell.settings.force:
+    if not cell.settings.force and find_record(path) is not None:
         print(f"  already recorded in {path} (force=true runs it again)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers

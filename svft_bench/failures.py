@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from svft_bench.compose import Cell
-from svft_bench.record import record_path
+from svft_bench.record import DamagedRecord, load_record, record_path
 
 State = Literal["done", "failed", "missing"]
 
@@ -35,8 +36,9 @@ def reason_of(error: Exception) -> str:
 
 
 def state(cell: Cell) -> State:
-    """Whether the cell has its record, or failed when it was last tried."""
-    if record_path(cell.settings.results_dir, cell.spec).exists():
+    """Whether the cell has its whole record, or failed when it was last tried."""
+    with suppress(DamagedRecord, FileNotFoundError):
+        load_record(record_path(cell.settings.results_dir, cell.spec))
         return "done"
     return "failed" if failure_path(cell).exists() else "missing"
 

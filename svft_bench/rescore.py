@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from svft_bench.record import load_predictions, load_record
+from svft_bench.record import load_record, predictions_of
 from svft_bench.spec import EvalSpec
 from svft_bench.tasks import score
 
@@ -26,7 +26,7 @@ def rescore(argv: list[str]) -> int:
     if len(paths) != 1 or not paths[0].is_file():
         raise ValueError(f"{' '.join(['rescore', *argv])}: expected the path of one record, RUN.json [--json]")
     record = load_record(paths[0])
-    found = score_rows(record.spec.task.evals, load_predictions(paths[0]))
+    found = score_rows(record.spec.task.evals, predictions_of(record, paths[0]))
     if "--json" in argv:
         print(json.dumps(found, indent=1))
     else:
@@ -34,17 +34,12 @@ def rescore(argv: list[str]) -> int:
     return 0 if found == record.scores else 1
 
 
-def score_rows(evals: tuple[EvalSpec, ...], rows: list[dict[str, Any]]) -> Scores:
+def score_rows(evals: tuple[EvalSpec, ...], by_eval: dict[str, list[dict[str, Any]]]) -> Scores:
     """Scores of every eval from the rows of one predictions file.
 
     Raises:
-        ValueError: a row of an unknown eval, or an eval without rows.
+        ValueError: an eval without rows, or a row that its metrics cannot score.
     """
-    by_eval: dict[str, list[dict[str, Any]]] = {item.name: [] for item in evals}
-    for row in rows:
-        if row["eval"] not in by_eval:
-            raise ValueError(f"prediction {row['id']} is of eval {row['eval']!r}; this task has {', '.join(by_eval)}")
-        by_eval[row["eval"]].append(row)
     return {item.name: {**score(item, by_eval[item.name])} for item in evals}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svft_bench.assembly import Assembly, assemble, pick_device
@@ -13,7 +13,7 @@ from svft_bench.decoding import Engine
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, cuts, predict
 from svft_bench.provenance import peak_memory, provenance
-from svft_bench.record import Costs, DataUse, RunRecord, Sizes, load_record, record_path, save_record
+from svft_bench.record import Costs, DataUse, RunRecord, Sizes, find_record, record_path, save_record
 from svft_bench.selection import BestEpoch
 from svft_bench.settings import Settings
 from svft_bench.spec import EvalSpec, RunSpec
@@ -34,8 +34,8 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         OSError: a folder cannot be written; found out before the model loads.
     """
     path = record_path(settings.results_dir, spec)
-    if path.exists() and not settings.force:
-        return load_record(path)
+    if not settings.force and (found := find_record(path)) is not None:
+        return found
     folder = settings.output_dir / spec.train_id
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
@@ -140,7 +140,7 @@ def _record(
     ready: Assembly,
     fitted: Fitted,
     *,
-    scores: dict[str, dict[str, float]],
+    scores: Mapping[str, dict[str, float]],
     cut: dict[str, int],
     eval_seconds: float,
     command: str,
@@ -151,7 +151,7 @@ def _record(
         run_id=spec.run_id,
         train_id=spec.train_id,
         spec=spec,
-        scores=scores,
+        scores={name: {**found} for name, found in scores.items()},
         sizes=Sizes(checkpoint_bytes=fitted.checkpoint_bytes, **vars(ready.counts)),
         costs=Costs(
             load_seconds=ready.load_seconds,
@@ -165,9 +165,9 @@ def _record(
             steps=fitted.steps,
             resumed=fitted.resumed,
         ),
-        curve=fitted.curve,
+        curve=tuple((step, loss) for step, loss in fitted.curve),
         selected=fitted.selected,
-        data=[DataUse(label=file.label, **vars(file)) for file in ready.task.files],
+        data=tuple(DataUse(label=file.label, **vars(file)) for file in ready.task.files),
         skipped=ready.task.skipped | ready.rows.skipped | cut,
         provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
     )

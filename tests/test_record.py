@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from svft_bench.compose import Cell
+from svft_bench.durable import write_whole
 from svft_bench.record import (
     Costs,
     DataUse,
@@ -21,11 +22,10 @@ from svft_bench.record import (
     load_records,
     predictions_path,
     save_record,
-    write_whole,
 )
 from svft_bench.summary import one_line
 
-ROW = {"eval": "e", "id": "0", "prediction": 1, "reference": 1}
+ROW = {"eval": "digits", "id": "0", "prediction": 1, "reference": 1}
 
 
 def a_record(cell: Cell, *, accuracy: float = 0.5) -> RunRecord:
@@ -84,7 +84,7 @@ def test_a_record_of_version_1_leaves_open_what_version_2_added(cell: Callable[.
     body = a_record(cell()).model_dump(mode="json") | {"schema_version": 1}
     del body["predictions_sha256"], body["weights"], body["data"][0]["content"]
     seal = sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    path = tmp_path / "old.json"
+    path = save(a_record(cell()), tmp_path)
     path.write_text(json.dumps(body | {"sha256": seal}))
     assert load_record(path) == a_record(cell())
     path.write_text(json.dumps(body | {"sha256": seal, "train_id": "0"}))
@@ -154,6 +154,7 @@ def test_another_schema_version_is_named(cell: Callable[..., Cell], tmp_path: Pa
 def test_one_run_cannot_have_two_records(cell: Callable[..., Cell], tmp_path: Path) -> None:
     path = save(a_record(cell()), tmp_path)
     path.with_name("copy.json").write_text(path.read_text())
+    predictions_path(path.with_name("copy.json")).write_text(predictions_path(path).read_text())
     with pytest.raises(ValueError, match="repeats run_id"):
         load_records(tmp_path)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from svft_bench.compose import cells
+from svft_bench.record import save_record
 from svft_bench.rescore import rescore, score_rows
+from tests.made_records import made_record
 
 EVALS = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "train.lr=1"], any_data=True)[0].spec.task.evals
 ROWS = [
@@ -18,31 +20,22 @@ ROWS = [
 
 
 def test_rows_are_scored_by_their_eval() -> None:
-    assert score_rows(EVALS, ROWS) == {"gsm8k": {"accuracy": 0.5, "accuracy_strict": 1.0}}
-
-
-def test_rows_of_another_eval_are_refused() -> None:
-    with pytest.raises(ValueError, match="prediction 0 is of eval 'math'; this task has gsm8k"):
-        score_rows(EVALS, [ROWS[0] | {"eval": "math"}])
+    assert score_rows(EVALS, {"gsm8k": ROWS}) == {"gsm8k": {"accuracy": 0.5, "accuracy_strict": 1.0}}
 
 
 def test_an_eval_without_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="eval gsm8k has no predictions"):
-        score_rows(EVALS, [])
+        score_rows(EVALS, {"gsm8k": []})
 
 
 def test_a_recorded_run_is_scored_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.test_record import a_record, save
-
     (cell,) = cells(["task=digits", "train.lr=1"], any_data=True)
-    record = a_record(cell, accuracy=0.5)
-    path = save(record, tmp_path)
-    predictions = path.with_suffix(".predictions.jsonl")
     rows = [{"id": str(i), "eval": "digits", "prediction": 1, "reference": i % 2} for i in range(4)]
-    predictions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = made_record(cell, score=0.5, items=4)
+    path = save_record(record, results=tmp_path, predictions=rows)
     assert rescore([str(path)]) == 0
     assert "0.500000" in capsys.readouterr().out
-    predictions.write_text(json.dumps(rows[1]) + "\n")
+    save_record(record, results=tmp_path, predictions=[row | {"reference": 1} for row in rows])
     assert rescore([str(path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"digits": {"accuracy": 1.0}}
 

@@ -13,7 +13,7 @@ from svft_bench.compose import Cell, cells
 from svft_bench.estimates import THIS, device
 from svft_bench.failures import failure_path, keep_failure, reason, state
 from svft_bench.plan import main, plan
-from svft_bench.record import record_path
+from svft_bench.record import record_path, save_record
 from svft_bench.references import load_reference
 from svft_bench.sweep import outcome
 from svft_bench.tables import table
@@ -25,9 +25,8 @@ from tests.made_records import made_record
 def planned(tmp_path: Path) -> list[Cell]:
     """Three cells: one with a record, one that failed, one never tried."""
     found = cells(["method=head,lora,vera", *_folders(tmp_path)])
-    done = record_path(found[0].settings.results_dir, found[0].spec)
-    done.parent.mkdir(parents=True)
-    done.write_text("{}")
+    rows = [{"eval": "digits", "id": "0", "prediction": 1, "reference": 1}]
+    save_record(made_record(found[0], score=1, items=1), results=found[0].settings.results_dir, predictions=rows)
     _fail(found[1], ValueError("no module\nis named so"))
     return found
 

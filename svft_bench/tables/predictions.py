@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from svft_bench.record import RunRecord, load_predictions, record_path
+from svft_bench.record import RunRecord, predictions_of, record_path
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import bootstrap_error
 from svft_bench.tables.results import SHARES, CellResult, item_variance
@@ -30,11 +30,7 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     Raises:
         ValueError: the record has no predictions beside it, or they do not give the recorded score.
     """
-    path = record_path(folder, record.spec)
-    try:
-        rows = [row for row in load_predictions(path) if row["eval"] == evaluation.name]
-    except FileNotFoundError:
-        raise ValueError(f"run {record.run_id} has no predictions beside its record {path}") from None
+    rows = predictions_of(record, record_path(folder, record.spec))[evaluation.name]
     metric = evaluation.metrics[0]
     recorded = record.score(evaluation.name, metric)
     right = None

@@ -92,9 +92,8 @@ def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[Ce
 
 
 def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
-    """What this eval was scored on: a record lists the data of its evals last, in their order."""
-    evals = record.spec.task.evals
-    return record.data[len(record.data) - len(evals) + evals.index(evaluation)]
+    """What this eval was scored on."""
+    return record.scored_on[evaluation.name]
 
 
 def shown_name(evaluation: str, results: Sequence[CellResult]) -> str:
@@ -114,7 +113,7 @@ def shown_in(evaluation: str, records: Sequence[RunRecord]) -> str:
 
 def items_of(evaluation: str, record: RunRecord) -> int:
     """How many examples the eval of this name was scored on."""
-    return next(data_of(item, record).used for item in record.spec.task.evals if item.name == evaluation)
+    return record.scored_on[evaluation].used
 
 
 def _refuse_mixture(records: Sequence[RunRecord]) -> None:
