@@ -119,8 +119,9 @@ def _benchmark(argv: list[str]) -> int:
 def _hydra(argv: list[str], job: Callable[[DictConfig], object]) -> int:
     import hydra
 
-    from svft_bench.compose import conf_dir
+    from svft_bench.compose import conf_dir, offer_to_hydra
 
+    offer_to_hydra(conf_dir())
     sys.argv = [sys.argv[0], *argv]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     return 0

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from svft_bench.compose import build_cell, cells, conf_dir, options
+from svft_bench.compose.published import settings
 from svft_bench.spec import RunSpec
 
 GRID = list(itertools.product(options("model"), options("method"), options("task")))
@@ -58,7 +59,7 @@ def test_the_grid_is_merged_as_hydra_merges_it(choice: tuple[str, str, str]) -> 
 
 @pytest.mark.parametrize("group", ["tuned", "published/by_model"])
 def test_what_belongs_to_one_model_is_merged_too(group: str) -> None:
-    for name in options(group)[::6]:
+    for name in sorted(options_of(group))[::6]:
         model, method, task = name.split("+")
         (cell,) = cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)
         assert _spec(model, method, task) == cell.spec
@@ -106,7 +107,13 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def options_of(group: str) -> frozenset[str]:
-    return frozenset(options(group))
+    rules = {path.removeprefix(f"{group}/") for path in published() if path.startswith(f"{group}/")}
+    return frozenset(rules or options(group))
+
+
+@cache
+def published() -> dict[str, dict[str, Any]]:
+    return {path: OmegaConf.to_container(OmegaConf.create(rule)) for path, rule in settings(conf_dir()).items()}
 
 
 @cache
@@ -126,6 +133,8 @@ def _self() -> dict[str, Any]:
 @cache
 def _part(path: str) -> dict[str, Any]:
     """A file on top of those it starts from; of what it refers to, only a method's modules stay open."""
+    if path in published():
+        return published()[path]
     text = (conf_dir() / f"{path}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# @package _global_"), path
     part: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from svft_bench.compose import Cell, cells, conf_dir, options, sweeps
+from svft_bench.compose.published import settings
 from svft_bench.counts import trained_parameters
 from svft_bench.references import Measured, Reference, Row, load_reference, reference_names
 from svft_bench.tables.results import differences
@@ -157,29 +160,54 @@ def test_a_protocol_of_ours_keeps_the_switches_of_the_scripts_as_they_are() -> N
     assert spec.train.loss_average == "tokens"
 
 
-def test_every_switch_of_the_scripts_says_where_it_is_from() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in (conf_dir() / "published").glob("harness*/*.yaml")]
-    assert texts and all("source: the released" in text or "\ndefaults: [" in text for text in texts)
+def test_a_published_rule_says_where_its_values_are_from() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (conf_dir() / "published").glob("*.yaml")]
+    rules = [rule for text in texts for rule in text.split("  - for: ")[1:]]
+    assert len(texts) <= 6 and len(rules) > 60
+    without = [rule for rule in rules if "# source: " not in rule]
+    assert [("variant: released" in rule) for rule in without] == [True] * len(without)  # its own word for a source
 
 
-@pytest.mark.parametrize("folder", ["published", "tuned"])
-def test_a_file_that_sets_a_number_says_where_it_is_from(folder: str) -> None:
-    texts = {path: path.read_text(encoding="utf-8") for path in (conf_dir() / folder).rglob("*.yaml")}
-    numbers = [path for path, text in texts.items() if re.search(r"^  \w+: [\d.]", text, re.MULTILINE)]
-    assert numbers and not [path for path in numbers if "source: " not in texts[path]]
+def test_a_tuned_file_says_where_its_numbers_are_from() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (conf_dir() / "tuned").rglob("*.yaml")]
+    assert texts and all("source: " in text for text in texts if re.search(r"^  \w+: [\d.]", text, re.MULTILINE))
 
 
-def test_every_published_file_names_a_cell() -> None:
+def test_every_published_rule_names_a_cell() -> None:
+    named: dict[str, set[str]] = {}
+    for path in settings(conf_dir()):
+        group, name = path.removeprefix("published/").split("/", 1)
+        named.setdefault(group, set()).add(name)
     cells_of = {f"{method}+{task}" for method in options("method") for task in options("task")}
-    assert set(options("published/paper")) <= cells_of
-    assert set(options("published/differs/released")) <= set(options("published/paper"))
-    assert set(options("published/harness")) <= set(options("task"))
-    of_both = [name.split("+") for name in options("published/harness_by_model")]
-    assert of_both and all(model in options("model") and task in options("task") for model, task in of_both)
-    for group in ("tuned", "published/by_model", "published/differs_by_model/released"):
-        of_models = [name.split("+", 1) for name in options(group)]
-        assert of_models and {cell for _, cell in of_models} <= cells_of
-        assert {model for model, _ in of_models} <= set(options("model"))
+    of_models = {f"{model}+{cell}" for model in options("model") for cell in cells_of}
+    assert named["paper"] <= cells_of
+    assert named["differs"] <= {f"released/{cell}" for cell in named["paper"]}
+    assert named["harness"] <= set(options("task"))
+    assert named["harness_by_model"] <= {f"{model}+{task}" for model in options("model") for task in options("task")}
+    assert named["by_model"] | set(options("tuned")) <= of_models
+    assert named["differs_by_model"] <= {f"released/{cell}" for cell in of_models}
+
+
+def test_a_cell_of_every_experiment_keeps_its_run_id() -> None:
+    """`cells.json` was written when every rule had a file of its own."""
+    kept = json.loads((Path(__file__).parent / "cells.json").read_text(encoding="utf-8"))
+    assert {name: _a_cell_of(name).spec.run_id for name in kept} == kept
+
+
+def _a_cell_of(name: str) -> Cell:
+    choices = [choice for part in sweeps([f"experiment={name}"]) for choice in part.choices()]
+    part = choices[:: max(1, len(choices) // 4)]
+    return cells(part[len(part) // 2], any_data=True)[0]
+
+
+@pytest.mark.parametrize(
+    "rule", ["{model: gemma-2b}", "{method: lora, task: rte, seed: 1}", "{protocol: paper, task: rte}"]
+)
+def test_a_rule_for_what_no_group_has_is_refused(rule: str, tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "own.yaml").write_text(f"rules: [{{for: {rule}, train: {{lr: 1.0}}}}]", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"own.yaml: a rule for .*; expected task or "):
+        settings(tmp_path)
 
 
 def test_every_table_and_figure_of_svft_has_its_experiment() -> None:

@@ -1,7 +1,19 @@
 """From `conf/` and command-line overrides to validated cells; the only part, with `cli`, that knows Hydra."""
 
 from svft_bench.compose.cell import Cell, build_cell, cells
+from svft_bench.compose.published import offer_to_hydra
 from svft_bench.compose.sweeping import Sweep, sweeps
 from svft_bench.compose.tree import conf_dir, experiment_names, model_spec, options
 
-__all__ = ["Cell", "Sweep", "build_cell", "cells", "conf_dir", "experiment_names", "model_spec", "options", "sweeps"]
+__all__ = [
+    "Cell",
+    "Sweep",
+    "build_cell",
+    "cells",
+    "conf_dir",
+    "experiment_names",
+    "model_spec",
+    "offer_to_hydra",
+    "options",
+    "sweeps",
+]

@@ -18,6 +18,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from svft_bench.compose.published import offer_to_hydra
 from svft_bench.spec import ModelSpec
 
 GROUPS = ("model", "method", "task", "protocol", "experiment")
@@ -66,6 +67,7 @@ def hydra_over(overrides: Sequence[str]) -> Iterator[None]:
     Raises:
         ValueError: what Hydra refuses, in one sentence.
     """
+    offer_to_hydra(conf_dir())
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             yield
