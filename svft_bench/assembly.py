@@ -11,9 +11,11 @@ import torch
 from torch import nn
 from transformers import set_seed
 
+from svft_bench.checkpoint import describe, fetch
 from svft_bench.estimates import Dtype, times_slower
 from svft_bench.methods import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models import load_model, load_processor
+from svft_bench.record import Weights
 from svft_bench.rows import TrainingRows, check_context, training_rows
 from svft_bench.settings import Settings
 from svft_bench.spec import RunSpec
@@ -35,6 +37,7 @@ class Assembly:
     trained_names: frozenset[str]
     head_names: frozenset[str]
     counts: Counts
+    weights: Weights
     load_seconds: float
     adapt_seconds: float
 
@@ -50,6 +53,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
     steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
+    weights = describe(spec.model, fetch(spec.model, weights=True))
     model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
     model.to(device)
@@ -66,6 +70,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         trained_names=names,
         head_names=frozenset(name for name in names if set(name.split(".")) & set(head)),
         counts=count(adapted, head_modules=head, base_bytes=base_bytes),
+        weights=weights,
         load_seconds=loaded - start,
         adapt_seconds=time.perf_counter() - loaded,
     )

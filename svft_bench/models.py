@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 from transformers import (
@@ -19,6 +20,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BaseImageProcessor,
     PretrainedConfig,
     PreTrainedModel,
@@ -28,15 +30,18 @@ from transformers.image_utils import PILImageResampling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from svft_bench.architectures import architecture
-from svft_bench.carriers import model_folder
+from svft_bench.blocks import check_numbers
+from svft_bench.checkpoint import Checkpoint, fetch, stand_in, unloadable
 from svft_bench.spec import ImageSpec, Kind, ModelSpec
-from svft_bench.tokenizer import embed_added_token, load_tokenizer
+from svft_bench.tokenizer import embed_added_token, fit_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
     "sequence_classification": AutoModelForSequenceClassification,
     "image_classification": AutoModelForImageClassification,
 }
+# What the libraries raise on files that are not what they should be.
+UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, EOFError, UnpicklingError, SafetensorError)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
@@ -48,23 +53,23 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
     Raises:
         ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
     """
-    path, revision = locate(spec)
+    checkpoint = fetch(spec, weights=True)
     # With a mask and a length of 64 modulo 128, cuDNN's attention may return NaN gradients on an H100 or H200, where
     # PyTorch prefers it from 2.11 on (pytorch/pytorch#196678).
     torch.backends.cuda.enable_cudnn_sdp(False)
-    try:
-        with _errors_only():
-            config = AutoConfig.from_pretrained(path, revision=revision, **_label_fields(kind, num_labels))
-            model, found = AUTO[kind].from_pretrained(
-                path,
-                revision=revision,
-                config=config,
-                dtype=DTYPES[spec.dtype],
-                attn_implementation=spec.attention,
-                output_loading_info=True,
-            )
-    except OSError as error:
-        raise ValueError(_unavailable(spec, error)) from error
+    with _loading(spec, checkpoint):
+        config = _configuration(spec, checkpoint, **_label_fields(kind, num_labels))
+        model, found = AUTO[kind].from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=DTYPES[spec.dtype],
+            attn_implementation=spec.attention,
+            trust_remote_code=spec.trust_remote_code,
+            output_loading_info=True,
+        )
+    model.config._name_or_path = spec.path
+    if stand_in(checkpoint.folder) is None:
+        check_numbers(model, spec)
     processor = load_processor(spec)
     _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
     if spec.image:
@@ -84,12 +89,10 @@ def load_processor(spec: ModelSpec) -> Processor:
     """
     if spec.image:
         return _image_processor(spec.image)
-    path, revision = locate(spec)
-    try:
-        with _errors_only():
-            return load_tokenizer(spec, path=path, revision=revision)
-    except OSError as error:
-        raise ValueError(_unavailable(spec, error)) from error
+    checkpoint = fetch(spec, weights=False)
+    with _loading(spec, checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=spec.trust_remote_code)
+    return fit_tokenizer(tokenizer, spec)
 
 
 def build_meta(
@@ -118,22 +121,16 @@ def read_config(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
     Raises:
         ValueError: it cannot be had.
     """
-    path, revision = locate(spec)
-    try:
-        with _errors_only():
-            config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision, **changes)
-    except OSError as error:
-        raise ValueError(_unavailable(spec, error)) from error
+    checkpoint = fetch(spec, weights=False)
+    with _loading(spec, checkpoint):
+        return _configuration(spec, checkpoint, **changes)
+
+
+def _configuration(spec: ModelSpec, checkpoint: Checkpoint, **changes: Any) -> PretrainedConfig:
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        checkpoint.folder, trust_remote_code=spec.trust_remote_code, **changes
+    )
     return config
-
-
-def locate(spec: ModelSpec) -> tuple[str, str | None]:
-    """Where the weights are: an existing local folder wins, then a carrier's cache, then the hub at its revision."""
-    if Path(spec.path).expanduser().is_dir():
-        return str(Path(spec.path).expanduser()), None
-    if spec.source == "carrier":
-        return str(model_folder(spec.path)), None
-    return spec.path, spec.revision
 
 
 def resize_positions(model: PreTrainedModel, *, size: int) -> None:
@@ -203,12 +200,15 @@ def _errors_only() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _unavailable(spec: ModelSpec, error: OSError) -> str:
-    if spec.source == "carrier" or Path(spec.path).expanduser().is_dir():
-        return f"model={spec.name}: its folder cannot be read ({str(error).splitlines()[0]})"
-    page = f"https://huggingface.co/{spec.path}"
-    if "gated" in str(error) or "401" in str(error) or "403" in str(error):
-        remedy = f"it is gated: accept the licence at {page} and set HF_TOKEN, or give a local copy, model.path=FOLDER"
-    else:
-        remedy = f"connect to {page}, or give a local copy, model.path=FOLDER"
-    return f"model={spec.name}: {spec.path} could not be loaded from the Hugging Face hub; {remedy}"
+@contextmanager
+def _loading(spec: ModelSpec, checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever the libraries raise on files that are not what they should be ends in one sentence.
+
+    Raises:
+        ValueError: such a sentence.
+    """
+    try:
+        with _errors_only():
+            yield
+    except UNREADABLE as error:
+        raise ValueError(unloadable(spec, checkpoint, error)) from error

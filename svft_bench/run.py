@@ -168,6 +168,7 @@ def _record(
         curve=tuple((step, loss) for step, loss in fitted.curve),
         selected=fitted.selected,
         data=tuple(DataUse(label=file.label, **vars(file)) for file in ready.task.files),
+        weights=ready.weights,
         skipped=ready.task.skipped | ready.rows.skipped | cut,
         provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from svft_bench.architectures import architecture
+from svft_bench.blocks import numbers
+from svft_bench.checkpoint import STAND_IN
 from svft_bench.models import AUTO
 from svft_bench.spec import ModelSpec
 
@@ -17,7 +21,10 @@ WIDTH, LAYERS, HEADS = 32, 2, 4
 
 
 def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
-    """Write a model folder that `load_model` takes in place of the real one (`model.path=FOLDER`), without its head."""
+    """Write a model folder that `load_model` takes in place of the real one (`model.path=FOLDER`), without its head.
+
+    Beside its files it says what it stands in for and which numbers it has: a run on it is recorded with these.
+    """
     path.mkdir(parents=True, exist_ok=True)
     changes: dict[str, Any] = {}
     if spec.image is None:
@@ -31,6 +38,7 @@ def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
         model = AUTO[spec.kinds[0]].from_config(config)
     body = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in spec.head_modules}
     model.save_pretrained(path, state_dict=body)
+    (path / STAND_IN).write_text(json.dumps({"model": spec.name, **asdict(numbers(model, spec))}) + "\n")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer of a text model, and the token that fills up its batches: `load_tokenizer(spec, path=PATH, ...)`.
+"""The tokenizer of a text model, and the token that fills up its batches: `fit_tokenizer(tokenizer, spec)`.
 
 `pad_token_from: vocabulary` takes a token that the model has; `added` adds one whose embedding is the mean of all
 others, as the released SVFT scripts do for LLaMA-3.
@@ -7,19 +7,17 @@ others, as the released SVFT scripts do for LLaMA-3.
 from __future__ import annotations
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from svft_bench.spec import ModelSpec
 
 
-def load_tokenizer(spec: ModelSpec, *, path: str, revision: str | None) -> PreTrainedTokenizerBase:
+def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The tokenizer with the pad token and the padding side that the model's file names.
 
     Raises:
         ValueError: the pad token is missing from the vocabulary, or in it though it is to be added.
-        OSError: the tokenizer cannot be had.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
     known = spec.pad_token in tokenizer.get_vocab()
     if spec.pad_token_from == "added":
         if known:

@@ -44,7 +44,13 @@ def losses(folder: Path, model: str, task: str, method: str) -> list[float]:
     path = tiny_model_folder(cell.spec.model, folder / "model")
     small = ["model.image.size=28"] if cell.spec.model.image else []
     short = ["task.evals.gsm8k.generation.max_new_tokens=2"] if task == "gsm8k" else []
-    where = [f"model.path={path}", f"results_dir={folder}/results", f"output_dir={folder}/outputs", "device=cpu"]
+    where = [
+        f"model.path={path}",
+        "model.revision=null",
+        f"results_dir={folder}/results",
+        f"output_dir={folder}/outputs",
+        "device=cpu",
+    ]
     steps = ["train.epochs=4", "train.max_steps=4", "train.batch_size=4", "train.gradient_accumulation=1"]
     fixed = ["train.lr=0.01", "train.lr_head=null", "train.precision=float32", "train.warmup_ratio=0", "limit.eval=2"]
     assert command([*line, *where, *steps, *fixed, *small, *short]) == 0

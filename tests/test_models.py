@@ -170,24 +170,6 @@ def test_a_pad_token_is_added_only_if_it_has_a_name_and_is_new(tiny: Any) -> Non
         added(tiny, token=None)
 
 
-@pytest.mark.parametrize(
-    ("failure", "remedy"),
-    [
-        ("couldn't connect", "connect to https"),
-        ("You are trying to access a gated repo.", "accept the licence at https"),
-    ],
-)
-def test_an_unreachable_hub_ends_in_a_sentence_that_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, failure: str, remedy: str
-) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError(failure)
-
-    monkeypatch.setattr(models.AutoConfig, "from_pretrained", refuse)
-    with pytest.raises(ValueError, match=f"model=gemma-2b: google/gemma-2b could not be loaded.*{remedy}"):
-        load(model_spec("gemma-2b"))
-
-
 def test_resized_positions_are_those_that_the_library_interpolates(tiny: Any) -> None:
     spec = tiny("vit-b")
     native = models.AUTO["image_classification"].from_pretrained(spec.path).eval()

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 
+FOLDER = Path(__file__).parent
+
+
+def published(name: str) -> dict[str, Any] | None:
+    """The fields of a model's `config.json`; None for a model that none is shipped of."""
+    path = FOLDER / f"{name}.json"
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
 def architecture(name: str, **changes: Any) -> PretrainedConfig:
     """The configuration of a model of `conf/model`, with some of its fields changed.
 
@@ -18,10 +27,9 @@ def architecture(name: str, **changes: Any) -> PretrainedConfig:
     """
     from transformers import CONFIG_MAPPING
 
-    path = Path(__file__).parent / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.json")))
-        raise ValueError(f"model={name} has no architecture in {path.parent.name}/; it has {known}")
-    fields = json.loads(path.read_text())
+    fields = published(name)
+    if fields is None:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json")))
+        raise ValueError(f"model={name} has no architecture in {FOLDER.name}/; it has {known}")
     config: PretrainedConfig = CONFIG_MAPPING[fields["model_type"]].from_dict(fields | changes)
     return config

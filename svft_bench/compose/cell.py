@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
+from svft_bench.checkpoint import as_read
 from svft_bench.compose.sweeping import sweeps
 from svft_bench.compose.tree import composed, hydra_over
 from svft_bench.counts import check_shapes
@@ -76,7 +77,9 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
         task = TaskSpec.model_validate(what["task"])
     except ValidationError as error:
         raise ValueError(sentences(error)) from None
-    fingerprint = "any" if any_data else data_fingerprint(task, data_root=settings.data_root)
-    spec = parse_spec(what | {"data": fingerprint})
+    if any_data:
+        spec = parse_spec(what | {"data": "any"})
+    else:
+        spec = as_read(parse_spec(what | {"data": data_fingerprint(task, data_root=settings.data_root)}))
     check_shapes(spec.model, spec.method)
     return Cell(tuple(overrides), spec, settings)

@@ -26,7 +26,7 @@ class ModelSpec(Spec):
         {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
     )
 
-    younger = frozenset({"pad_token_from"})
+    younger = frozenset({"pad_token_from", "trust_remote_code"})
 
     name: str
     title: str
@@ -34,6 +34,7 @@ class ModelSpec(Spec):
     source: Literal["hub", "carrier"]
     path: str
     revision: str | None
+    trust_remote_code: bool = False
     kinds: tuple[Kind, ...]
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: Literal["sdpa", "eager"]

@@ -72,6 +72,8 @@ def load_task(
 def data_fingerprint(task: TaskSpec, *, data_root: Path | None) -> str:
     """What is trained on, `+`, what is scored: each `hub`, `builtin`, or twelve hex digits of the files' contents.
 
+    `hub` stands for pinned commits; others are among what the digits are of, where the hub can be asked.
+
     Raises:
         ValueError: the folder has no such split.
     """

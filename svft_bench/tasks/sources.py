@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from svft_bench.hub import commit_now, is_commit
 from svft_bench.spec import SourceSpec
 from svft_bench.tasks.files import Row, local_files, read_file, sha256
 
@@ -23,6 +24,7 @@ class DataFile:
     complete_rows: int | None
     used: int
     sha256: str | None
+    content: str | None = None
 
     @property
     def sample(self) -> bool:
@@ -73,13 +75,18 @@ def column(rows: Sequence[Row], name: str) -> list[Any]:
 def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     """`builtin`, `hub`, or the names and contents of the local files that `read_rows` would read.
 
+    A data set whose commit is not pinned has the one that its branch or tag stands for now.
+
     Raises:
-        ValueError: the folder has no such split.
+        ValueError: the folder has no such split, or the hub no such revision.
     """
     if source.builtin is not None:
         return "builtin"
     if data_root is None or source.local is None:
-        return "hub"
+        if source.hub is None or is_commit(source.revision):
+            return "hub"
+        commit = commit_now(source.hub, kind="dataset", revision=source.revision)
+        return f"hub@{commit}" if commit else "hub"
     return " ".join(f"{path.name}:{sha256(path)}" for path in local_files(source, data_root=data_root))
 
 
@@ -123,7 +130,8 @@ def _hub(source: SourceSpec) -> tuple[Sequence[Row], DataFile]:
             f"{source.title} is on no hub; data_root=FOLDER (or SVFT_BENCH_DATA) must name a folder "
             f"that holds {source.local}/{source.split}.jsonl, .json or .parquet"
         )
+    from svft_bench.tasks.content import content
     from svft_bench.tasks.hub import load_split
 
-    rows, revision = load_split(source)
-    return rows, _account(source, origin=f"{source.hub}@{revision}")
+    rows, commit = load_split(source)
+    return rows, replace(_account(source, origin=f"{source.hub}@{commit}"), content=content(rows))

@@ -1,0 +1,284 @@
+"""The folder that a model's weights are read from, and whether they are that model's; torch is not imported.
+
+`fetch(spec)` brings it: a folder that `model.path` names, a carrier's, or one commit of the hub's in its cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from svft_bench.architectures import published
+from svft_bench.carriers import CARRIERS, model_folder
+from svft_bench.hub import (
+    commit_now,
+    commit_of,
+    damaged,
+    explain,
+    first_line,
+    is_commit,
+    refuse_a_folder_in_the_way,
+    without,
+)
+from svft_bench.record import Weights
+from svft_bench.spec import ModelSpec, RunSpec
+
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")  # configuration, tokenizer, and code where there is some
+WEIGHTS = (
+    ("model.safetensors", "model-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model-*.bin"),
+)  # the first found
+STAND_IN = "stand_in.json"  # in the folder of a small random model: whose place it takes, and its own numbers
+# Fields of a configuration that decide the shapes of the weights.
+SHAPES = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "patch_size",
+)
+CHECKED = 1 << 26  # bytes; a file of the hub's up to here is checked against its digest at every start
+SAMPLES, SAMPLE = 64, 1 << 16  # places of a file and bytes at each that its fingerprint looks at
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with a model's files, and the commit of the hub that they are, where they come from there."""
+
+    folder: Path
+    commit: str | None
+
+
+def fetch(spec: ModelSpec, *, weights: bool) -> Checkpoint:
+    """The model's folder, with or without the weights in it.
+
+    Raises:
+        ValueError: it cannot be had, it is another model's, it brings code, or a file of it is damaged.
+    """
+    folder = local_folder(spec)
+    if folder is None and spec.source == "carrier":
+        folder = model_folder(spec.path)
+    if folder is not None:
+        check_configuration(spec, folder)
+        found = Checkpoint(folder, None)
+    else:
+        commit = _commit(spec)
+        found = Checkpoint(_download(spec, commit=commit, names=SMALL), commit)
+        if bad := damaged(spec.path, kind="model", commit=commit, largest=CHECKED):
+            raise ValueError(f"model={spec.name}: {without(bad)}")
+        check_configuration(spec, found.folder)
+        if weights:
+            _download(spec, commit=commit, names=WEIGHTS[0])
+        if weights and not weight_files(found.folder):
+            _download(spec, commit=commit, names=WEIGHTS[1])
+    if weights:
+        _check_weights(spec, found)
+    return found
+
+
+def unloadable(spec: ModelSpec, found: Checkpoint, error: Exception) -> str:
+    """Why a folder that was there did not load; damaged files of the hub's cache are set aside for the next start."""
+    bad = damaged(spec.path, kind="model", commit=found.commit) if found.commit is not None else {}
+    if bad:
+        return f"model={spec.name}: {without(bad)}"
+    return f"model={spec.name}: its folder {found.folder} cannot be read ({first_line(error)})"
+
+
+def local_folder(spec: ModelSpec) -> Path | None:
+    """The folder that `model.path` names, if it names one.
+
+    Raises:
+        ValueError: it is the model's name on the hub or in the catalogue as well.
+    """
+    if spec.source == "hub" or spec.path in CARRIERS:
+        refuse_a_folder_in_the_way(spec.path, field="model.path")
+    folder = Path(spec.path).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def as_read(spec: RunSpec) -> RunSpec:
+    """The specification with what its model is now, where that is not fixed by a pinned commit.
+
+    A branch or tag of the hub enters the run's name by its commit, and a folder is looked at: a stand-in's own numbers
+    take the place of the model's.
+
+    Raises:
+        ValueError: the folder is another model's, or the hub has no such revision.
+    """
+    model, folder = spec.model, local_folder(spec.model)
+    if folder is not None:
+        check_configuration(model, folder)
+        return spec.model_copy(update={"model": _standing_in(model, folder)})
+    if model.source == "carrier" or is_commit(model.revision):
+        return spec
+    try:
+        commit = commit_now(model.path, kind="model", revision=model.revision)
+    except ValueError as error:
+        raise ValueError(_unavailable(model, str(error))) from error
+    return spec if commit is None else spec.model_copy(update={"data": f"weights@{commit[:12]} {spec.data}"})
+
+
+def _standing_in(model: ModelSpec, folder: Path) -> ModelSpec:
+    """The model with the numbers of the stand-in in this folder, if it holds one.
+
+    Raises:
+        ValueError: it stands in for another model, or where a commit of the hub's is pinned, which it is not.
+    """
+    own = stand_in(folder)
+    if own is None:
+        return model
+    if own["model"] != model.name:
+        raise ValueError(f"model={model.name}: {folder} holds a small random stand-in for {own['model']}")
+    if model.revision is not None:
+        raise ValueError(
+            f"model={model.name}: {folder} holds a small random stand-in of {own['parameters']:,} parameters, and not "
+            f"the {model.parameters:,} of {model.revision}; with model.revision=null it is recorded as what it is"
+        )
+    shapes = {letter: tuple(shape) for letter, shape in own["matrices"].items()}
+    return model.model_copy(update={"layers": own["layers"], "parameters": own["parameters"], "matrices": shapes})
+
+
+def stand_in(folder: Path) -> dict[str, Any] | None:
+    """What the folder of a small random model says of itself; None for any other."""
+    path = folder / STAND_IN
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
+def describe(spec: ModelSpec, found: Checkpoint) -> Weights:
+    """What a record says of the weights.
+
+    Raises:
+        ValueError: they are a stand-in's, and the specification has other numbers than it.
+    """
+    own = stand_in(found.folder)
+    if own is not None and own["parameters"] != spec.parameters:
+        raise ValueError(
+            f"model={spec.name}: {found.folder} holds a small random stand-in of {own['parameters']:,} parameters, and "
+            f"is not recorded as a model of {spec.parameters:,}"
+        )
+    return Weights(revision=found.commit, fingerprint=fingerprint(found.folder))
+
+
+def check_configuration(spec: ModelSpec, folder: Path) -> None:
+    """Refuse a folder that is another model's, by the fields that decide shapes, or that brings code of its own.
+
+    Raises:
+        ValueError: it is, or does.
+    """
+    configuration = _read(spec, folder / "config.json")
+    code = [configuration, _read(spec, folder / "tokenizer_config.json")]
+    if any("auto_map" in fields for fields in code) and not spec.trust_remote_code:
+        raise ValueError(
+            f"model={spec.name}: {folder} brings code of its own, which loading would run; having read it, type "
+            "model.trust_remote_code=true"
+        )
+    shipped = published(spec.name)
+    if shipped is None or stand_in(folder) is not None:
+        return
+    for name in SHAPES:
+        if name in configuration and name in shipped and configuration[name] != shipped[name]:
+            raise ValueError(
+                f"model={spec.name}: {folder} has {name}={configuration[name]}, and {spec.name} has {shipped[name]}: "
+                f"another model takes a name and numbers of its own ({OWN})"
+            )
+
+
+OWN = "model.name=NAME model.layers=N model.parameters=N model.matrices={...}"
+
+
+def _read(spec: ModelSpec, path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"model={spec.name}: {path} cannot be read ({error})") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a folder that hold its weights, safetensors before pickles."""
+    for names in WEIGHTS:
+        if found := sorted(path for name in names for path in folder.glob(name)):
+            return found
+    return []
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the weight files' names, sizes, headers and samples of their bytes: the same wherever they lie."""
+    total = hashlib.sha256()
+    for path in weight_files(folder):
+        size = path.stat().st_size
+        total.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            if path.suffix == ".safetensors":
+                total.update(file.read(8 + int.from_bytes(file.read(8), "little")))
+            for place in range(SAMPLES):
+                file.seek(place * max(size - SAMPLE, 0) // (SAMPLES - 1))
+                total.update(file.read(SAMPLE))
+    return total.hexdigest()
+
+
+def unreadable(folder: Path) -> dict[Path, str]:
+    """Weight files that are no whole safetensors files, each with what is wrong; pickles show it as they load."""
+    found = {}
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors" and (cause := _broken(path)):
+            found[path] = cause
+    return found
+
+
+def _broken(path: Path) -> str | None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length)) if length < size else {}
+            ends = [fields["data_offsets"][1] for name, fields in header.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return "it has no readable header"
+    if not ends:
+        return "it has no readable header"
+    expected = 8 + length + max(ends)
+    return None if size == expected else f"it has {size:,} bytes in place of {expected:,}"
+
+
+def _check_weights(spec: ModelSpec, found: Checkpoint) -> None:
+    if not weight_files(found.folder):
+        raise ValueError(f"model={spec.name}: {found.folder} holds no weights, neither safetensors nor pytorch_model")
+    bad = unreadable(found.folder)
+    if bad and found.commit is not None:
+        raise ValueError(f"model={spec.name}: {without(bad)}")
+    if bad:
+        path, cause = next(iter(bad.items()))
+        raise ValueError(f"model={spec.name}: {path} is damaged ({cause}); copy it again")
+
+
+def _commit(spec: ModelSpec) -> str:
+    try:
+        return commit_of(spec.path, kind="model", revision=spec.revision)
+    except ValueError as error:
+        raise ValueError(_unavailable(spec, str(error))) from error
+
+
+def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
+    """The commit's folder in the hub's cache, with all of its own files that have these names."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(spec.path, revision=commit, allow_patterns=list(names), ignore_patterns=["*/*"]))
+    except Exception as error:  # of the library, of httpx and of the system
+        reason = explain(error, repo=spec.path, kind="model", revision=commit)
+        raise ValueError(_unavailable(spec, reason)) from error
+
+
+def _unavailable(spec: ModelSpec, reason: str) -> str:
+    return (
+        f"model={spec.name}: {spec.path} could not be loaded from the Hugging Face hub: {reason}; or give a local "
+        "copy, model.path=FOLDER"
+    )
