@@ -21,10 +21,10 @@ ASIDE = "damaged"  # the folder for what cannot be trusted, beside it
 OLD = 3600.0  # seconds after which nobody writes to a partial file any more
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text that no reader ever sees a part of."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file that no reader ever sees a part of; a text in UTF-8."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager

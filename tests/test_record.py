@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -74,7 +75,9 @@ def save(record: RunRecord, results: Path) -> Path:
 def test_what_is_saved_is_what_is_loaded(cell: Callable[..., Cell], tmp_path: Path) -> None:
     record = a_record(cell())
     path = save(record, tmp_path)
-    sealed = record.model_copy(update={"predictions_sha256": sha256(predictions_path(path).read_bytes()).hexdigest()})
+    sealed = record.model_copy(
+        update={"predictions_sha256": sha256(gzip.decompress(predictions_path(path).read_bytes())).hexdigest()}
+    )
     assert load_record(path) == sealed
     assert load_records(tmp_path) == [sealed]
     assert load_predictions(path) == [ROW]
@@ -90,6 +93,20 @@ def test_a_record_of_version_1_leaves_open_what_version_2_added(cell: Callable[.
     path.write_text(json.dumps(body | {"sha256": seal, "train_id": "0"}))
     with pytest.raises(ValueError, match="changed after its run"):
         load_record(path)
+
+
+def test_predictions_that_an_older_run_left_plain_are_read_and_replaced(
+    cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    path = save(a_record(cell()), tmp_path)
+    packed = predictions_path(path)
+    plain = packed.with_suffix("")
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    assert predictions_path(path) == plain
+    assert load_record(path).run_id == path.stem
+    save(a_record(cell()), tmp_path)
+    assert (plain.exists(), predictions_path(path)) == (False, packed)
 
 
 def test_an_undefined_score_is_recorded_and_is_no_number(cell: Callable[..., Cell], tmp_path: Path) -> None:
@@ -132,7 +149,7 @@ def test_what_is_no_record_is_named(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b'{"eval": "digits", "id": 1, "pre', b'{"id": 1}\n', b"[]\n", b"\xff\n"])
 def test_damaged_predictions_are_named_with_their_line(content: bytes, tmp_path: Path) -> None:
     path = predictions_path(tmp_path / "0123456789ab.json")
-    path.write_bytes(b'{"eval": "digits", "id": 0, "prediction": 1, "reference": 1}\n' + content)
+    path.write_bytes(gzip.compress(b'{"eval": "digits", "id": 0, "prediction": 1, "reference": 1}\n' + content))
     with pytest.raises(ValueError, match=f"{path.name}, line 2, is no prediction"):
         load_predictions(tmp_path / "0123456789ab.json")
 
@@ -154,7 +171,7 @@ def test_another_schema_version_is_named(cell: Callable[..., Cell], tmp_path: Pa
 def test_one_run_cannot_have_two_records(cell: Callable[..., Cell], tmp_path: Path) -> None:
     path = save(a_record(cell()), tmp_path)
     path.with_name("copy.json").write_text(path.read_text())
-    predictions_path(path.with_name("copy.json")).write_text(predictions_path(path).read_text())
+    predictions_path(path.with_name("copy.json")).write_bytes(predictions_path(path).read_bytes())
     with pytest.raises(ValueError, match="repeats run_id"):
         load_records(tmp_path)
 

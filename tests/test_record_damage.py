@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -51,7 +52,8 @@ def _version_1(path: Path) -> None:
 def _lines(change: Callable[[list[str]], list[str]]) -> Damage:
     def damage(path: Path) -> None:
         file = predictions_path(path)
-        file.write_text("".join(change(file.read_text().splitlines(keepends=True))))
+        lines = gzip.decompress(file.read_bytes()).decode().splitlines(keepends=True)
+        file.write_bytes(gzip.compress("".join(change(lines)).encode()))
 
     return damage
 
@@ -72,6 +74,9 @@ DAMAGES: dict[str, Damage] = {
     "a part missing": _edited(lambda body: body.pop("costs")),
     "a number for a part": _edited(lambda body: body.update(sizes=3)),
     "no data": _edited(lambda body: body["data"].clear()),
+    "predictions cut": lambda path: (
+        predictions_path(path).write_bytes(predictions_path(path).read_bytes()[:-9]) and None
+    ),
     "no predictions": lambda path: predictions_path(path).unlink(),
     "empty predictions": _lines(lambda lines: []),
     "a prediction changed": _lines(lambda lines: [lines[0].replace("1", "0"), *lines[1:]]),

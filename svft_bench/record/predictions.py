@@ -1,9 +1,11 @@
-"""The predictions beside a record: one JSON line for every scored example, sealed by the record."""
+"""The predictions beside a record: one JSON line for every scored example, compressed and sealed by the record."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,10 @@ def check_predictions(record: RunRecord, beside: Path) -> None:
 
 def _content(beside: Path) -> bytes:
     try:
-        return beside.read_bytes()
+        content = beside.read_bytes()
+        return gzip.decompress(content) if beside.suffix == ".gz" else content
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DamagedRecord(f"{beside} cannot be unpacked ({error})") from None
     except FileNotFoundError:
         run_id = beside.name.partition(".")[0]
         raise DamagedRecord(f"run {run_id} has no predictions beside its record, {beside}") from None

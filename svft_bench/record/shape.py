@@ -1,6 +1,6 @@
 """What a finished run leaves: `RunRecord`, and where it lies.
 
-results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.jsonl beside it
+results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.jsonl.gz beside it
 """
 
 from __future__ import annotations
@@ -149,5 +149,6 @@ def record_path(results: Path, spec: RunSpec) -> Path:
 
 
 def predictions_path(record: Path) -> Path:
-    """Where the predictions of the run with this record lie."""
-    return record.with_suffix(".predictions.jsonl")
+    """Where the predictions of the run with this record lie: compressed, or plain as older runs left them."""
+    plain, packed = record.with_suffix(".predictions.jsonl"), record.with_suffix(".predictions.jsonl.gz")
+    return plain if plain.exists() and not packed.exists() else packed

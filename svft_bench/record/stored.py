@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -26,13 +27,14 @@ def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[
     Raises:
         ValueError: a score, cost or loss is not finite; nothing is written.
     """
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions)
-    body = record.model_dump(mode="json") | {"predictions_sha256": hashlib.sha256(lines.encode()).hexdigest()}
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions).encode()
+    body = record.model_dump(mode="json") | {"predictions_sha256": hashlib.sha256(lines).hexdigest()}
     bad = sorted(_not_finite(body))
     if bad:
         raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
     path = record_path(results, record.spec)
-    write_whole(predictions_path(path), lines)
+    predictions_path(path).unlink(missing_ok=True)  # a run that is made again may have left a plain file
+    write_whole(predictions_path(path), gzip.compress(lines, mtime=0))
     write_whole(path, json.dumps(body | {"sha256": _seal(body)}, indent=1, ensure_ascii=False) + "\n")
     return path
 
