@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from svft_bench import stopping
+from svft_bench.checkpoints import Checkpoint
 from svft_bench.tracking import Tracker
 
 
@@ -49,7 +52,7 @@ def _diverged(what: str, value: float, state: TrainerState) -> FloatingPointErro
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
+    """Times the steps, and asks for a checkpoint when the last one is `minutes` old or a signal says to end."""
 
     def __init__(self, minutes: float) -> None:
         self.interval = 60 * minutes
@@ -69,19 +72,50 @@ class Clock(TrainerCallback):  # type: ignore[misc]
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
-        if now - self.saved >= self.interval and state.global_step < state.max_steps:
+        if (now - self.saved >= self.interval or stopping.asked()) and state.global_step < state.max_steps:
             control.should_save = True
             self.saved = now
 
 
 class Epochs(TrainerCallback):  # type: ignore[misc]
-    """Tells `after_epoch` how many epochs have ended."""
+    """Tells `after_epoch` how many epochs have ended, the last one begun counted as one.
+
+    After the last step of an epoch there may be a checkpoint already. So an epoch that a training begins after is told
+    again: a kill may have come before, and nobody is harmed by hearing it twice.
+    """
 
     def __init__(self, after_epoch: Callable[[int], None]) -> None:
         self.after_epoch = after_epoch
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.epoch and state.epoch == int(state.epoch):
+            self.after_epoch(int(state.epoch))
+
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.after_epoch(round(state.epoch or 0))
+        try:
+            self.after_epoch(math.ceil(state.epoch or 0))
+        except stopping.Stopped:
+            if (Path(args.output_dir) / f"checkpoint-{state.global_step}").exists():
+                raise
+            control.should_save = True
+
+
+class Taken(TrainerCallback):  # type: ignore[misc]
+    """Sums the losses on from a checkpoint; the Trainer would leave them out of the curve's next point."""
+
+    def __init__(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.trainer._tr_loss += self.checkpoint.loss
+        self.trainer._globalstep_last_logged = self.checkpoint.logged
+
+
+class Stop(TrainerCallback):  # type: ignore[misc]
+    """Ends a training that a signal says to end, once it has its checkpoint."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        stopping.check()
 
 
 class Report(TrainerCallback):  # type: ignore[misc]

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from svft_bench import stopping
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -42,7 +44,8 @@ Ask:
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
 
 Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking, force.
-Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted (the same command goes on where it stopped)."""
+Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted, 143 told to end by SIGTERM, SIGUSR1 or SIGHUP, for
+which a training writes a checkpoint first; after either of the last two the same command goes on."""
 
 # Each verb's code, imported when it is asked for: most of them must answer without waiting for the others' libraries.
 VERBS = {
@@ -73,13 +76,15 @@ def command(argv: list[str]) -> int:
     try:
         if argv and argv[0] in VERBS:
             return _verb(argv[0], argv[1:])
-        return _benchmark(argv)
+        with stopping.heeding_signals():
+            return _benchmark(argv)
     except (ValueError, OSError) as error:
         return _bad_input(error)
+    except stopping.Stopped as error:
+        print(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
+        return stopping.CODE
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted; nothing half-written. The same command goes on from the last checkpoint.", file=sys.stderr
-        )
+        print("\nInterrupted; nothing half-written.", file=sys.stderr)
         return 130
 
 
@@ -92,7 +97,7 @@ def _verb(name: str, argv: list[str]) -> int:
 def _benchmark(argv: list[str]) -> int:
     if HYDRA_ONLY & {flag.split("=")[0] for flag in argv}:
         return _hydra(argv, lambda config: None)
-    from svft_bench import compose, sweep
+    from svft_bench import again, compose
 
     flags = {item for item in argv if item.startswith("-")}
     if unknown := sorted(flags - SWEEP_FLAGS):
@@ -104,15 +109,29 @@ def _benchmark(argv: list[str]) -> int:
     if any(item.startswith("hydra/sweeper=") for item in overrides):
         return _hydra(argv, _job)
     planned = compose.cells(overrides)
-    if len(planned) == 1 and not flags:
-        return _attempt(planned[0])
+    again.ask([(cell.spec, cell.settings) for cell in planned if cell.settings.force])
+    code = _attempt(planned[0]) if len(planned) == 1 and not flags else _sweep(planned, overrides)
+    for cell in planned:  # not after a kill or a signal: then the same command goes on
+        again.done(cell.spec, cell.settings)
+    return code
+
+
+def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
+    """Run the cells by Hydra's launcher; however the sweep ends, a list says what has no record."""
+    from svft_bench import compose, sweep
+
     codes: list[int] = []
     before = 0
     sweep.begin(planned)
-    for part in compose.sweeps(overrides):
-        sweep.product(before)
-        _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
-        before += len(part.choices())
+    try:
+        for part in compose.sweeps(overrides):
+            sweep.product(before)
+            _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
+            before += len(part.choices())
+            stopping.check()
+    except KeyboardInterrupt:
+        print("", *sweep.outcome(planned), sep="\n", file=sys.stderr)
+        raise
     return _conclude(planned, overrides) or max(codes, default=0)
 
 
@@ -140,7 +159,7 @@ def _job(config: DictConfig) -> int:
     job = HydraConfig.get()
     print(f"{position(int(job.job.num))} {' '.join(job.overrides.task)}", flush=True)
     cell = build_cell(values, overrides=list(job.overrides.task))
-    runs = cell.settings.force or state(cell) != "done"
+    runs = state(cell) != "done"
     start = time.perf_counter()
     code = _attempt(cell)
     if runs and (line := pace(time.perf_counter() - start)):
@@ -150,12 +169,13 @@ def _job(config: DictConfig) -> int:
 
 def _attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
-    from svft_bench.failures import failure_path, keep_failure, reason_of
+    from svft_bench.again import is_due
+    from svft_bench.failures import failure_path, keep_failure, reason_of, standing
     from svft_bench.record import find_record, record_path
 
     path = record_path(cell.settings.results_dir, cell.spec)
-    if not cell.settings.force and find_record(path) is not None:
-        print(f"  already recorded in {path} (force=true runs it again)")
+    if not is_due(cell.spec, cell.settings) and find_record(path) is not None:
+        print(f"  already recorded in {path} (force=true runs it again, once)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
     from svft_bench.run import run
@@ -163,6 +183,9 @@ def _attempt(cell: Cell) -> int:
 
     try:
         record = run(cell.spec, cell.settings, command=cell.command)
+    except KeyboardInterrupt:
+        print(f"\n  the same command {standing(cell)}", file=sys.stderr)
+        raise
     except Exception as error:
         kept = keep_failure(cell, error)
         where = f" (traceback in {kept})" if kept else ""

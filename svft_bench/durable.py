@@ -17,7 +17,15 @@ from typing import Any
 import xxhash
 
 PARTIAL = ".partial"  # how a file ends while it is written
-ASIDE = "damaged"  # the folder for what cannot be trusted, beside it
+LEFTOVERS = (
+    f"*{PARTIAL}",
+    "tmp*",
+    ".tmp*",
+    ".*.json.????????",
+    ".*.jsonl.????????",
+    "merged-*",
+)  # also of libraries
+ASIDE = "aside"  # the folder for what cannot be trusted, beside it
 OLD = 3600.0  # seconds after which nobody writes to a partial file any more
 
 
@@ -36,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         settle(partial)
         partial.replace(path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -51,7 +59,7 @@ def settle(path: Path) -> None:
             settle(inner)
     else:
         path.chmod(0o666 & ~_umask())
-    _to_disk(path)
+    to_disk(path)
 
 
 def _umask() -> int:
@@ -60,7 +68,8 @@ def _umask() -> int:
     return value
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Bring a file's bytes, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -86,7 +95,7 @@ def unsealed(path: Path) -> dict[str, Any]:
         body = json.loads(path.read_bytes())
         seal = body.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"cannot be read ({type(error).__name__}: {error})") from error
+        raise ValueError(f"has no seal, so it is cut, damaged or of an earlier version ({error})") from error
     if seal != _seal(body):
         raise ValueError("has other contents than were written")
     found: dict[str, Any] = body
@@ -99,46 +108,46 @@ def _seal(body: Mapping[str, Any]) -> str:
 
 def digests(folder: Path) -> dict[str, str]:
     """A digest of every file below `folder`, by its name in there."""
-    return {str(file.relative_to(folder)): _digest(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {str(file.relative_to(folder)): digest(file) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def damage(folder: Path, expected: Mapping[str, str]) -> str | None:
-    """What is wrong with the first file that is not as its digest says; None where all are."""
-    for name, digest in expected.items():
-        file = folder / name
-        if not file.is_file():
-            return f"{name} is missing"
+def damage(folder: Path, expected: Mapping[str, str]) -> tuple[Path, str] | None:
+    """The first file that is not as its digest says, and what is wrong with it; None where all are."""
+    for file, known in ((folder / name, known) for name, known in expected.items()):
         try:
-            if _digest(file) != digest:
-                return f"{name} has other contents than were written"
+            if digest(file) != known:
+                return file, "has other contents than were written"
         except OSError as error:
-            return f"{name} cannot be read ({error})"
+            return file, f"cannot be read ({error.strerror})"
     return None
 
 
-def _digest(path: Path) -> str:
-    digest = xxhash.xxh3_128()  # against bits that fall over, not against people: gigabytes a second
+def digest(path: Path) -> str:
+    """A digest of a file's bytes."""
+    found = xxhash.xxh3_128()  # against bits that fall over, not against people: gigabytes a second
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def set_aside(path: Path, *, why: str, then: str) -> None:
-    """Move a file or folder that cannot be trusted out of the way, and say so in one warning."""
+    """Move a file or folder that cannot be trusted out of the way, if it is there, and say so in one warning."""
     place = path.parent / ASIDE / path.name
-    place.parent.mkdir(exist_ok=True)
     number = 1
     while place.exists():
         number += 1
         place = place.with_name(f"{path.name}-{number}")
-    path.rename(place)
-    warnings.warn(f"{path}: {why}; it is set aside as {place}, and {then}.", stacklevel=3)
+    if path.exists():
+        place.parent.mkdir(exist_ok=True)
+        path.rename(place)
+        why = f"{why}, and is kept as {place}"
+    warnings.warn(f"{path} {why}; {then}.", stacklevel=3)
 
 
 def sweep(folder: Path, *, older_than: float = OLD) -> None:
     """Remove what a kill has left half-written in `folder` so many seconds ago or earlier."""
-    for path in folder.glob(f".*{PARTIAL}"):
+    for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
         with suppress(OSError):  # another process may sweep too
             if time.time() - path.stat().st_mtime >= older_than:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

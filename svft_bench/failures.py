@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from svft_bench.again import is_asked
+from svft_bench.checkpoints import newest
 from svft_bench.compose import Cell
 from svft_bench.record import DamagedRecord, load_record, record_path
 
@@ -36,13 +38,24 @@ def reason_of(error: Exception) -> str:
 
 
 def state(cell: Cell) -> State:
-    """Whether the cell has its whole record, or failed when it was last tried."""
-    with suppress(DamagedRecord, FileNotFoundError):
-        load_record(record_path(cell.settings.results_dir, cell.spec))
-        return "done"
+    """Whether the cell has its whole record, or failed when it was last tried; what is asked for again has none yet."""
+    if not (cell.settings.force and is_asked(cell.spec, cell.settings)):
+        with suppress(DamagedRecord, FileNotFoundError):
+            load_record(record_path(cell.settings.results_dir, cell.spec))
+            return "done"
     return "failed" if failure_path(cell).exists() else "missing"
 
 
 def reason(cell: Cell) -> str:
     """Why the cell failed when it was last tried."""
-    return failure_path(cell).read_text(encoding="utf-8").partition("\n")[0]
+    return failure_path(cell).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+
+
+def standing(cell: Cell) -> str:
+    """What the cell's command does when it is given once more after an interruption."""
+    folder = cell.settings.output_dir / cell.spec.train_id
+    if (folder / "fitted.json").exists():
+        return f"goes on with the trained weights in {folder}"
+    if checkpoint := newest(folder / "checkpoints"):
+        return f"goes on from {checkpoint}"
+    return "begins at the start"

@@ -6,15 +6,18 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel, TaskType, get_peft_model
+from peft import PeftConfig, PeftModel, TaskType, get_peft_model, set_peft_model_state_dict
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import svft_bench.boft  # makes BOFT run the factors that it says
 import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
+from svft_bench.durable import replacing, settle
 from svft_bench.spec import Kind, MethodSpec
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
@@ -22,6 +25,8 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
     "sequence_classification": TaskType.SEQ_CLS,
     "image_classification": None,
 }
+
+TRAINED = "trained.safetensors"
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,30 @@ def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None
     with torch.no_grad():
         for name, value in state.items():
             parameters[name].copy_(value)
+
+
+def save_trained(folder: Path, model: nn.Module, names: frozenset[str]) -> Path:
+    """Write the named parameters, for an adapter also PEFT's own folder `adapter`; returns the file to be shipped."""
+    file = folder / TRAINED
+    with replacing(file) as partial:
+        save_file(trained_state(model, names), partial)
+    if not isinstance(model, PeftModel):
+        return file
+    adapter = folder / "adapter"
+    model.save_pretrained(adapter, save_embedding_layers=False)  # no method trains them
+    settle(adapter)
+    return adapter / "adapter_model.safetensors"
+
+
+def load_trained(folder: Path, model: nn.Module) -> None:
+    """Put back what `save_trained` wrote.
+
+    Raises:
+        ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
+    """
+    if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
+        set_peft_model_state_dict(model, load_file(folder / "adapter" / "adapter_model.safetensors"))
+    load_trained_state(model, load_file(folder / TRAINED))
 
 
 def trainable_names(model: nn.Module) -> frozenset[str]:

@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from svft_bench import again
 from svft_bench.assembly import Assembly, assemble, pick_device
 from svft_bench.decoding import Engine
+from svft_bench.durable import PARTIAL, sweep, write_whole
 from svft_bench.encoding import training_collate
 from svft_bench.evaluation import Prediction, cuts, predict
+from svft_bench.ownership import owning
 from svft_bench.provenance import peak_memory, provenance
 from svft_bench.record import Costs, DataUse, RunRecord, Sizes, find_record, record_path, save_record
 from svft_bench.selection import BestEpoch
 from svft_bench.settings import Settings
 from svft_bench.spec import EvalSpec, RunSpec
+from svft_bench.stopping import check, stopping_between_steps
 from svft_bench.tasks import Example, score
 from svft_bench.tracking import Tracker, tracking
-from svft_bench.train import last_checkpoint, total_steps, train
+from svft_bench.train import total_steps, train
 from svft_bench.vllm_engine import AT_A_TIME, check_engine, engine_of
-from svft_bench.weights import Fitted, load_fitted, save_fitted
+from svft_bench.weights import Fitted, code_state, load_fitted, save_fitted
 
 
 def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     """Load, adapt, train, evaluate and record; a cell that has its record is not run again unless `force`.
 
-    `command` is what the record gives as its origin.
+    `command` is what the record gives as its origin. Of two processes that are to do the same, one does it, and the
+    other waits and takes up what there is then: trained weights, or the record.
 
     Raises:
         ValueError: data, weights or modules are not what the specification says; nothing is left under results.
         OSError: a folder cannot be written; found out before the model loads.
+        Stopped: a signal came; a training has a checkpoint of that moment.
     """
     path = record_path(settings.results_dir, spec)
     if not settings.force and (found := find_record(path)) is not None:
         return found
-    folder = settings.output_dir / spec.train_id
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
-    if settings.force:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = settings.output_dir / spec.train_id
     for needed in (path.parent, folder):
         check_writable(needed)
+        sweep(needed)
+    if settings.force and not again.is_asked(spec, settings):
+        again.ask([(spec, settings)])
+    with owning(folder / f"run-{spec.run_id}.lock", command=command):
+        if not again.is_due(spec, settings) and (found := find_record(path)) is not None:
+            return found
+        record, predictions = _made(spec, settings, folder=folder, command=command)
+        save_record(record, results=settings.results_dir, predictions=predictions)
+        again.done(spec, settings)
+    return record
+
+
+def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> tuple[RunRecord, list[dict[str, Any]]]:
+    """The record of a run that takes place now, and its predictions."""
     title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
     with tracking(
         settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
     ) as tracker:
-        ready = assemble(spec, settings)
-        fitted = load_fitted(folder, ready.model)
-        if fitted is None:
-            fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
+        with owning(folder / "training.lock", command=command):
+            if settings.force:
+                again.begin_anew(spec, settings)
+            ready = assemble(spec, settings)
+            fitted = load_fitted(folder, ready.model)
+            if fitted is None:
+                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
         start = time.perf_counter()
         with engine_of(spec, ready.model, ready.processor, folder=folder) as engine:
             predictions = {
@@ -64,9 +85,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
     record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, command=command)
-    rows = [{"eval": name, **row} for name, found in predictions.items() for row in found]
-    save_record(record, results=settings.results_dir, predictions=rows)
-    return record
+    return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
 
 
 def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
@@ -83,31 +102,32 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
         found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
         return score(chooser, found)[chooser.metrics[0]]
 
-    if last_checkpoint(folder / "checkpoints") is None:
-        (folder / "best.safetensors").unlink(missing_ok=True)  # of a try that has to begin again
     best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
     tracker.stage("train", total=total_steps(spec.train, rows=len(ready.rows.rows)), unit="step")
-    with peak_memory(ready.device) as peak:
-        trained = train(
-            ready.model,
-            ready.rows,
-            spec=spec.train,
-            collate=training_collate(spec.task, ready.processor),
-            head=ready.head_names,
-            folder=folder / "checkpoints",
-            seed=spec.seed,
-            use_cpu=ready.device.type == "cpu",
-            checkpoint_minutes=settings.checkpoint_minutes,
-            after_epoch=best.after_epoch if rows else None,
-            tracker=tracker,
+    with stopping_between_steps():
+        with peak_memory(ready.device) as peak:
+            trained = train(
+                ready.model,
+                ready.rows,
+                spec=spec.train,
+                collate=training_collate(spec.task, ready.processor),
+                head=ready.head_names,
+                folder=folder / "checkpoints",
+                seed=spec.seed,
+                use_cpu=ready.device.type == "cpu",
+                checkpoint_minutes=settings.checkpoint_minutes,
+                after_epoch=best.after_epoch if rows else None,
+                tracker=tracker,
+                origin=code_state(),
+                best=best.file,
+            )
+        chosen = best.restore() if rows else None
+        selected: dict[str, float | int | str] = {"by": spec.train.selection}
+        if chosen is not None:
+            selected |= {"epoch": chosen[0], "score": chosen[1]}
+        return save_fitted(
+            folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
         )
-    chosen = best.restore() if rows else None
-    selected: dict[str, float | int | str] = {"by": spec.train.selection}
-    if chosen is not None:
-        selected |= {"epoch": chosen[0], "score": chosen[1]}
-    return save_fitted(
-        folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
-    )
 
 
 def predict_eval(
@@ -130,7 +150,7 @@ def predict_eval(
         processor=ready.processor,
         batch_size=spec.eval_batch_size if engine is None else AT_A_TIME,
         merged=tracker is not None,
-        progress=tracker.advance if tracker is not None else lambda count: None,
+        progress=tracker.advance if tracker is not None else check,
         engine=engine,
     )
 
@@ -180,7 +200,6 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it cannot.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        file.write(b"0" * 4096)
-        file.flush()
+    test = folder / f"writable-{os.getpid()}{PARTIAL}"
+    write_whole(test, "0" * 4096)
+    test.unlink()

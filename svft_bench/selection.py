@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from svft_bench.durable import replacing
 from svft_bench.methods import load_trained_state, trained_state
 
 
@@ -27,11 +28,9 @@ class BestEpoch:
         value = self.score()
         best = self.found()
         if best is None or value > best[1]:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.file.with_suffix(".partial")
-            metadata = {"best": json.dumps([epoch, value])}
-            save_file(trained_state(self.model, self.names), partial, metadata=metadata)
-            partial.replace(self.file)
+            with replacing(self.file) as partial:
+                metadata = {"best": json.dumps([epoch, value])}
+                save_file(trained_state(self.model, self.names), partial, metadata=metadata)
 
     def found(self) -> tuple[int, float] | None:
         """Epoch and score of the best weights so far."""

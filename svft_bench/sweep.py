@@ -19,7 +19,7 @@ _seconds: list[float] = []  # of the cells that this process has run
 
 def begin(planned: Sequence[Cell]) -> None:
     """Note how much there is to do, before the first cell runs."""
-    todo = sum(cell.settings.force or state(cell) != "done" for cell in planned)
+    todo = sum(state(cell) != "done" for cell in planned)
     _seconds.clear()
     os.environ[PLACE] = f"0 {len(planned)} {todo} {os.getpid()}"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
-from svft_bench import callbacks
+from svft_bench import callbacks, stopping
+from svft_bench.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.encoding import Collate, SimilarLengths
+from svft_bench.methods import load_trained, save_trained, trainable_names
 from svft_bench.rows import TrainingRows
 from svft_bench.spec import TrainSpec
 from svft_bench.tracking import Tracker
@@ -59,15 +58,21 @@ def train(
     checkpoint_minutes: float,
     after_epoch: Callable[[int], None] | None,
     tracker: Tracker,
+    origin: str = "",
+    best: Path | None = None,
 ) -> Trained:
-    """Train in place; a checkpoint in `folder` that an earlier, killed call left is taken up.
+    """Train in place; a checkpoint in `folder` of the same `origin` that an earlier, killed call left is taken up.
 
-    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs.
+    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs
+    and may keep what it learns in the file `best`, which is part of every checkpoint.
 
     Raises:
         FloatingPointError: a loss, a gradient or a trained parameter is not finite.
+        Stopped: a signal came; there is a checkpoint of that moment.
     """
     steps = total_steps(spec, rows=len(data.rows))
+    best = best or folder.with_name("best.safetensors")
+    taken = take_up(folder, origin=origin, best=best)
     clock = callbacks.Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
@@ -80,6 +85,7 @@ def train(
             callbacks.Finite(),
             clock,
             callbacks.Report(tracker, steps),
+            callbacks.Stop(),
             *([callbacks.Epochs(after_epoch)] if after_epoch is not None else []),
         ],
     )
@@ -88,10 +94,14 @@ def train(
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
-    checkpoint = last_checkpoint(folder)
+    if taken is not None:
+        trainer.add_callback(callbacks.Taken(trainer, taken))
+    _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
     start = time.perf_counter()
-    if steps:
-        trainer.train(resume_from_checkpoint=checkpoint)
+    if taken is not None and taken.step == steps:
+        _end_at(taken, trainer)
+    elif steps:
+        trainer.train(resume_from_checkpoint=str(taken.folder) if taken else None)
     losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
     stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
     return Trained(
@@ -100,21 +110,38 @@ def train(
         seconds=time.perf_counter() - start,
         step_seconds=clock.median(),
         curve=tuple(losses[::-stride][::-1]),
-        resumed=checkpoint is not None,
+        resumed=taken is not None,
     )
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; those that a kill cut short are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in found:
-        try:
-            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))  # the file that is written last
-        except (OSError, json.JSONDecodeError):
-            shutil.rmtree(path)
-        else:
-            return str(path)
-    return None
+def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path, names: frozenset[str]) -> None:
+    """Let the Trainer write checkpoints that are whole or absent, and read them.
+
+    Its own would hold all of a model of which a head alone is trained, and of some models the weights under names that
+    it does not find again.
+    """
+
+    def save(model: nn.Module, trial: object) -> None:
+        step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
+        with new_checkpoint(folder, step, origin=origin, loss=loss, logged=logged, best=best) as written:
+            save_trained(written, model, names)
+            trainer._save_optimizer_and_scheduler(str(written))
+            trainer._save_rng_state(str(written))
+            trainer.state.save_to_json(str(written / STATE))
+
+    def load(checkpoint: str) -> None:
+        load_trained(Path(checkpoint), trainer.model)
+
+    trainer._save_checkpoint, trainer._load_from_checkpoint = save, load
+
+
+def _end_at(taken: Checkpoint, trainer: Trainer) -> None:
+    """Do what comes after the last step; `Trainer.train` would take one more."""
+    trainer._load_from_checkpoint(str(taken.folder))
+    trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
+    for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
+        event(trainer.args, trainer.state, trainer.control)
+    stopping.check()
 
 
 def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu: bool) -> TrainingArguments:
@@ -134,7 +161,6 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         logging_steps=max(1, steps // CURVE_POINTS),
         logging_nan_inf_filter=False,  # it would log a loss of zero
         save_strategy="no",
-        save_total_limit=1,
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=True,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from svft_bench.durable import write_whole
-from svft_bench.methods import load_trained_state, trained_state
+from svft_bench.durable import damage, digest, digests, sealed, set_aside, unsealed, write_whole
+from svft_bench.methods import TRAINED, load_trained, save_trained
 from svft_bench.provenance import package_state
 from svft_bench.train import Trained
+
+FITTED = "fitted.json"  # written last, with a digest of every other file
+AGAIN = "the training begins again"
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,17 @@ def save_fitted(
     peak_bytes: int,
 ) -> Fitted:
     """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
-    weights = folder / "trained.safetensors"
-    partial = weights.with_suffix(".partial")
-    save_file(trained_state(model, names), partial)
-    partial.replace(weights)
-    shipped = weights
-    if isinstance(model, PeftModel):
-        model.save_pretrained(folder / "adapter", save_embedding_layers=False)  # no method trains them
-        shipped = folder / "adapter" / "adapter_model.safetensors"
+    (folder / FITTED).unlink(missing_ok=True)  # it would speak of other weights
+    shipped = save_trained(folder, model, names)
+    adapter = {f"adapter/{name}": found for name, found in digests(folder / "adapter").items()}
     fitted = Fitted(
         **asdict(trained),
         selected=selected,
         peak_bytes=peak_bytes,
         checkpoint_bytes=shipped.stat().st_size,
-        code=_code(),
+        code=code_state(),
     )
-    write_whole(folder / "fitted.json", json.dumps(asdict(fitted)))
+    write_whole(folder / FITTED, sealed(asdict(fitted) | {"files": {TRAINED: digest(folder / TRAINED)} | adapter}))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / "best.safetensors").unlink(missing_ok=True)
     return fitted
@@ -65,23 +63,44 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     Raises:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
     """
-    file = folder / "fitted.json"
-    if not file.exists():
+    fields = _readable(folder)
+    if fields is None or fields["code"] != code_state():
         return None
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    if fields["code"] != _code() or fields["code"].endswith("dirty"):
-        return None
-    if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
-        set_peft_model_state_dict(model, load_file(folder / "adapter" / "adapter_model.safetensors"))
-    load_trained_state(model, load_file(folder / "trained.safetensors"))
+    load_trained(folder, model)
     return Fitted(**fields)
 
 
-def _code() -> str:
-    """The code and the packages that decide what training gives; a changed working tree is never trusted.
+def _readable(folder: Path) -> dict[str, Any] | None:
+    """The fields of a training's result, every file of which is as it was written; what is not is set aside."""
+    file = folder / FITTED
+    if not file.exists():
+        return None
+    try:
+        fields = unsealed(file)
+    except ValueError as error:
+        set_aside(file, why=str(error), then=AGAIN)
+        return None
+    if found := damage(folder, fields.pop("files")):
+        file.unlink()
+        set_aside(found[0], why=found[1], then=AGAIN)
+        return None
+    return fields
+
+
+def code_state() -> str:
+    """The code and the packages that decide what training gives; weights and checkpoints of any other are not used.
 
     What `conf` decides is in the training's own name.
     """
     tree, dirty = package_state()
-    packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft")]
-    return " ".join([*packages, tree or "", "dirty" if dirty else "clean"])
+    packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft", "accelerate")]
+    return " ".join([*packages, f"sources {_sources()}" if tree is None or dirty else tree])
+
+
+@cache
+def _sources() -> str:
+    """A digest of the package's own code, for where no commit names it."""
+    package = Path(__file__).parent
+    files = sorted(package.rglob("*.py"))
+    text = b"".join(f"{file.relative_to(package)}\n".encode() + file.read_bytes() for file in files)
+    return hashlib.sha256(text).hexdigest()

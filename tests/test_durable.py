@@ -56,9 +56,9 @@ def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         (tmp_path / "a").write_bytes(flipped)
-        assert damage(tmp_path, written) == "a has other contents than were written"
+        assert damage(tmp_path, written) == (tmp_path / "a", "has other contents than were written")
     (tmp_path / "a").unlink()
-    assert damage(tmp_path, written) == "a is missing"
+    assert damage(tmp_path, written) == (tmp_path / "a", "cannot be read (No such file or directory)")
 
 
 def test_a_sealed_text_is_known_again_and_no_other(tmp_path: Path) -> None:
@@ -83,26 +83,25 @@ def test_a_sealed_text_is_known_again_and_no_other(tmp_path: Path) -> None:
 )
 def test_another_text_is_not_sealed(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "a").write_bytes(text)
-    with pytest.raises(ValueError, match=r"cannot be read|other contents"):
+    with pytest.raises(ValueError, match=r"no seal|other contents"):
         unsealed(tmp_path / "a")
 
 
 def test_what_is_set_aside_is_named_and_kept(tmp_path: Path) -> None:
     for text in ("first", "second"):
         (tmp_path / "a").write_text(text)
-        with pytest.warns(
-            UserWarning, match=r"a: is half; it is set aside as .*damaged/a.*, and training begins again"
-        ):
+        with pytest.warns(UserWarning, match=r"a is half, and is kept as .*aside/a.*; training begins again"):
             set_aside(tmp_path / "a", why="is half", then="training begins again")
     assert not (tmp_path / "a").exists()
-    assert {path.read_text() for path in (tmp_path / "damaged").iterdir()} == {"first", "second"}
+    assert {path.read_text() for path in (tmp_path / "aside").iterdir()} == {"first", "second"}
 
 
-def test_only_what_is_old_is_swept(tmp_path: Path) -> None:
-    for name, age in ((".a.1.partial", 7200), (".b.1.partial", 10), ("c.partial", 7200), ("d", 7200)):
-        (tmp_path / name).write_text("")
-        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
-    sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".b.1.partial", "c.partial", "d"}
-    sweep(tmp_path, older_than=0)
-    assert {path.name for path in tmp_path.iterdir()} == {"c.partial", "d"}
+def test_only_what_a_kill_left_and_is_old_is_swept(tmp_path: Path) -> None:
+    left = (".a.1f.partial", "trained.partial", "tmpab12", ".tmpXy1", ".f0.json.k2j4h6g8", "merged-1")
+    kept = ("record.json", "trained.safetensors", "error-1.log", "training.lock")
+    for age in (10, 7200):
+        for name in (*left, *kept):
+            (tmp_path / name).mkdir(exist_ok=True) if name == "merged-1" else (tmp_path / name).write_text("")
+            os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+        sweep(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {*kept, *(left if age == 10 else ())}

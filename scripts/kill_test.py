@@ -1,0 +1,277 @@
+"""Kill runs at random moments and see that nothing shows: `make kills` writes results/bench/kills.json.
+
+Every cell is run once undisturbed. Then runs of it are killed by SIGKILL, once or twice, alone or two of them at once,
+at a random moment or at a random write, and started again until one is through. Weights, scores, predictions, curve and
+chosen epoch have to be the undisturbed run's to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+import safetensors.torch  # noqa: E402
+import torch  # noqa: E402
+
+import svft_bench.run  # noqa: E402  what every run needs, imported once and inherited by all of them
+from svft_bench.cli import command  # noqa: E402
+from svft_bench.compose import cells  # noqa: E402
+from svft_bench.durable import write_whole  # noqa: E402
+from svft_bench.provenance import git_state  # noqa: E402
+from svft_bench.record import load_record, predictions_path  # noqa: E402
+from svft_bench.tiny import tiny_model_folder  # noqa: E402
+from tests.toy import KINDS, toy_data  # noqa: E402
+
+FILE = ROOT / "results" / "bench" / "kills.json"
+SHORT = ["device=cpu", "protocol=ours", "train.batch_size=2", "train.precision=float32", "limit.eval=6"]
+KIND = {
+    "image": ["model.image.size=28", "limit.train=8", "train.epochs=3"],
+    "text": ["task.validation_rows=4", "train.epochs=4"],
+    "language": ["task.evals.gsm8k.generation.max_new_tokens=3", "train.epochs=3", "limit.eval=4"],
+}
+FREEZING = ["method=vectorfit", "method.rounds=3", "method.interval=0.2", "method.k=0.4"]
+CELLS = {
+    "text, VectorFit with freezing, best on validation": (
+        "text",
+        [*FREEZING, "train.selection=best_validation", "train.lr=0.05"],
+    ),
+    "text, LoRA, best on reported": ("text", ["method=lora", "train.selection=best_reported", "train.lr=0.01"]),
+    "image, SVFT banded, best on validation": (
+        "image",
+        ["method=svft_banded", "train.selection=best_validation", "train.lr=0.05"],
+    ),
+    "image, head": ("image", ["method=head", "train.lr=0.05"]),
+    "image, full fine-tuning": ("image", ["method=full_ft", "train.lr=0.001", "train.selection=best_reported"]),
+    "language, SVFT random, rows by length": ("language", ["method=svft_random", "train.sampling=group_by_length"]),
+    "language, VectorFit with freezing, accumulated": ("language", [*FREEZING, "train.gradient_accumulation=2"]),
+}
+CHECKPOINT_MINUTES = ("0", "0.002", "10")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves that must not depend on kills."""
+
+    record: dict[str, Any]
+    predictions: bytes
+    weights: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command line with folders of its own."""
+
+    line: list[str]
+    folder: Path
+
+    def start(self, *, kill_at: int | None = None, after: bool = False) -> int:
+        """Fork a process that runs it; `kill_at` is the write before or after which it kills itself."""
+        child = os.fork()
+        if child:
+            return child
+        code = 70
+        try:
+            os.environ["SVFT_BENCH_PLACE"] = "0 1 1 0"
+            with (
+                (self.folder / "log").open("a") as log,
+                redirect_stdout(log),
+                redirect_stderr(log),
+                writes_counted(self.folder / "writes", kill_at=kill_at, after=after),
+            ):
+                code = command([*self.line, f"results_dir={self.folder}/r", f"output_dir={self.folder}/o"])
+        finally:
+            os._exit(code)
+
+    def finish(self) -> int:
+        """Run it to its end; its exit code."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.start(), 0)[1])
+
+    def phase(self) -> str:
+        """How far it has come, by what is on the disk."""
+        signs = {
+            "recorded": "r/**/*.json",
+            "scoring": "o/*/fitted.json",
+            "training, with a checkpoint": "o/*/checkpoints/checkpoint-*",
+            "training": "o/*/training.lock.owner",
+        }
+        found = (name for name, pattern in signs.items() if next(self.folder.glob(pattern), None))
+        return next(found, "before the first lock")
+
+    def outcome(self) -> Outcome:
+        """What it has left.
+
+        Raises:
+            ValueError: there is not exactly one record, or a kill was taken for damage.
+        """
+        (path,) = (self.folder / "r").rglob("*.json")
+        if aside := list(self.folder.rglob("aside/*")):
+            raise ValueError(f"a kill was taken for damage: {aside}")
+        record = load_record(path).model_dump(mode="json")
+        kept = {name: record[name] for name in ("run_id", "scores", "curve", "selected", "skipped", "sizes", "data")}
+        files = sorted((self.folder / "o").rglob("*.safetensors"))
+        return Outcome(kept, predictions_path(path).read_bytes(), {file.name: file.read_bytes() for file in files})
+
+
+@contextmanager
+def writes_counted(file: Path, *, kill_at: int | None, after: bool) -> Iterator[None]:
+    """Count what changes the disk, and looks at an epoch; kill this process before or after the given one."""
+    count = 0
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            number = count
+            if number == kill_at and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            found = function(*args, **kwargs)
+            if number == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        return wrapped
+
+    places: list[tuple[Any, str]] = [
+        *((os, name) for name in ("fsync", "replace", "rename", "link", "unlink")),
+        (torch, "save"),
+        (shutil, "rmtree"),
+        (safetensors.torch, "save_file"),
+        (svft_bench.run, "check"),
+        *((sys.modules[f"svft_bench.{name}"], "save_file") for name in ("methods", "selection")),
+    ]
+    for module, name in places:
+        setattr(module, name, counted(getattr(module, name)))
+    yield
+    file.write_text(str(count))
+
+
+def command_line(kind: str, more: list[str], *, data: Path, model: Path) -> list[str]:
+    """A cell of a tiny model on toy data."""
+    name, task = KINDS[kind]
+    return [f"model={name}", f"model.path={model}", f"task={task}", f"data_root={data}", *SHORT, *KIND[kind], *more]
+
+
+def new_run(line: list[str], root: Path) -> Run:
+    """A run of this line with nothing done yet."""
+    return Run(line, Path(tempfile.mkdtemp(dir=root)))
+
+
+def wait_or_kill(child: int, *, seconds: float) -> bool:
+    """Kill the process if it is still there after so many seconds; whether it was killed, by this or by itself."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.WIFSIGNALED(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def disturbed(run: Run, draw: random.Random, *, seconds: float, writes: int, tries: int, pair: bool) -> list[str]:
+    """Start it so many times and kill it each time; where each kill met it."""
+    met = []
+    for _ in range(tries):
+        at_write = draw.random() < 0.5
+        chosen = draw.randint(1, writes) if at_write else None
+        child = run.start(kill_at=chosen, after=draw.random() < 0.5)
+        other = run.start() if pair else None
+        killed = wait_or_kill(child, seconds=3 * seconds if at_write else draw.uniform(0.1, 1.1) * seconds)
+        met.append(f"{run.phase()}, {'at a write' if at_write else 'at a time'}" if killed else "over already")
+        if other is not None:
+            _, status = os.waitpid(other, 0)
+            if status:
+                raise ValueError(f"the other process ended with {status}: see {run.folder}/log")
+    return met
+
+
+def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
+    """Kill so many runs; the counts.
+
+    Raises:
+        ValueError: a run that was killed differs from the undisturbed one.
+    """
+    draw, began = random.Random(seed), time.monotonic()
+    data = toy_data(root / "data")
+    models = {
+        kind: tiny_model_folder(cells([f"model={name}", f"task={task}"], any_data=True)[0].spec.model, root / kind)
+        for kind, (name, task) in KINDS.items()
+    }
+    lines = {
+        (title, minutes): command_line(kind, [*more, f"checkpoint_minutes={minutes}"], data=data, model=models[kind])
+        for title, (kind, more) in CELLS.items()
+        for minutes in CHECKPOINT_MINUTES
+    }
+    undisturbed: dict[tuple[str, str], tuple[Outcome, float, int]] = {}
+    met: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    number = 0
+    while sum(count for phase, count in met.items() if phase != "over already") < kills:
+        title = list(CELLS)[number % len(CELLS)]
+        minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3
+        number += 1
+        line = lines[title, minutes]
+        if (title, minutes) not in undisturbed:
+            whole, start = new_run(line, root), time.monotonic()
+            if code := whole.finish():
+                raise ValueError(f"{title} ends with {code} undisturbed: see {whole.folder}/log")
+            seconds = time.monotonic() - start
+            writes = int((whole.folder / "writes").read_text())
+            undisturbed[title, minutes] = whole.outcome(), seconds, writes
+        expected, seconds, writes = undisturbed[title, minutes]
+        run = new_run(line, root)
+        met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
+        if code := run.finish():
+            raise ValueError(f"run {number}, {title}, ends with {code} after a kill: see {run.folder}/log")
+        if run.outcome() != expected:
+            raise ValueError(f"run {number}, {title}, is not the undisturbed run: see {run.folder}")
+        runs[f"{title}{', two processes' if pair else ''}"] += 1
+        shutil.rmtree(run.folder)
+    over = met.pop("over already", 0)
+    return {
+        "kills": sum(met.values()),
+        "ended_before_their_kill": over,
+        "runs": number,
+        "runs_of_two_processes": sum(count for name, count in runs.items() if name.endswith("two processes")),
+        "equal_to_the_bit": number,
+        "met": dict(sorted(met.items())),
+        "by_cell": dict(sorted(runs.items())),
+        "seed": seed,
+        "seconds": round(time.monotonic() - began),
+        "commit": git_state()[0],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help=f"to {FILE.relative_to(ROOT)}")
+    asked = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="kills-"))
+    found = json.dumps(measure(asked.kills, seed=asked.seed, root=root), indent=1)
+    print(found)
+    if asked.write:
+        write_whole(FILE, found + "\n")
+    shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Being told to end: a scheduler's signal is heeded at the next step, once a checkpoint is written, or else at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+CODE = 128 + signal.SIGTERM  # for each of them: the same command goes on
+
+
+class Stopped(KeyboardInterrupt):
+    """This process was told to end by a signal; passes through whatever catches errors, like Ctrl-C."""
+
+
+class _State:
+    """The signal that has come, and whether training is under way, which ends between two steps."""
+
+    signum: int | None = None
+    between_steps = False
+
+
+_state = _State()
+
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Turn the signals of schedulers into `Stopped` while this lasts; one that is ignored (by nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _state.signum = None
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _hear)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stopping_between_steps() -> Iterator[None]:
+    """A signal waits while this lasts, for `check` or its end."""
+    _state.between_steps = True
+    try:
+        yield
+    finally:
+        _state.between_steps = False
+    check()
+
+
+def asked() -> bool:
+    """Whether a signal has come."""
+    return _state.signum is not None
+
+
+def check(_count: int = 0) -> None:
+    """End here if a signal has come.
+
+    Raises:
+        Stopped: it has.
+    """
+    if _state.signum is not None:
+        raise Stopped(signal.Signals(_state.signum).name)
+
+
+def _hear(signum: int, frame: FrameType | None) -> None:
+    _state.signum = signum
+    if not _state.between_steps:
+        check()
