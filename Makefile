@@ -13,8 +13,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-run: $(VENV)/installed      ## the default benchmark and its table
-	$(BIN)/svft-bench experiment=demo force=true
+run: $(VENV)/installed      ## the default benchmark, its table, and whether it is as published
+	$(BIN)/svft-bench experiment=demo force=true results_dir=outputs/demo/results output_dir=outputs/demo
+	$(BIN)/python scripts/compare_published.py outputs/demo/results
 
 test: $(VENV)/installed     ## the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
