@@ -67,10 +67,13 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
             trust_remote_code=spec.trust_remote_code,
             output_loading_info=True,
         )
-    model.config._name_or_path = spec.path
+    if checkpoint.commit is not None:
+        model.config._name_or_path = (
+            spec.path
+        )  # for what is saved of it: the repository, not this machine's cache of it
     if stand_in(checkpoint.folder) is None:
         check_numbers(model, spec)
-    processor = load_processor(spec)
+    processor = _processor(spec, checkpoint)
     _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
     if spec.image:
         resize_positions(model, size=spec.image.size)
@@ -87,9 +90,12 @@ def load_processor(spec: ModelSpec) -> Processor:
     Raises:
         ValueError: it cannot be had, or does not fit the specification.
     """
+    return _image_processor(spec.image) if spec.image else _processor(spec, fetch(spec, weights=False))
+
+
+def _processor(spec: ModelSpec, checkpoint: Checkpoint) -> Processor:
     if spec.image:
         return _image_processor(spec.image)
-    checkpoint = fetch(spec, weights=False)
     with _loading(spec, checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=spec.trust_remote_code)
     return fit_tokenizer(tokenizer, spec)

@@ -57,6 +57,14 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny folder of every model of the hub."""
+    from tests.hub_models import make_folders
+
+    return make_folders(tmp_path_factory.mktemp("hub"))
+
+
 @pytest.fixture
 def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Callable[..., list[str]]:
     """The command-line overrides of a run that takes a second."""

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from svft_bench import hub as asking
 from svft_bench.checkpoint import fetch, fingerprint
 from svft_bench.cli import command
 from svft_bench.compose import cells, options
-from svft_bench.models import load_model
 from svft_bench.record import load_records
-from svft_bench.spec import ModelSpec
-from svft_bench.tiny import tiny_model_folder
 from tests.hub import Hub, connect, serving
+from tests.hub_models import HUB_MODELS, line, numbers_of, weights
 from tests.tasks.hub_layout import add_task
 from tests.tasks.layout import task_spec
 from tests.test_models import model_spec
-from tests.toy import toy_data
 
-HUB_MODELS = [name for name in options("model") if model_spec(name).source == "hub"]
 GEMMA = model_spec("gemma-2b")
 OTHER = "e" * 40
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny folder of every model of the hub, DeBERTa's weights pickled as they are at its pin."""
-    made = {name: tiny_model_folder(model_spec(name), tmp_path_factory.mktemp(name)) for name in HUB_MODELS}
-    file, weights = made["deberta-v3-base"] / "model.safetensors", BytesIO()
-    torch.save(load_file(file), weights)
-    file.unlink()
-    (file.parent / "pytorch_model.bin").write_bytes(weights.getvalue())
-    return made
 
 
 @pytest.fixture
@@ -69,11 +51,6 @@ def online(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     go()
     return go
-
-
-def weights(spec: ModelSpec) -> dict[str, torch.Tensor]:
-    model, _ = load_model(spec, kind=spec.kinds[0], num_labels=3, seed=0)
-    return model.state_dict()
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -194,48 +171,6 @@ def test_a_damaged_download_is_named_and_the_next_start_recovers(
     assert same(weights(spec), whole)
 
 
-def test_a_damaged_local_folder_is_named(tmp_path: Path, folders: dict[str, Path]) -> None:
-    folder = shutil.copytree(folders["gemma-2b"], tmp_path / "copy")
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(
-        ValueError, match=r"model\.safetensors is damaged \(it has .* bytes in place of .*\); copy it again"
-    ):
-        weights(model_spec("gemma-2b", path=str(folder)))
-    file.unlink()
-    with pytest.raises(ValueError, match="holds no weights"):
-        weights(model_spec("gemma-2b", path=str(folder)))
-
-
-def line(tmp_path: Path, *more: str, task: str = "gsm8k", model: str = "gemma-2b") -> list[str]:
-    return [
-        f"model={model}",
-        f"task={task}",
-        "method=lora",
-        "protocol=ours",
-        f"data_root={toy_data(tmp_path / 'data')}",
-        f"results_dir={tmp_path}/results",
-        f"output_dir={tmp_path}/outputs",
-        "device=cpu",
-        "train.lr=0.01",
-        "train.max_steps=1",
-        "train.precision=float32",
-        "train.batch_size=1",
-        "train.gradient_accumulation=1",
-        "limit.train=2",
-        "limit.eval=1",
-        *(["task.evals.gsm8k.generation.max_new_tokens=2"] if task == "gsm8k" else []),
-        *more,
-    ]
-
-
-def numbers_of(folder: Path) -> list[str]:
-    """A model's own numbers, as they are typed."""
-    own = json.loads((folder / "stand_in.json").read_text())
-    shapes = ",".join(f"{letter}:[{i},{o}]" for letter, (i, o) in own["matrices"].items())
-    return [f"model.layers={own['layers']}", f"model.parameters={own['parameters']}", f"model.matrices={{{shapes}}}"]
-
-
 def test_a_record_names_the_commits_and_contents_that_were_read(
     hub: Hub, online: Callable[..., None], tmp_path: Path, folders: dict[str, Path]
 ) -> None:
@@ -273,66 +208,19 @@ def test_a_pinned_commit_leaves_a_run_its_name(hub: Hub, online: Callable[..., N
     assert "trust_remote_code" not in cell.spec.identity()["model"]
 
 
-@pytest.mark.parametrize("verb", [[], ["plan"]])
-def test_a_tiny_model_under_a_great_one_s_name_is_refused(
-    verb: list[str], tmp_path: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    bare = shutil.copytree(folders["gemma-2b"], tmp_path / "bare")
-    (bare / "stand_in.json").unlink()
-    cases = {
-        f"model.path={bare}": "has hidden_size=32, and gemma-2b has 2048",
-        f"model.path={folders['gemma-2b']}": "holds a small random stand-in of",
-        f"model.path={folders['gemma-7b']}": "holds a small random stand-in for gemma-7b",
-    }
-    for override, sentence in cases.items():
-        assert command([*verb, *line(tmp_path, override)]) == 2
-        error = capsys.readouterr().err.strip()
-        assert sentence in error and error.count("\n") == 0
-    assert not (tmp_path / "results").exists()
+def test_the_cause_of_a_failed_run_stays_beside_it(hub: Hub, online: Callable[..., None], tmp_path: Path) -> None:
+    hub.break_down(500)
+    assert command(line(tmp_path, "data_root=null")) == 2
+    (log,) = (tmp_path / "outputs").rglob("error-*.log")
+    sentence, _, trace = log.read_text().partition("\n")
+    assert "answered 500: it is down" in sentence and "HfHubHTTPError" in trace
+    assert not list((tmp_path / "results").rglob("*.json"))
 
 
-def test_a_stand_in_says_what_it_is_and_is_recorded_with_its_own_numbers(
-    tmp_path: Path, folders: dict[str, Path]
-) -> None:
-    assert command(line(tmp_path, f"model.path={folders['gemma-2b']}", "model.revision=null")) == 0
-    (record,) = load_records(tmp_path / "results")
-    assert record.spec.model.parameters < 100_000 and record.spec.model.layers == 2
-    assert record.weights is not None and record.weights.revision is None
-
-
-def test_a_model_of_a_name_and_numbers_of_its_own_runs_and_with_wrong_ones_does_not(
-    tmp_path: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    bare = shutil.copytree(folders["gemma-2b"], tmp_path / "bare")
-    (bare / "stand_in.json").unlink()
-    own = [f"model.path={bare}", "model.name=mine", "model.revision=null", *numbers_of(folders["gemma-2b"])]
-    assert command(line(tmp_path, *own, "model.parameters=1000")) == 2
-    assert "parameters=" in (error := capsys.readouterr().err) and "its file states 1,000" in error
-    assert command(line(tmp_path, *own)) == 0
-
-
-def test_a_checkpoint_of_other_shapes_than_its_configuration_is_one_sentence(
-    tmp_path: Path, folders: dict[str, Path]
-) -> None:
-    folder = shutil.copytree(folders["gemma-2b"], tmp_path / "mixed")
-    held = load_file(folder / "model.safetensors")
-    name = "model.layers.1.mlp.down_proj.weight"
-    save_file(held | {name: held[name][:-1].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"model=gemma-2b: its folder .*/mixed cannot be read"):
-        weights(model_spec("gemma-2b", path=str(folder)))
-
-
-@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
-def test_code_in_a_model_s_folder_runs_only_where_that_is_typed(
-    file: str, tmp_path: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = shutil.copytree(folders["gemma-2b"], tmp_path / "coded")
-    fields = json.loads((folder / file).read_text())
-    (folder / file).write_text(json.dumps(fields | {"auto_map": {"AutoConfig": "mine.Mine"}}))
-    (folder / "mine.py").write_text("raise SystemExit('the code has run')\n")
-    given = line(tmp_path, f"model.path={folder}", "model.revision=null")
-    assert command(given) == 2
-    assert "brings code of its own" in (error := capsys.readouterr().err) and "trust_remote_code=true" in error
-    trusting = [cell.spec.run_id for cell in cells([*given, "model.trust_remote_code=true"])]
-    (folder / file).write_text(json.dumps(fields))
-    assert trusting != [cell.spec.run_id for cell in cells(given)]
+def test_every_task_and_model_of_the_hub_is_pinned_but_one_that_no_commit_is_published_of() -> None:
+    unpinned = {name for name in HUB_MODELS if not asking.is_commit(model_spec(name).revision)}
+    for name in options("task"):
+        spec = task_spec(name)
+        sources = [spec.train, *([spec.validation] if spec.validation else []), *(item.data for item in spec.evals)]
+        unpinned |= {name for source in sources if source.hub and not asking.is_commit(source.revision)}
+    assert unpinned == {"flowers102"}

@@ -83,13 +83,13 @@ def _json(path: Path) -> list[Row]:
 
 
 def _parquet(path: Path) -> list[Row]:
-    import pyarrow as arrow
     import pyarrow.parquet as parquet
+    from pyarrow.lib import ArrowException
 
     try:
         rows: list[Row] = parquet.read_table(path).to_pylist()
-    except arrow.ArrowInvalid:
-        raise ValueError(f"{path} is not a readable parquet file") from None
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a readable parquet file ({str(error).splitlines()[0]})") from error
     return rows
 
 
