@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,26 @@ class Basis(nn.Module):
         self.register_buffer("vt", None if side == "left" else factors.vt.to(dtype), persistent=False)
         # The singular values are few: rounding them would save nothing.
         self.register_buffer("s", factors.s, persistent=False)
-        self.fingerprint = None if factors.u.is_meta else fingerprint_of(factors)
+        self.fingerprints = None if factors.u.is_meta else fingerprints_of(factors)
+        # A fingerprint of another dtype's basis that was taken for this one, with a warning.
+        self.accepted: Tensor | None = None
+
+    def has(self, fingerprint: Tensor, *, diagonal: bool) -> bool:
+        """Whether a saved fingerprint is that of this basis; one without values always is."""
+        if self.fingerprints is None or fingerprint.is_meta:
+            return True
+        if self.fingerprints.has(fingerprint, diagonal=diagonal, size=self.size):
+            return True
+        return self.accepted is not None and torch.equal(self.accepted, fingerprint.cpu())
+
+    @property
+    def small(self) -> Tensor:
+        """The vectors of the weight's smaller side, as columns; no layer is without them."""
+        if self.u is None or self.vt is None:
+            side = self.vt.T if self.vt is not None else self.u
+            assert side is not None
+            return side
+        return smaller(self.u, self.vt)
 
     @property
     def size(self) -> int:
@@ -67,6 +86,11 @@ class Basis(nn.Module):
         return self
 
 
+def smaller(u: Tensor, vt: Tensor) -> Tensor:
+    """The vectors of the smaller side, as columns."""
+    return u if u.shape[0] < vt.shape[1] else vt.T
+
+
 def truncate(factors: Factors, *, rank: int, fill_seed: int | None = None) -> Factors:
     """Keep the `rank` leading triples; a seed fills up to n with random orthonormal pairs of singular value 0."""
     # Copies: a view would hold all of the basis that it is cut from.
@@ -90,34 +114,61 @@ def _complete(columns: Tensor, count: int, generator: torch.Generator) -> Tensor
     return torch.cat([columns, torch.linalg.qr(noise).Q.to(columns.dtype)], dim=1)
 
 
-def fingerprint_of(factors: Factors) -> Tensor:
-    """Random projections of u, v and s that any other basis changes, (3, PROBES) int32.
+class Fingerprints(NamedTuple):
+    """Random projections that any other basis changes, each (3, PROBES) int32; no two adapters of one kind differ.
 
-    Rows 0 and 1 sketch u and v: the root mean square of their difference estimates the Frobenius distance of two
-    bases, and one flipped pair is a distance of two. Row 2 sketches s relative to its norm.
+    `signed` sketches u, v and the weight: the root mean square of a difference estimates the Frobenius distance of two
+    bases, in which one flipped pair is a distance of two, and the relative distance of two weights. `diagonal`
+    sketches the products u_i v_iᵀ, which a joint flip leaves as they are. `earlier` is what `signed` was before it knew
+    the weight: u, v and s.
     """
+
+    signed: Tensor
+    diagonal: Tensor
+    earlier: Tensor
+
+    def of(self, *, diagonal: bool) -> Tensor:
+        """The one that an adapter of a diagonal core, or of any other, is saved with."""
+        return self.diagonal if diagonal else self.signed
+
+    def has(self, saved: Tensor, *, diagonal: bool, size: int) -> bool:
+        """Whether a saved one is of this basis of `size` pairs."""
+        return any(same_basis(saved, own, size=size) for own in (self.of(diagonal=diagonal), self.earlier))
+
+
+def fingerprints_of(factors: Factors) -> Fingerprints:
+    """The fingerprints of a basis."""
     u, s, vt = (part.detach().double() for part in factors)
-    inner = waves(s.shape[0], 2 * PROBES)[:, PROBES:].to(s)
-    sides = [(waves(side.shape[0], PROBES).to(s) * (side @ inner)).sum(0) for side in (u, vt.T)]
-    spectrum = (inner * s[:, None]).sum(0) / torch.linalg.norm(s)
-    return torch.stack([*sides, spectrum]).mul(SCALE).round().to(torch.int32)
+    first, second = _halves(s.shape[0], s)
+    left, right = u.T @ _halves(u.shape[0], s)[0], vt @ _halves(vt.shape[1], s)[0]
+    # Against other directions on the right: one and the same would miss what is antisymmetric.
+    products = left * (vt @ _halves(vt.shape[1], s)[1])
+    norm = torch.linalg.norm(s)
+    weight = (products * s[:, None]).sum(0) / norm
+    sketches = [
+        [(left * second).sum(0), (right * second).sum(0), weight],
+        [(products * second).sum(0), (products * first).sum(0), weight],
+        [(left * second).sum(0), (right * second).sum(0), (second * s[:, None]).sum(0) / norm],
+    ]
+    return Fingerprints(*(torch.stack(rows).mul(SCALE).round().to(torch.int32) for rows in sketches))
+
+
+def fingerprint_of(factors: Factors, *, diagonal: bool = False) -> Tensor:
+    """The fingerprint of a basis for one kind of core."""
+    return fingerprints_of(factors).of(diagonal=diagonal)
+
+
+def _halves(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Two sets of PROBES directions, (length, PROBES) each."""
+    both = waves(length, 2 * PROBES).to(like)
+    return both[:, :PROBES], both[:, PROBES:]
 
 
 def fingerprint_distance(one: Tensor, other: Tensor) -> tuple[float, float]:
-    """The estimated distance of two bases (the larger of u and v), and that of their spectra."""
+    """The estimated distance of two bases (the larger of u and v), and the relative one of their weights."""
     difference = (one.cpu().double() - other.cpu().double()) / SCALE
     rms = difference.square().mean(1).sqrt()
     return float(rms[:2].max()), float(rms[2])
-
-
-def check_fingerprint(saved: Tensor, basis: Basis, *, module: str) -> None:
-    """Raise a ValueError where a saved fingerprint is not that of `basis`."""
-    if basis.fingerprint is None or saved.is_meta or same_basis(saved, basis.fingerprint, size=basis.size):
-        return
-    raise ValueError(
-        f"The adapter was trained in another singular basis of {module!r}: the base model differs, or its SVD is not "
-        "reproducible; save the adapter with save_basis=True to carry the basis along."
-    )
 
 
 def same_basis(one: Tensor, other: Tensor, *, size: int) -> bool:
@@ -125,5 +176,5 @@ def same_basis(one: Tensor, other: Tensor, *, size: int) -> bool:
 
     A basis may be off by two per cent in the mean, and never by a quarter of one flipped pair.
     """
-    vectors, spectrum = fingerprint_distance(one, other)
-    return vectors <= min(0.5, 0.02 * size**0.5) and spectrum <= 0.02
+    vectors, weight = fingerprint_distance(one, other)
+    return vectors <= min(0.5, 0.02 * size**0.5) and weight <= 0.02

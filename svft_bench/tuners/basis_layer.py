@@ -11,8 +11,8 @@ from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from . import chooser, svd
-from .basis import Basis, Side, check_fingerprint, truncate
+from . import chooser, quantised, svd, transfer
+from .basis import Basis, Side
 from .budget import Holding
 from .merging import MergingLayer
 from .offloading import onloaded
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
     """PEFT's backend for a quantised base layer; None for an ordinary one."""
-    return resolve_quantization_backend(base, **quantization)
+    return quantised.unpacking(resolve_quantization_backend(base, **quantization))
 
 
 def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
@@ -55,6 +55,7 @@ class BasisLayer(MergingLayer):
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
         self.basis_names: dict[str, str] = {}
+        self.basis_origins: dict[str, transfer.Origin] = {}
         # The fingerprints that were compared with the basis, by adapter: which tensor, and how often it was written.
         self._compared: dict[str, tuple[int, int]] = {}
 
@@ -83,9 +84,11 @@ class BasisLayer(MergingLayer):
     def add_basis(self, adapter: str, *, rank: int | None = None, fill_seed: int | None = None) -> svd.Factors:
         """Give `adapter` a basis of the base weight, that of another adapter where it is the same; all its factors."""
         config, weight = self.configs[adapter], self.matrix()
-        factors = self._factors(weight, config.svd_precision)
-        if rank is not None and rank < min(weight.shape):
-            factors = truncate(factors, rank=rank, fill_seed=fill_seed)
+        factors = self._factors(weight, config)
+        kind = quantised.kind_of(self.get_base_layer(), self.quantization_backend, weight)
+        close = transfer.close_pairs(factors.s, rank=rank)
+        self.basis_origins[adapter] = transfer.Origin(kind, rank, fill_seed, close)
+        factors = transfer.cut(factors, self.basis_origins[adapter])
         dtype = resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
         side = self._side(factors, dtype, config)
         name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
@@ -93,6 +96,17 @@ class BasisLayer(MergingLayer):
             self.singular_bases[name] = Basis(factors, dtype=dtype, side=side)
         self.basis_names[adapter] = name
         return factors
+
+    def has_diagonal_core(self, adapter: str) -> bool:
+        """Whether the adapter trains the diagonal only, so that a joint flip of u_i and v_i leaves it as it is."""
+        return getattr(self.configs[adapter], "pattern", "plain") == "plain"
+
+    def fingerprint(self, adapter: str) -> Tensor | None:
+        """That of the adapter's basis, which its checkpoint keeps; None on the meta device."""
+        known = self.basis(adapter).fingerprints
+        if known is None:
+            return None
+        return known.of(diagonal=self.has_diagonal_core(adapter)).to(self.basis(adapter).device, copy=True)
 
     def fingerprints(self) -> BufferDict:
         """The saved fingerprint of each adapter's basis."""
@@ -105,15 +119,16 @@ class BasisLayer(MergingLayer):
             saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
             if self._compared.get(adapter) != mark:
-                check_fingerprint(saved, basis, module=self.key)
+                if not basis.has(saved, diagonal=self.has_diagonal_core(adapter)):
+                    raise ValueError(transfer.refusal(self.key))
                 self._compared[adapter] = mark
         return basis
 
     @staticmethod
-    def _factors(weight: Tensor, precision: svd.Precision) -> svd.Factors:
+    def _factors(weight: Tensor, config: Any) -> svd.Factors:
         if weight.is_meta:
             return svd.on_meta(weight)
-        return svd.decompose(weight, precision=precision, cache=svd.cache_folder())
+        return svd.decompose(weight, precision=config.svd_precision, cache=svd.cache_folder())
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
         conditioning = chooser.conditioning(factors.s)
@@ -128,21 +143,37 @@ class BasisLayer(MergingLayer):
         both = any(basis.u is not None and basis.vt is not None for basis in bases)
         return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
 
-    def checked_factors(self, factors: svd.Factors, *, module: str) -> svd.Factors:
-        """Factors that were saved, moved to the weight; a ValueError where whole ones are not those of the weight."""
-        weight = self.matrix()
-        if weight.is_meta:
-            return factors
-        factors = svd.Factors(*(part.to(weight.device, torch.float32) for part in factors))
-        if factors.s.shape[0] == min(weight.shape) and not svd.is_sound(factors, weight.float(), tolerance=0.02):
-            raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {module!r}.")
-        return factors
+    # The basis in a checkpoint
 
-    def install_basis(self, adapter: str, factors: svd.Factors) -> None:
-        """Replace the computed basis of `adapter` by the one it was saved with."""
-        own = f"saved_{adapter}"
-        dtype = resolve_dtype(self.configs[adapter].basis_dtype, self.matrix().dtype)
-        self.singular_bases[own] = Basis(factors, dtype=dtype)
+    def describe_basis(self, adapter: str) -> dict[str, Tensor]:
+        """What lets another machine find the adapter's basis again, by field of `transfer.Saved`."""
+        basis, origin = self.basis(adapter), self.basis_origins[adapter]
+        return transfer.describe(basis, origin, self.matrix, diagonal=self.has_diagonal_core(adapter))
+
+    def find_basis(self, adapter: str, saved: transfer.Saved, *, module: str) -> transfer.Found | None:
+        """The basis that a checkpoint describes; None where the adapter has it. A ValueError where it is another."""
+        basis, origin, weight = self.basis(adapter), self.basis_origins[adapter], self.matrix()
+        diagonal = self.has_diagonal_core(adapter)
+        if weight.is_meta or transfer.is_at_hand(saved, basis, origin, diagonal=diagonal):
+            return None
+
+        def decompose(weight: Tensor) -> svd.Factors:
+            return transfer.cut(self._factors(weight, self.configs[adapter]), origin)
+
+        return transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
+
+    def install_basis(self, adapter: str, found: transfer.Found, *, fingerprint: Tensor | None) -> None:
+        """Replace the computed basis of `adapter` by the one it was trained in."""
+        own, config = f"saved_{adapter}", self.configs[adapter]
+        dtype = resolve_dtype(config.basis_dtype, self.matrix().dtype)
+        # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
+        own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
+        side: Side = self._side(found.factors, dtype, config) if own_weight else "both"
+        self.singular_bases[own] = basis = Basis(found.factors, dtype=dtype, side=side)
+        if found.change and fingerprint is not None:
+            basis.accepted = fingerprint.cpu()
+        else:
+            self.basis_origins[adapter] = self.basis_origins[adapter]._replace(kind=found.kind)
         self.basis_names[adapter] = own
         self._drop_unused_bases()
 

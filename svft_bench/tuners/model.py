@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,16 +21,18 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget
-from .basis import check_fingerprint
 from .layer import SingularLayer
 from .offloading import onloaded
 from .svd import Factors
 from .targets import checked_weight, expected_holding
+from .transfer import Found, Saved
 
 logger = logging.getLogger(__name__)
 
 # Prefixes that PEFT puts before a module's name in a checkpoint.
 PEFT_PREFIX = "base_model.model."
+# A relative change of the weights that is not worth a warning: the fingerprint's own rounding.
+UNFELT = 1e-4
 
 
 class SingularModel(BaseTuner):  # type: ignore[misc]
@@ -141,36 +144,45 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         selected: dict[str, Tensor] = super()._get_adapter_state_dict(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict, **kwargs
         )
-        if config.save_basis:
-            for name, layer in _layers(model, adapter_name):
-                for part in Factors._fields:
-                    tensor = getattr(layer.basis(adapter_name), part)
-                    selected[f"{name}.{cls.prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
+        kept = {}
+        for name, layer in _layers(model, adapter_name):
+            prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
+            if fingerprint is None:
+                continue
+            selected[f"{prefix}fingerprint.{adapter_name}"] = fingerprint
+            parts = {part: getattr(layer.basis(adapter_name), part) for part in Factors._fields}
+            described = layer.describe_basis(adapter_name)
+            if config.save_basis:
+                described = {"of": described["of"], **parts}
+            elif "close" in described:
+                kept[name] = described
+            for part, tensor in described.items():
+                selected[f"{prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
+        if kept:
+            warnings.warn(_needed(kept), stacklevel=2)
         return selected
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Refuse a checkpoint that belongs to another basis before anything of it is loaded."""
+        """Find the basis that a checkpoint was trained in, or refuse it before anything of it is loaded."""
         state_dict = dict(state_dict)
-        bases = {}
+        found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
         for name, layer in _layers(model, adapter_name):
             if layer.basis(adapter_name).s.is_meta:
                 raise ValueError(
                     f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
                     "added; use get_peft_model on the dispatched model and then set_peft_model_state_dict."
                 )
-            prefix = f"{name}.{cls.prefix}"
-            stored = [state_dict.pop(key, None) for key in _keys(state_dict, prefix, "basis_u", "basis_s", "basis_vt")]
-            if all(part is not None for part in stored):
-                bases[layer] = layer.checked_factors(Factors(*stored), module=name)  # type: ignore[arg-type]
-            else:
-                (key,) = _keys(state_dict, prefix, "fingerprint")
-                if key in state_dict:
-                    check_fingerprint(state_dict[key], layer.basis(adapter_name), module=name)
-        for layer, factors in bases.items():
-            layer.install_basis(adapter_name, factors)
+            saved = _saved(state_dict, f"{name}.{cls.prefix}")
+            basis = layer.find_basis(adapter_name, saved, module=name)
+            if basis is not None:
+                found[name] = (layer, basis, saved.fingerprint)
+        for layer, basis, fingerprint in found.values():
+            layer.install_basis(adapter_name, basis, fingerprint=fingerprint)
+        if message := _changed({name: basis for name, (_, basis, _) in found.items()}):
+            warnings.warn(message, stacklevel=2)
         remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
         )
@@ -184,11 +196,41 @@ def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer
             yield name, module
 
 
-def _keys(state_dict: dict[str, Tensor], prefix: str, *names: str) -> list[str]:
-    """The keys of a layer's tensors in a checkpoint, which has PEFT's prefix even where the model has not."""
-    if not any(prefix + name in state_dict for name in names) and not prefix.startswith(PEFT_PREFIX):
+def _saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:
+    """What a checkpoint says of a layer's basis, taken out of it; it has PEFT's prefix even where the model has not."""
+    if f"{prefix}fingerprint" not in state_dict and not prefix.startswith(PEFT_PREFIX):
         prefix = PEFT_PREFIX + prefix
-    return [prefix + name for name in names]
+    described = {part: state_dict.pop(f"{prefix}basis_{part}", None) for part in Saved._fields[1:]}
+    return Saved(state_dict.get(f"{prefix}fingerprint"), **described)
+
+
+def _needed(kept: dict[str, dict[str, Tensor]]) -> str:
+    """One line on the modules whose basis another SVD would turn."""
+    pairs = sum(len(described["close"]) for described in kept.values())
+    size = sum(tensor.nbytes for described in kept.values() for tensor in described.values())
+    return (
+        f"{len(kept)} of the adapted modules have singular values that (nearly) agree, so the adapter needs their "
+        f"basis; {pairs} pairs of vectors ({size / 1e6:.1f} MB) are saved with it, of {_some(kept)}."
+    )
+
+
+def _changed(found: dict[str, Found]) -> str | None:
+    """One line on what an adapter does differently on weights of another kind, None where it does the same."""
+    differ = {name: basis for name, basis in found.items() if max(basis.change, basis.weight_change) > UNFELT}
+    if not differ:
+        return None
+    weights = max(basis.weight_change for basis in differ.values())
+    update = max(basis.change for basis in differ.values())
+    carried = f"changes by up to {update:.1%}" if update else "is carried over"
+    return (
+        f"The adapter was trained on {next(iter(differ.values())).kind} weights, from which the base's differ by up to "
+        f"{weights:.2%}; the update {carried}, in {len(differ)} modules, such as {_some(differ)}."
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = [name.removeprefix(PEFT_PREFIX) for name in names]
+    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
 
 
 def _pass_names(module: nn.Module, args: Any, kwargs: dict[str, Any], adapter_names: list[str]) -> Any:

@@ -66,27 +66,6 @@ def test_entries_put_in_by_hand_are_refused_on_another_base_when_they_are_used(c
         USES[use](other)
 
 
-def test_a_saved_basis_makes_other_signs_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from svft_bench.tuners import svd
-
-    x = make_input()
-    kept, computed = adapted("svft_saved_basis", moved=True), adapted("svft_banded", moved=True)
-    kept.save_pretrained(tmp_path / "kept")
-    computed.save_pretrained(tmp_path / "computed")
-    decompose = svd.decompose
-
-    def flipped(*args: object, **kwargs: object) -> svd.Factors:
-        u, s, vt = decompose(*args, **kwargs)  # type: ignore[arg-type]
-        signs = torch.where(torch.arange(len(s)) % 2 == 0, 1.0, -1.0)
-        return svd.Factors(u * signs, s, vt * signs[:, None])
-
-    monkeypatch.setattr(svd, "decompose", flipped)
-    with torch.no_grad():
-        torch.testing.assert_close(PeftModel.from_pretrained(make_base(), tmp_path / "kept")(x), kept(x))
-    with pytest.raises(ValueError, match="another singular basis"):
-        PeftModel.from_pretrained(make_base(), tmp_path / "computed")
-
-
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:
     adapted("svft_saved_basis", moved=True).save_pretrained(tmp_path)
     other = make_base()
@@ -95,7 +74,7 @@ def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:
         PeftModel.from_pretrained(other, tmp_path)
 
 
-def test_a_checkpoint_holds_the_entries_and_a_fingerprint_but_no_basis(tmp_path: Path) -> None:
+def test_a_checkpoint_holds_the_entries_and_what_tells_their_basis_but_no_basis(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     def names(case: str) -> set[str]:
@@ -103,9 +82,10 @@ def test_a_checkpoint_holds_the_entries_and_a_fingerprint_but_no_basis(tmp_path:
         state = load_file(tmp_path / case / "adapter_model.safetensors")
         return {name.rsplit(".", 1)[-1] for name in state}
 
-    assert names("svft_plain") == names("svft_banded") == {"svft_m", "svft_fingerprint"}
-    assert names("svft_random") == {"svft_m", "svft_fingerprint", "svft_index"}
-    assert names("vectorfit") == {"vectorfit_sigma", "vectorfit_bias", "vectorfit_fingerprint"}
+    assert names("svft_plain") == {"svft_m", "svft_fingerprint", "svft_basis_of"}
+    assert names("svft_banded") == names("svft_plain") | {"svft_basis_pivots"}
+    assert names("svft_random") == names("svft_banded") | {"svft_index"}
+    assert names("vectorfit") == {f"vectorfit_{part}" for part in ("sigma", "bias", "fingerprint", "basis_of")}
     assert names("svft_saved_basis") == names("svft_plain") | {"svft_basis_u", "svft_basis_s", "svft_basis_vt"}
 
 

@@ -24,7 +24,7 @@ class SVFTLayer(SingularLayer):
     """y = W0 x + b + U M Vᵀ x, with M trained on the entries of a pattern."""
 
     adapter_layer_names = ("svft_m", "svft_gate")
-    other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "configs")
+    other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "basis_origins", "configs")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, *, config: SVFTConfig, key: str, quantization: dict[str, Any]
@@ -48,8 +48,8 @@ class SVFTLayer(SingularLayer):
         if config.pattern in ("random", "top_k"):
             cells = _drawn(factors, config, seed=seed)
             self.svft_index[adapter_name] = cells.to(device=basis.device, dtype=torch.int32)
-        if basis.fingerprint is not None:
-            self.svft_fingerprint[adapter_name] = basis.fingerprint.to(basis.device, copy=True)
+        if (fingerprint := self.fingerprint(adapter_name)) is not None:
+            self.svft_fingerprint[adapter_name] = fingerprint
         k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
         m = torch.zeros(k, dtype=basis.s.dtype)
         if config.init == "kaiming" and not basis.s.is_meta:

@@ -29,6 +29,7 @@ class VectorFitLayer(SingularLayer):
         "vectorfit_fingerprint",
         "frozen_peft_weight_names",
         "basis_names",
+        "basis_origins",
         "configs",
     )
 
@@ -65,8 +66,8 @@ class VectorFitLayer(SingularLayer):
             basis = self.basis(adapter_name)
             zeros = torch.zeros(basis.size, device=weight.device, dtype=dtype)
             self.vectorfit_sigma[adapter_name] = nn.Parameter(zeros)
-            if basis.fingerprint is not None:
-                self.vectorfit_fingerprint[adapter_name] = basis.fingerprint.to(weight.device, copy=True)
+            if (fingerprint := self.fingerprint(adapter_name)) is not None:
+                self.vectorfit_fingerprint[adapter_name] = fingerprint
         if config.train_bias and self.get_base_layer().bias is not None:
             zeros = torch.zeros(weight.shape[0], device=weight.device, dtype=dtype)
             self.vectorfit_bias[adapter_name] = nn.Parameter(zeros)
