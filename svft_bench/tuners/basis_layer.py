@@ -84,12 +84,12 @@ class BasisLayer(MergingLayer):
     def add_basis(self, adapter: str, *, rank: int | None = None, fill_seed: int | None = None) -> svd.Factors:
         """Give `adapter` a basis of the base weight, that of another adapter where it is the same; all its factors."""
         config, weight = self.configs[adapter], self.matrix()
-        factors = self._factors(weight, config)
+        factors = self._factors(weight, config, exact=fill_seed is not None)
         kind = quantised.kind_of(self.get_base_layer(), self.quantization_backend, weight)
         close = transfer.close_pairs(factors.s, rank=rank)
         self.basis_origins[adapter] = transfer.Origin(kind, rank, fill_seed, close)
         factors = transfer.cut(factors, self.basis_origins[adapter])
-        dtype = resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
+        dtype = self._basis_dtype(config)
         side = self._side(factors, dtype, config)
         name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
         if name not in self.singular_bases:
@@ -124,11 +124,16 @@ class BasisLayer(MergingLayer):
                 self._compared[adapter] = mark
         return basis
 
-    @staticmethod
-    def _factors(weight: Tensor, config: Any) -> svd.Factors:
+    def _factors(self, weight: Tensor, config: Any, *, exact: bool) -> svd.Factors:
         if weight.is_meta:
             return svd.on_meta(weight)
-        return svd.decompose(weight, precision=config.svd_precision, cache=svd.cache_folder())
+        # What is made of the factors, and not only computed with them, needs them exact.
+        exact = exact or getattr(config, "pattern", None) == "top_k"
+        dtype = None if exact else self._basis_dtype(config)
+        return svd.decompose(weight, precision=config.svd_precision, dtype=dtype, cache=svd.cache_folder())
+
+    def _basis_dtype(self, config: Any) -> torch.dtype:
+        return resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
         conditioning = chooser.conditioning(factors.s)
@@ -158,14 +163,15 @@ class BasisLayer(MergingLayer):
             return None
 
         def decompose(weight: Tensor) -> svd.Factors:
-            return transfer.cut(self._factors(weight, self.configs[adapter]), origin)
+            exact = origin.fill_seed is not None
+            return transfer.cut(self._factors(weight, self.configs[adapter], exact=exact), origin)
 
         return transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
 
     def install_basis(self, adapter: str, found: transfer.Found, *, fingerprint: Tensor | None) -> None:
         """Replace the computed basis of `adapter` by the one it was trained in."""
         own, config = f"saved_{adapter}", self.configs[adapter]
-        dtype = resolve_dtype(config.basis_dtype, self.matrix().dtype)
+        dtype = self._basis_dtype(config)
         # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
         own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
         side: Side = self._side(found.factors, dtype, config) if own_weight else "both"

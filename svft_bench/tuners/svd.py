@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,16 +14,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import svd_cache
+
 Precision = Literal["float32", "float64"]
 
 # Part of every cache key: raise it whenever the factors of the same weight may come out different.
 METHOD = "tall-canonical-1"
+# Likewise of the name, but for what a file looks like.
+LAYOUT = "checked-2"
 # Largest error of an orthogonality or reconstruction probe; sound factors stay two orders of magnitude below it.
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-8}
 
 # Where the float32 routine is so inaccurate that float64 has to follow it; alone, that is also seven times faster there
 # (results/bench/svd-cuda-vit-b-t1.json).
 ALWAYS_FLOAT64_ON = {"cuda"}
+
+# The field of a cached file that says what was written.
+CHECK = "check"
 
 logger = logging.getLogger(__name__)
 
@@ -46,32 +50,39 @@ def on_meta(weight: Tensor) -> Factors:
 
 
 def cache_folder() -> Path | None:
-    """`$SVFT_BENCH_CACHE/svd`, by default `~/.cache/svft-bench/svd`; None where the variable is set to nothing."""
-    root = os.environ.get("SVFT_BENCH_CACHE")
-    if root is None:
-        return Path.home() / ".cache" / "svft-bench" / "svd"
-    return Path(root) / "svd" if root else None
+    """Where factors are kept; None where they are not to be."""
+    return svd_cache.folder()
 
 
-def decompose(weight: Tensor, *, precision: Precision = "float32", cache: Path | None = None) -> Factors:
+def decompose(
+    weight: Tensor, *, precision: Precision = "float32", dtype: torch.dtype | None = None, cache: Path | None = None
+) -> Factors:
     """The canonical thin SVD of `weight`, read from the folder `cache` where it is there and written to it otherwise.
 
     The factors are float32, or float64 for a float64 weight; a GPU computes in float64 whatever `precision` says. A
-    cached file that is damaged, or that does not reproduce the weight, is rebuilt with a warning; a folder that cannot
-    be written costs a warning, never the run.
+    caller who will use u and vt in a 16-bit `dtype` only gets them so, and half as much is stored. A cached file in
+    which a single bit has changed is named and rebuilt; a folder that cannot be written costs a warning, never the run.
     """
     weight = weight.detach()
     if weight.device.type in ALWAYS_FLOAT64_ON and weight.dtype != torch.float64:
         precision = "float64"
+    narrow = dtype if dtype is not None and dtype.itemsize == 2 else None
     if cache is None:
-        return factor(weight, precision=precision)
-    path = cache / f"{_key(weight, precision)}.safetensors"
-    if (cached := _read(path, weight)) is not None:
-        return cached
-    factors = factor(weight, precision=precision)
+        return _rounded(factor(weight, precision=precision), narrow)
+    key = _key(weight, precision)
+    whole = cache / f"{key}.safetensors"
+    path = whole if narrow is None else cache / f"{key}-{str(narrow).removeprefix('torch.')}.safetensors"
+    for known in dict.fromkeys([path, whole]):
+        if (cached := _read(known, device=weight.device)) is not None:
+            return _rounded(cached, narrow)
+    factors = _rounded(factor(weight, precision=precision), narrow)
     _write(path, factors)
     # As every later run will have them: where a factor lies in memory decides the last bits of its products.
-    return _read(path, weight) or factors
+    return _read(path, device=weight.device) or factors
+
+
+def _rounded(factors: Factors, dtype: torch.dtype | None) -> Factors:
+    return factors if dtype is None else Factors(factors.u.to(dtype), factors.s, factors.vt.to(dtype))
 
 
 def factor(weight: Tensor, *, precision: Precision = "float32") -> Factors:
@@ -142,7 +153,8 @@ def _gram_svd(tall: Tensor) -> Factors:
 
 
 def _key(weight: Tensor, precision: Precision) -> str:
-    digest = hashlib.sha256(f"{METHOD} {_origin(weight)} {precision} {weight.dtype} {tuple(weight.shape)} ".encode())
+    words = f"{METHOD} {LAYOUT} {_origin(weight)} {precision} {weight.dtype} {tuple(weight.shape)} "
+    digest = hashlib.sha256(words.encode())
     digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -153,19 +165,22 @@ def _origin(weight: Tensor) -> str:
     return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else ''}"
 
 
-def _read(path: Path, weight: Tensor) -> Factors | None:
-    """The factors in `path`, memory-mapped; None where the file is missing or (with a warning) not to be trusted."""
+def _read(path: Path, *, device: torch.device) -> Factors | None:
+    """The factors in `path`, memory-mapped; None where there is none or (with a warning) it has changed."""
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            factors = Factors(*(file.get_tensor(name).to(weight.device) for name in Factors._fields))
-        n = min(weight.shape)
-        shapes = [(weight.shape[0], n), (n,), (n, weight.shape[1])]
-        if [part.shape for part in factors] == shapes and is_sound(factors, weight.to(factors.u.dtype)):
-            return factors
-        problem = "does not reproduce its weight"
-    except (SafetensorError, OSError) as error:
+            factors = Factors(*(file.get_tensor(name) for name in Factors._fields))
+            intact = (file.metadata() or {}).get(CHECK) == _check(path, factors)
+        if intact:
+            svd_cache.mark_used(path)
+            # A 16-bit factor is copied, as one is that was just rounded.
+            return Factors(*(part.to(device, copy=part.dtype.itemsize == 2) for part in factors))
+        problem = "is not as it was written"
+    except FileNotFoundError:  # another process has just made room
+        return None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         problem = f"cannot be read ({error})"
     warnings.warn(f"The cached SVD {path} {problem}; it is computed again.", stacklevel=3)
     return None
@@ -173,21 +188,25 @@ def _read(path: Path, weight: Tensor) -> Factors | None:
 
 def _write(path: Path, factors: Factors) -> None:
     """Put `factors` at `path` in one step, so that neither a crash nor another process ever shows half a file."""
+    most = svd_cache.limit()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as temporary:
-            save_file({name: part.cpu() for name, part in factors._asdict().items()}, temporary)
+        with svd_cache.replacing(path) as temporary:
+            parts = {name: part.cpu() for name, part in factors._asdict().items()}
+            save_file(parts, temporary, {CHECK: _check(path, Factors(**parts))})
+        svd_cache.prune(path.parent, most=most, keep=path)
     except (SafetensorError, OSError) as error:
         warnings.warn(f"The SVD cache {path.parent} cannot be written ({error}); going on without it.", stacklevel=3)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _check(path: Path, factors: Factors) -> str:
+    """What tells whether a file is still what was written under its name: a sum over all bytes of the factors.
+
+    It is as long as leaves the factors where they would lie in memory without it.
+    """
+    total = 0
+    for part in factors:
+        total = zlib.crc32(f"{part.dtype} {tuple(part.shape)}".encode(), total)
+        total = zlib.crc32(part.contiguous().view(torch.uint8).numpy().data, total)
+    text = f"{total:08x} {path.stem} "
+    return text.ljust(len(text) + -(len(f'"__metadata__":{{"{CHECK}":""}},') + len(text)) % 64, ".")

@@ -32,8 +32,8 @@ CLOSE = 64
 # where one of the two weights is a rounding of the other that cannot be repeated.
 FLOAT_ROUNDING, QUANTISING = 0.005, 0.2
 TURNED = 0.5
-# How far it may be without a word: what is left between two SVDs of one weight.
-UNFELT = 1e-3
+# How far it may be without a word: what is left between two SVDs of one weight, and the rounding of factors.
+UNFELT = 5e-3
 
 
 class Origin(NamedTuple):
