@@ -24,7 +24,7 @@ from . import budget
 from .layer import SingularLayer
 from .offloading import onloaded
 from .svd import Factors
-from .targets import checked_weight, expected_holding
+from .targets import candidates, checked_weight, expected_holding
 from .transfer import Found, Saved
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,19 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
     def check_shapes(self, config: Any, shapes: dict[str, tuple[int, int]]) -> None:
         """Raise a ValueError where the method cannot adapt one of these modules with an (out, in) weight."""
 
+    def layer_class(self, base: nn.Module) -> Any:
+        """The class of the layer that adapts `base`.
+
+        PEFT takes an adapted layer for a linear one, which "all-linear" adapts again, by "Linear" in the class's name.
+        """
+        raise NotImplementedError
+
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
         """Refuse a target that cannot be adapted before the first one is replaced."""
         config = _maybe_include_all_linear_layers(peft_config, model)
         quantization = get_quantization_kwargs(model)
         weights = {}
-        for name, module in model.named_modules():
+        for name, module in candidates(model):
             if check_target_module_exists(config, name):
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
                 weights[name] = checked_weight(name, base, quantization, self.supported).to("meta")
@@ -99,7 +106,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             return
         quantization = get_quantization_kwargs(self.model)
         with onloaded(target):
-            layer = self.tuner_layer_cls(
+            layer = self.layer_class(target)(
                 target, adapter_name, config=peft_config, key=current_key, quantization=quantization
             )
             if adapter_name not in self.active_adapters:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from .basis_layer import matrix_of, quantization_of, side_of
 from .budget import Holding
 from .options import resolve_dtype
+
+
+def candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that PEFT looks for targets among: none of those that an adapted layer is made of."""
+    inside = None
+    for name, module in model.named_modules():
+        if inside is None or not name.startswith(inside):
+            inside = f"{name}." if isinstance(module, BaseTunerLayer) else inside
+            yield name, module
 
 
 def checked_weight(

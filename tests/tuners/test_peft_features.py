@@ -33,7 +33,7 @@ def test_an_adapter_can_be_exported_as_lora(case: str) -> None:
 
 
 def test_an_adapter_of_biases_cannot_be_exported_as_lora() -> None:
-    with pytest.raises(TypeError, match="VectorFitLayer"):
+    with pytest.raises(TypeError, match="VectorFitLinear"):
         convert_to_lora(adapted("vectorfit"), rank=12)
 
 

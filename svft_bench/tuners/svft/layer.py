@@ -109,6 +109,10 @@ class SVFTLayer(SingularLayer):
         super().set_adapter(adapter_names, inference_mode=inference_mode)
 
 
+class SVFTLinear(SVFTLayer):
+    """SVFT on an `nn.Linear`, a `Conv1D` or a quantised linear layer."""
+
+
 def _drawn(factors: Factors, config: SVFTConfig, *, seed: int) -> Tensor:
     """The flat cells of a random or top_k pattern."""
     n = factors.s.shape[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from ..model import SingularModel
 from . import patterns
 from .config import SVFTConfig
-from .layer import SVFTLayer
+from .layer import SVFTLayer, SVFTLinear
 
 
 class SVFTModel(SingularModel):
@@ -13,6 +15,9 @@ class SVFTModel(SingularModel):
 
     prefix = "svft_"
     tuner_layer_cls = SVFTLayer
+
+    def layer_class(self, base: nn.Module) -> type[SVFTLayer]:
+        return SVFTLinear
 
     def check_shapes(self, config: SVFTConfig, shapes: dict[str, tuple[int, int]]) -> None:
         """As in the paper, a rank may exceed the smaller matrices (it keeps them whole), but not all of them."""

@@ -112,6 +112,14 @@ class VectorFitLayer(SingularLayer):
                 vector.grad = None
 
 
+class VectorFitLinear(VectorFitLayer):
+    """VectorFit on an `nn.Linear`, a `Conv1D` or a quantised linear layer."""
+
+
+class VectorFitLayerNorm(VectorFitLayer):
+    """VectorFit on an `nn.LayerNorm`."""
+
+
 def _wake(layer: nn.Module, incompatible_keys: Any) -> None:
     """Leave loaded state for the next step to put in force; now is too early, an optimizer skips resting vectors."""
     assert isinstance(layer, VectorFitLayer)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..model import SingularModel
 from . import freezing
 from .config import VectorFitConfig
-from .layer import VECTORS, VectorFitLayer
+from .layer import VECTORS, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear
 
 
 class VectorFitModel(SingularModel):
@@ -19,6 +19,9 @@ class VectorFitModel(SingularModel):
     prefix = "vectorfit_"
     tuner_layer_cls = VectorFitLayer
     supported = (*SingularModel.supported, nn.LayerNorm)
+
+    def layer_class(self, base: nn.Module) -> type[VectorFitLayer]:
+        return VectorFitLayerNorm if isinstance(base, nn.LayerNorm) else VectorFitLinear
 
     def update_and_allocate(self, step: int) -> None:
         """Freeze, thaw and penalise; call it just before the forward of every optimizer step `step` (0-based).
