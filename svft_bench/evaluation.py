@@ -16,7 +16,7 @@ from svft_bench.encoding import text_length, training_collate
 from svft_bench.likelihood import foreseen, likeliest
 from svft_bench.rows import token_lengths
 from svft_bench.spec import EvalSpec, TaskSpec
-from svft_bench.tasks import Example
+from svft_bench.tasks import Example, responded
 
 Prediction = dict[str, Any]
 Found = dict[str, Any]  # a prediction before it is said of which example
@@ -54,9 +54,7 @@ def predict(
                 model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size
             )
             for index, example, value in zip(chosen, batch, values, strict=True):
-                reference = example["reference"] if task.kind == "causal_lm" else example["label"]
-                found[index] = {"id": example["id"], **value}
-                found[index].setdefault("reference", reference)
+                found[index] = {"id": example["id"], **_gold(example), **value}
             progress(len(batch))
     return [found[index] for index in range(len(examples))]
 
@@ -97,7 +95,9 @@ def _text(
 ) -> list[Found]:
     prompts = [example["prompt"] for example in batch]
     if evaluation.generation is not None:
-        return generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
+        assert evaluation.answer is not None
+        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
+        return [responded(row, answer=evaluation.answer) for row in found]
     if evaluation.likelihood is None:
         return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
     return likeliest(
@@ -108,6 +108,13 @@ def _text(
         processor=processor,
         batch_size=batch_size,
     )
+
+
+def _gold(example: Example) -> Found:
+    """What a prediction is compared with: a class, or the answer as each rule reads it."""
+    if "label" in example:
+        return {"reference": example["label"]}
+    return {name: example[name] for name in ("reference", "reference_strict") if name in example}
 
 
 def _device(model: Any) -> torch.device:

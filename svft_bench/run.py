@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,10 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             }
         eval_seconds = time.perf_counter() - start
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
-        tracker.log({f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items()}, step=None)
+        defined = {
+            f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
+        }
+        tracker.log(defined, step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
     record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, command=command)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
@@ -98,7 +101,7 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
     }
     chooser, rows = choices[spec.train.selection]
 
-    def headline() -> float:
+    def headline() -> float | None:
         found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
         return score(chooser, found)[chooser.metrics[0]]
 
@@ -124,7 +127,7 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
         chosen = best.restore() if rows else None
         selected: dict[str, float | int | str] = {"by": spec.train.selection}
         if chosen is not None:
-            selected |= {"epoch": chosen[0], "score": chosen[1]}
+            selected |= {"epoch": chosen[0]} | ({} if chosen[1] is None else {"score": chosen[1]})
         return save_fitted(
             folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
         )
@@ -160,7 +163,7 @@ def _record(
     ready: Assembly,
     fitted: Fitted,
     *,
-    scores: Mapping[str, dict[str, float]],
+    scores: dict[str, dict[str, float | None]],
     cut: dict[str, int],
     eval_seconds: float,
     command: str,

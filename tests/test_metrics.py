@@ -87,7 +87,7 @@ def test_one_value_has_no_correlation() -> None:
 def test_an_undefined_correlation_is_scored_as_none() -> None:
     spec = EvalSpec(name="stsb", data=SOURCE, reader="sentence_pair", metrics=("pearson", "spearman"))
     rows = [{"id": str(i), "prediction": 2.5, "reference": float(i)} for i in range(5)]
-    assert score(spec, rows) == {"pearson": 0.0, "spearman": 0.0}
+    assert score(spec, rows) == {"pearson": None, "spearman": None}
 
 
 def test_both_rules_are_scored_side_by_side() -> None:

@@ -29,6 +29,26 @@ def test_the_first_of_the_best_epochs_comes_back(tmp_path: Path) -> None:
     assert torch.equal(model.weight, torch.tensor([[2.0]]))
 
 
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ([None, -0.5, -0.75], (2, -0.5)),
+        ([0.25, None, 0.5], (3, 0.5)),
+        ([-0.25, None, None], (1, -0.25)),
+        ([None, None, None], (1, None)),
+    ],
+)
+def test_an_undefined_score_never_beats_a_defined_one(
+    tmp_path: Path, scores: list[float | None], chosen: tuple[int, float | None]
+) -> None:
+    model, found = nn.Linear(1, 1, bias=False), iter(scores)
+    best = BestEpoch(model, names=frozenset({"weight"}), score=lambda: next(found), file=tmp_path / "best")
+    for epoch in (1, 2, 3):
+        nn.init.constant_(model.weight, epoch)
+        best.after_epoch(epoch)
+    assert best.restore() == chosen and model.weight.item() == chosen[0]
+
+
 def test_what_an_earlier_try_found_is_still_the_best_after_a_restart(tmp_path: Path) -> None:
     model = nn.Linear(1, 1, bias=False)
     for epoch, value in ((1, 0.5), (2, 0.25)):

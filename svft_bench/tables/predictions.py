@@ -12,7 +12,7 @@ from svft_bench.record import RunRecord, predictions_of, record_path
 from svft_bench.spec import EvalSpec
 from svft_bench.stats import bootstrap_error
 from svft_bench.tables.results import SHARES, CellResult, item_variance
-from svft_bench.tasks.scoring import correct, score
+from svft_bench.tasks.scoring import correct, counted, score
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,18 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     rows = predictions_of(record, record_path(folder, record.spec))[evaluation.name]
     metric = evaluation.metrics[0]
     recorded = record.score(evaluation.name, metric)
-    right = None
+    right: dict[Any, bool] | None = None
+    again: float | None
     if metric in SHARES:
+        rows = counted(rows, metric=metric)
         found = correct(evaluation, rows, metric=metric)
         right = {row["id"]: good for row, good in zip(rows, found, strict=True)}
         again = sum(found) / max(len(found), 1)
     else:
         again = score(evaluation, rows)[metric]
-    if abs(again - recorded) > 1e-9:
+    if again is None or abs(again - recorded) > 1e-9:
         raise ValueError(
-            f"run {record.run_id}: its predictions on {evaluation.name} give {metric} {again:.6f}, "
+            f"run {record.run_id}: its predictions on {evaluation.name} give {metric} {again}, "
             f"its record says {recorded:.6f}"
         )
     return Judged(evaluation, rows, right)
@@ -74,7 +76,7 @@ def _headline(evaluation: EvalSpec) -> Callable[[Sequence[dict[str, Any]]], floa
     """The first metric of an eval as a function of predictions."""
     metric = evaluation.metrics[0]
     alone = evaluation.model_copy(update={"metrics": (metric,)})
-    return lambda rows: score(alone, rows)[metric]
+    return lambda rows: score(alone, rows)[metric] or 0.0  # a resample may be constant
 
 
 Pairs = Sequence[tuple[Any, Any]]  # rows of two methods on the same items

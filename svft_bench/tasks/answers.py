@@ -15,6 +15,8 @@ from svft_bench.tasks.latex import equivalent, last_boxed
 
 Rule = Callable[[str, str], bool]
 MARKER = "The answer is: "
+RESPONSE = "### Response:"  # where the template of the commonsense sets asks for an answer
+_RELEASED_NUMBER = re.compile(r"[\-+]?\d*[\.,/]?\d+")
 
 
 def after_marker(text: str) -> str | None:
@@ -26,27 +28,29 @@ def after_marker(text: str) -> str | None:
 def released_number(text: str) -> int | None:
     """The first number after the marker, rounded: the released GSM8K rule.
 
-    Its pattern allows one separator, so `1,234,567` is read as 1,234; the quirk is kept.
+    Its pattern allows one separator, so `1,234,567` is read as 1,234; the quirk is kept. What stops the released script
+    with an error is no number here.
     """
     answer = after_marker(text)
-    match = re.search(r"[\-+]?\d*[\.,/]?\d+", answer) if answer is not None else None
+    match = _RELEASED_NUMBER.search(answer) if answer is not None else None
     if match is None:
         return None
-    found = match.group().replace(",", "")
-    numerator, slash, denominator = found.partition("/")
-    if slash and not re.search(r"\d", numerator):
-        return None
-    divisor = float(denominator) if slash else 1.0
+    numerator, slash, denominator = match.group().replace(",", "").partition("/")
     try:
-        return round(float(numerator) / (divisor or 1.0))
-    except OverflowError:  # more than 308 digits
+        if not slash or denominator == "0":
+            return round(float(numerator))
+        return round(int(numerator) / int(denominator))
+    except (ValueError, ArithmeticError):  # no numerator, or more digits than a number has
         return None
 
 
 def gsm8k_released(text: str, reference: str) -> bool:
-    """Equal to the gold number after rounding."""
+    """Equal to the gold, a whole number, after rounding; both as floating-point numbers."""
     answer = released_number(text)
-    return answer is not None and answer == released_number(f"{MARKER}{reference}")
+    try:
+        return answer is not None and float(answer) == float(int(reference.replace(",", "")))
+    except (ValueError, OverflowError):
+        return False
 
 
 _NUMBER = re.compile(
@@ -135,12 +139,17 @@ def math_strict(text: str, reference: str) -> bool:
     return bool(verify(gold, found))
 
 
+def response(text: str, *, answer: AnswerName) -> str:
+    """What of a generation its harness reads and stores: of the commonsense sets the text before a second marker."""
+    return text if answer not in _WORDS else text.partition(RESPONSE)[0].strip()
+
+
 def _first_word(words: str) -> Rule:
-    """The released commonsense rule: the first answer word in the text, also inside a longer word; case counts."""
+    """The released commonsense rule: the first answer word in the response, also inside a longer word; case counts."""
     pattern = re.compile(words)
 
     def rule(text: str, reference: str) -> bool:
-        match = pattern.search(text.strip())
+        match = pattern.search(text.partition(RESPONSE)[0])
         return match is not None and match.group() == reference
 
     return rule

@@ -5,8 +5,6 @@ Source: the scorer released with Hendrycks et al. 2021 (arXiv 2103.03874), which
 
 from __future__ import annotations
 
-import re
-
 
 def equivalent(left: str, right: str) -> bool:
     """Whether two answers read the same once normalised; if either cannot be normalised, as they stand."""
@@ -57,10 +55,11 @@ def _braced_roots(text: str) -> str:
 
 def _braced_fractions(text: str) -> str:
     start, *fractions = text.split("\\frac")
-    if "" in fractions:
-        raise _Irregular
-    if any(len(fraction) < 2 and fraction != "{" for fraction in fractions):
-        return text
+    for fraction in fractions:  # in their order: the first that has no two arguments decides
+        if not fraction:
+            raise _Irregular
+        if len(fraction) < 2 and fraction != "{":
+            return text
     return start + "".join(f"\\frac{_braced_arguments(fraction)}" for fraction in fractions)
 
 
@@ -73,8 +72,21 @@ def _braced_arguments(text: str) -> str:
 
 
 def _slash_as_fraction(text: str) -> str:
-    plain = re.fullmatch(r"(0|-?[1-9][0-9]*)/(0|-?[1-9][0-9]*)", text)
-    return f"\\frac{{{plain.group(1)}}}{{{plain.group(2)}}}" if plain else text
+    """One slash between two whole numbers is a fraction; between anything else the scorer gives up."""
+    sides = text.split("/")
+    if len(sides) != 2:
+        return text
+    try:
+        above, below = map(int, sides)
+    except ValueError:
+        raise _Irregular from None
+    return f"\\frac{{{above}}}{{{below}}}" if text == f"{above}/{below}" else text
+
+
+def released_box(text: str) -> str | None:
+    """What the last `\\boxed{...}` of a solution holds, as the released scorer reads it: there is no other box."""
+    _, box, inside = text.rpartition("\\boxed")
+    return last_boxed(text) if box and inside.startswith("{") else None
 
 
 def last_boxed(text: str) -> str | None:

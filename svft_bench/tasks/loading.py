@@ -11,6 +11,7 @@ from svft_bench.spec import LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
+from svft_bench.tasks.readers import Fields
 from svft_bench.tasks.sources import DataFile, source_fingerprint
 
 REST = "rest"  # the split that holds what a balanced draw left over
@@ -55,7 +56,8 @@ def load_task(
         elif item.data.split == REST:
             scored = _rest(pool, parts.rest)
         else:
-            scored = read_pool(task, item.data, reader=item.reader, data_root=data_root)
+            texts = item.generation is not None
+            scored = read_pool(task, item.data, reader=item.reader, data_root=data_root, for_evaluation=texts)
         chosen = _limited(scored, scored.fields, limit.eval, seed=0)
         pools.append(scored)
         evals[item.name] = _examples(task, scored, chosen, training=False)
@@ -124,9 +126,13 @@ def _examples(task: TaskSpec, pool: Pool, taken: Taken, *, training: bool) -> Se
         return [{"id": str(index), **fields} for index, fields in taken.items()]
     assert task.prompt is not None
     template = task.prompt.train if training else task.prompt.evaluation
-    goal, source = ("target", "response") if training else ("reference", "reference")
     return [
-        {"id": str(index), "prompt": render(template, fields["instruction"]), goal: fields[source]}
-        | ({"options": fields["options"].split("/")} if "options" in fields else {})
+        {"id": str(index), "prompt": render(template, fields["instruction"])}
+        | ({"target": fields["response"]} if training else _goal(fields))
         for index, fields in taken.items()
     ]
+
+
+def _goal(fields: Fields) -> Example:
+    found: Example = {name: fields[name] for name in ("reference", "reference_strict") if name in fields}
+    return found | ({"options": fields["options"].split("/")} if "options" in fields else {})

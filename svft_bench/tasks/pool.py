@@ -16,6 +16,7 @@ from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
 from svft_bench.tasks.sources import DataFile, column, read_rows
 
 Example = dict[str, Any]
+SHOWN = 5  # row numbers that a reason names
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Pool:
     fields: dict[int, Fields]
     image_column: str | None = None
     without_answer: int = 0
+    without_gold: tuple[int, ...] = ()
     undecodable: set[int] = field(default_factory=set)
 
     def take(self, order: Iterable[int], count: int | None = None) -> dict[int, Fields]:
@@ -64,8 +66,12 @@ class Pool:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Rows left out, by reason."""
-        counts = {"no question or no answer": self.without_answer, "image does not decode": len(self.undecodable)}
+        """Rows left out, or kept without an answer to compare with, by reason."""
+        counts = {
+            "no question or no answer": self.without_answer,
+            f"no gold answer that can be read, scored as wrong ({_named(self.without_gold)})": len(self.without_gold),
+            "image does not decode": len(self.undecodable),
+        }
         return {f"{self.file.origin}: {reason}": count for reason, count in counts.items() if count}
 
 
@@ -101,8 +107,13 @@ def open_image(stored: Any) -> Any:
         return None
 
 
-def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_root: Path | None) -> Pool:
+def read_pool(
+    task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_root: Path | None, for_evaluation: bool = False
+) -> Pool:
     """Read a split and check its columns and labels.
+
+    Rows without a question or an answer are no rows, except `for_evaluation` of texts: there a released score counts
+    each of them as wrong.
 
     Raises:
         ValueError: no such split or column, no text, or a label that cannot be one of the task's; names the row.
@@ -120,7 +131,7 @@ def read_pool(task: TaskSpec, source: SourceSpec, *, reader: ReaderName, data_ro
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
     if task.kind == "causal_lm":
-        return _answered(pool)
+        return _asked(pool) if for_evaluation else _answered(pool)
     for index, item in pool.fields.items():
         _check_label(item["label"], labels=task.labels, where=f"{file.origin} row {index}")
     return pool
@@ -145,6 +156,22 @@ def _answered(pool: Pool) -> Pool:
     """The pool without rows that lack a question, a response or an answer."""
     full = {index: item for index, item in pool.fields.items() if all(text.strip() for text in item.values())}
     return replace(pool, fields=full, without_answer=len(pool.fields) - len(full))
+
+
+def _asked(pool: Pool) -> Pool:
+    """The pool with every row, and which of them have no gold answer; without any gold at all, no row is of use."""
+    without = tuple(index for index, item in pool.fields.items() if not _gold(item))
+    fields = pool.fields if len(without) < len(pool.fields) else {}
+    return replace(pool, fields=fields, without_gold=without)
+
+
+def _gold(item: Fields) -> str:
+    return str(item["reference"]).strip()
+
+
+def _named(rows: Sequence[int]) -> str:
+    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    return f"row {', '.join(map(str, rows[:SHOWN]))}{more}"
 
 
 def _check_label(label: Any, *, labels: int | None, where: str) -> None:

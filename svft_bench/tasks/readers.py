@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from svft_bench.spec import ReaderName
+from svft_bench.tasks.answers import exact_number
 from svft_bench.tasks.files import Row
-from svft_bench.tasks.latex import last_boxed
+from svft_bench.tasks.latex import last_boxed, released_box
 
 Fields = dict[str, Any]
 Reader = Callable[[Row], Fields]  # fails as Python does where a column holds no text
@@ -30,14 +31,28 @@ def _metamath(row: Row) -> Fields:
 
 
 def _gsm8k(row: Row) -> Fields:
-    answer = row["answer"].rpartition("#### ")[2].replace(",", "").strip()
-    whole = re.fullmatch(r"-?[0-9]+", answer)
-    return {"instruction": row["question"], "response": row["answer"], "reference": answer if whole else ""}
+    """The release takes what follows the first mark as a whole number, and without commas."""
+    _, mark, rest = row["answer"].partition("#### ")
+    gold = rest.partition("#### ")[0].replace(",", "").strip() if mark else ""
+    try:
+        int(gold)
+    except ValueError:
+        gold = ""
+    strict = row["answer"].rpartition("####")[2].strip() if mark else ""
+    fields = {"instruction": row["question"], "response": row["answer"], "reference": gold}
+    read = exact_number(f"#### {strict}")
+    return _with_strict(fields, gold if read in (None, exact_number(f"#### {gold}")) else strict)
+
+
+def _with_strict(fields: Fields, gold: str) -> Fields:
+    """With the gold that the strict rule reads, where it is not the released one."""
+    return fields if gold == fields["reference"] else fields | {"reference_strict": gold}
 
 
 def _gsm8k_solution(row: Row) -> Fields:
     """Written as MetaMath writes GSM8K's own rows: without the marks of a calculator."""
-    return {**_gsm8k(row), "reference": re.sub(r"<<[^<>]*>>", "", row["answer"])}
+    solution = re.sub(r"<<[^<>]*>>", "", row["answer"])
+    return {"instruction": row["question"], "response": row["answer"], "reference": solution}
 
 
 def _metamath_solution(row: Row) -> Fields:
@@ -45,11 +60,9 @@ def _metamath_solution(row: Row) -> Fields:
 
 
 def _math(row: Row) -> Fields:
-    return {
-        "instruction": row["problem"],
-        "response": row["solution"],
-        "reference": last_boxed(row["solution"]) or "",
-    }
+    solution = row["solution"]
+    fields = {"instruction": row["problem"], "response": solution, "reference": released_box(solution) or ""}
+    return _with_strict(fields, last_boxed(solution) or "")
 
 
 def _llm_adapters(row: Row) -> Fields:

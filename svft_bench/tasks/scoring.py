@@ -1,4 +1,9 @@
-"""`score(eval_spec, predictions)`: from prediction rows to metric values, without a model."""
+"""`score(eval_spec, predictions)`: from prediction rows to metric values, without a model.
+
+A released score counts every row, one without a gold answer as wrong; the strict one leaves such a row out. Pearson's
+and Spearman's correlations are undefined (None) where predictions or references are constant, as in scipy; Matthews's
+is 0 there, as scikit-learn defines it, and `one_answer` tells such a 0 from another.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from svft_bench.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
-from svft_bench.spec import EvalSpec, MetricName
-from svft_bench.tasks.answers import RELEASED, STRICT
+from svft_bench.spec import AnswerName, EvalSpec, MetricName
+from svft_bench.tasks.answers import RELEASED, STRICT, response
 
 Prediction = dict[str, Any]
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]
@@ -23,8 +28,8 @@ METRICS: dict[MetricName, Metric] = {
 }
 
 
-def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Every metric of an eval; a correlation that is undefined (constant predictions) counts as 0.
+def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, float | None]:
+    """Every metric of an eval; None where one is undefined.
 
     Raises:
         ValueError: there are no predictions.
@@ -32,14 +37,19 @@ def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, f
     if not predictions:
         raise ValueError(f"eval {eval_spec.name} has no predictions to score")
     values = {metric: _value(eval_spec, metric, predictions) for metric in eval_spec.metrics}
-    return {metric: 0.0 if math.isnan(value) else value for metric, value in values.items()}
+    return {metric: None if math.isnan(value) else value for metric, value in values.items()}
 
 
 def _value(eval_spec: EvalSpec, metric: MetricName, predictions: Sequence[Prediction]) -> float:
     if eval_spec.answer is not None:
-        right = correct(eval_spec, predictions, metric=metric)
-        return sum(right) / len(right)
+        right = correct(eval_spec, counted(predictions, metric=metric), metric=metric)
+        return sum(right) / len(right) if right else math.nan
     return METRICS[metric]([row["prediction"] for row in predictions], [row["reference"] for row in predictions])
+
+
+def counted(predictions: Sequence[Prediction], *, metric: MetricName) -> list[Prediction]:
+    """The rows that a share of right answers is a share of."""
+    return [row for row in predictions if metric != "accuracy_strict" or _gold(row, metric=metric)]
 
 
 def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: MetricName) -> list[bool]:
@@ -47,4 +57,24 @@ def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: M
     if eval_spec.answer is None:
         return [row["prediction"] == row["reference"] for row in predictions]
     rule = {"accuracy": RELEASED, "accuracy_strict": STRICT}[metric][eval_spec.answer]
-    return [rule(row["prediction"], row["reference"]) for row in predictions]
+    golds = [_gold(row, metric=metric) for row in predictions]
+    return [bool(gold) and rule(row["prediction"], gold) for row, gold in zip(predictions, golds, strict=True)]
+
+
+def _gold(row: Prediction, *, metric: MetricName) -> str:
+    """The answer to compare with, as the metric's rule reads the data; empty without one."""
+    strict = metric == "accuracy_strict" and "reference_strict" in row
+    return str(row["reference_strict" if strict else "reference"] or "").strip()
+
+
+def responded(row: Prediction, *, answer: AnswerName) -> Prediction:
+    """A generated row as it is stored: the text up to where its harness stops reading."""
+    kept = response(row["prediction"], answer=answer)
+    ended = kept != row["prediction"] and kept != row["prediction"].strip()  # then nothing else has cut the text
+    return {name: value for name, value in row.items() if not (ended and name == "cut")} | {"prediction": kept}
+
+
+def one_answer(predictions: Sequence[Prediction]) -> Any | None:
+    """The one class or value that all of several predictions are; None if they differ."""
+    first = predictions[0]["prediction"]
+    return first if len(predictions) > 1 and all(row["prediction"] == first for row in predictions) else None

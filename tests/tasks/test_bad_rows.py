@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from svft_bench.spec import LimitSpec
-from svft_bench.tasks import load_task
+from svft_bench.tasks import load_task, score
 from tests.tasks.data import write_images
 from tests.tasks.layout import task_spec, write_layout
 from tests.tasks.loading import ALL, ids, load, toy_math
@@ -16,16 +16,19 @@ from tests.toy import write_rows
 PAIR: dict[str, object] = {"sentence1": "a", "sentence2": "b", "label": 1}
 
 
-def test_rows_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rows_without_a_gold_answer_are_scored_as_wrong_counted_and_named(tmp_path: Path) -> None:
     toy_math(tmp_path, questions=4)
     rows = [
         {"question": "1?", "answer": answer} for answer in ("#### 1", "", None, "no mark", "#### ", "#### x", "#### 2")
     ]
     write_rows(tmp_path / "gsm8k" / "main" / "test.jsonl", [*rows, {"question": " ", "answer": "#### 3"}])
     task = load("gsm8k", tmp_path)
-    assert ids(task.evals["gsm8k"]) == ["0", "6"]
-    assert task.skipped == {"gsm8k/main/test.jsonl: no question or no answer": 6}
-    assert task.files[1].used == 2 and task.files[1].rows == 8
+    assert len(task.evals["gsm8k"]) == task.files[1].used == task.files[1].rows == 8
+    assert task.skipped == {
+        "gsm8k/main/test.jsonl: no gold answer that can be read, scored as wrong (row 1, 2, 3, 4, 5)": 5
+    }
+    rows = [{**example, "prediction": f"The answer is: {example['reference']}"} for example in task.evals["gsm8k"]]
+    assert score(task_spec("gsm8k").evals[0], rows) == {"accuracy": 3 / 8, "accuracy_strict": 1.0}
 
 
 def test_training_rows_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
