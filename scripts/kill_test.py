@@ -35,7 +35,7 @@ from svft_bench.cli import command  # noqa: E402
 from svft_bench.compose import cells  # noqa: E402
 from svft_bench.durable import write_whole  # noqa: E402
 from svft_bench.provenance import git_state  # noqa: E402
-from svft_bench.record import load_record, predictions_path  # noqa: E402
+from svft_bench.record import load_predictions, load_record  # noqa: E402
 from svft_bench.tiny import tiny_model_folder  # noqa: E402
 from tests.toy import KINDS, toy_data  # noqa: E402
 
@@ -70,7 +70,7 @@ class Outcome:
     """What a run leaves that must not depend on kills."""
 
     record: dict[str, Any]
-    predictions: bytes
+    predictions: list[dict[str, Any]]
     weights: dict[str, bytes]
 
 
@@ -88,7 +88,7 @@ class Run:
             return child
         code = 70
         try:
-            os.environ["SVFT_BENCH_PLACE"] = "0 1 1 0"
+            vars(svft_bench.weights)["package_state"] = lambda: ("of now", False)  # whatever is edited meanwhile
             with (
                 (self.folder / "log").open("a") as log,
                 redirect_stdout(log),
@@ -126,7 +126,7 @@ class Run:
         record = load_record(path).model_dump(mode="json")
         kept = {name: record[name] for name in ("run_id", "scores", "curve", "selected", "skipped", "sizes", "data")}
         files = sorted((self.folder / "o").rglob("*.safetensors"))
-        return Outcome(kept, predictions_path(path).read_bytes(), {file.name: file.read_bytes() for file in files})
+        return Outcome(kept, load_predictions(path), {file.name: file.read_bytes() for file in files})
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from svft_bench import stopping
 from svft_bench.checkpoints import Checkpoint
+from svft_bench.methods import bad_weight
 from svft_bench.tracking import Tracker
 
 
@@ -32,10 +33,18 @@ class Finite(TrainerCallback):  # type: ignore[misc]
     """Ends a training that has diverged, whose scores would be those of a model that knows nothing."""
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float],
+        model: nn.Module,
+        **_: Any,
     ) -> None:
         for name, title in {"loss": "the loss", "grad_norm": "the gradient norm"}.items():
             if not math.isfinite(logs.get(name, 0.0)):
+                if found := bad_weight(model):
+                    raise ValueError(f"{title} is not finite{found}")
                 raise _diverged(title, logs[name], state)
 
     def on_train_end(
@@ -52,7 +61,7 @@ def _diverged(what: str, value: float, state: TrainerState) -> FloatingPointErro
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Times the steps, and asks for a checkpoint when the last one is `minutes` old or a signal says to end."""
+    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
 
     def __init__(self, minutes: float) -> None:
         self.interval = 60 * minutes
@@ -72,7 +81,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
-        if (now - self.saved >= self.interval or stopping.asked()) and state.global_step < state.max_steps:
+        if now - self.saved >= self.interval and state.global_step < state.max_steps:
             control.should_save = True
             self.saved = now
 
@@ -112,7 +121,11 @@ class Taken(TrainerCallback):  # type: ignore[misc]
 
 
 class Stop(TrainerCallback):  # type: ignore[misc]
-    """Ends a training that a signal says to end, once it has its checkpoint."""
+    """Ends a training that a signal says to end, once it has a checkpoint; comes last, to hear of it in this step."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if stopping.asked() and state.global_step < state.max_steps:  # else what is left is nearly through
+            control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         stopping.check()

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from torch import nn
 
 from svft_bench.decoding import Engine, generate
 from svft_bench.encoding import text_length, training_collate
 from svft_bench.likelihood import foreseen, likeliest
+from svft_bench.methods import bad_weight
 from svft_bench.rows import token_lengths
 from svft_bench.spec import EvalSpec, TaskSpec
 from svft_bench.tasks import Example, responded
@@ -124,16 +126,29 @@ def _device(model: Any) -> torch.device:
 
 @contextmanager
 def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
-    """No gradients, no dropout; with `merged`, an adapter is part of the weights while this lasts."""
+    """No gradients, no dropout; with `merged`, an adapter is part of the weights while this lasts.
+
+    Raises:
+        ValueError: the model gives logits that are not finite, which any rule would make a prediction of.
+    """
     was_training = model.training
     model.eval()
     merges = merged and isinstance(model, PeftModel)
+    looked_at = (model.get_base_model() if isinstance(model, PeftModel) else model).register_forward_hook(_check_logits)
     try:
         if merges:
             model.merge_adapter()
         with torch.no_grad():
             yield
     finally:
+        looked_at.remove()
         if merges:
             model.unmerge_adapter()
         model.train(was_training)
+
+
+def _check_logits(model: nn.Module, inputs: object, output: Any) -> None:
+    """Of a text, the last position is looked at: it sees all others, and no padding stands there."""
+    logits = output.logits if output.logits.dim() < 3 else output.logits[:, -1]
+    if not bool(logits.isfinite().all()):
+        raise ValueError(f"the model's logits are not finite, so nothing is scored{bad_weight(model)}")

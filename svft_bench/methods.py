@@ -167,6 +167,13 @@ def load_trained(folder: Path, model: nn.Module) -> None:
     load_trained_state(model, load_file(folder / TRAINED))
 
 
+def bad_weight(model: nn.Module) -> str:
+    """The end of a sentence on a number that is not finite: where the frozen weights have one, and else nothing."""
+    frozen = ((name, part) for name, part in model.named_parameters() if not part.requires_grad)
+    bad = next((name for name, part in frozen if not bool(part.isfinite().all())), None)
+    return f": the base's own weight {bad} is not" if bad else ""
+
+
 def trainable_names(model: nn.Module) -> frozenset[str]:
     """Names of the parameters that the method trains; taken before a schedule freezes any of them."""
     return frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
