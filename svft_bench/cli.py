@@ -5,17 +5,21 @@ svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import json
 import logging
 import os
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svft_bench import stopping
+from svft_bench import __version__, stopping
+from svft_bench.wording import Parser, folder, sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -58,8 +62,7 @@ VERBS = {
     "rescore": "svft_bench.rescore:rescore",
     "leakage": "svft_bench.leakage:leakage",
 }
-HYDRA_ONLY = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--shell-completion", "-sc", "--version"}
-SWEEP_FLAGS = {"-m", "--multirun"}
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what Hydra tells of itself
 
 
 def main() -> None:
@@ -80,6 +83,8 @@ def command(argv: list[str]) -> int:
             return _benchmark(argv)
     except (ValueError, OSError) as error:
         return _bad_input(error)
+    except SystemExit as done:  # of --help and --version
+        return int(done.code or 0)
     except stopping.Stopped as error:
         print(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
         return stopping.CODE
@@ -95,22 +100,25 @@ def _verb(name: str, argv: list[str]) -> int:
 
 
 def _benchmark(argv: list[str]) -> int:
-    if HYDRA_ONLY & {flag.split("=")[0] for flag in argv}:
-        return _hydra(argv, lambda config: None)
     from svft_bench import again, compose
+    from svft_bench.failures import state
+    from svft_bench.preflight import check_surroundings, one_process
 
-    flags = {item for item in argv if item.startswith("-")}
-    if unknown := sorted(flags - SWEEP_FLAGS):
-        valid = ", ".join(sorted(HYDRA_ONLY | SWEEP_FLAGS | {"--help"}))
-        raise ValueError(f"{unknown[0]} is no flag; there are {valid}")
-    if strange := [item for item in argv if item not in flags and "=" not in item and not item.startswith("~")]:
+    asked = _parser().parse_intermixed_args(argv)
+    overrides = [*_search_path(asked.config_dir), *asked.overrides]
+    if strange := [item for item in overrides if "=" not in item and not item.startswith("~")]:
         raise ValueError(f"{strange[0]} is neither key=value nor one of the verbs {', '.join(VERBS)}")
-    overrides = [item for item in argv if not item.startswith("-")]
-    if any(item.startswith("hydra/sweeper=") for item in overrides):
-        return _hydra(argv, _job)
+    if asked.cfg or asked.info or asked.hydra_help or asked.shell_completion:
+        return _hydra_shows(asked, overrides)
+    one_process(os.environ)
     planned = compose.cells(overrides)
+    launched = [item for item in overrides if item.startswith(("hydra/launcher=", "hydra/sweeper="))]
+    if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
+        check_surroundings(todo, here=not launched)
+    if any(item.startswith("hydra/sweeper=") for item in overrides):
+        return _by_sweeper(overrides)
     again.ask([(cell.spec, cell.settings) for cell in planned if cell.settings.force])
-    code = _attempt(planned[0]) if len(planned) == 1 and not flags else _sweep(planned, overrides)
+    code = _attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
     for cell in planned:  # not after a kill or a signal: then the same command goes on
         again.done(cell.spec, cell.settings)
     return code
@@ -119,30 +127,67 @@ def _benchmark(argv: list[str]) -> int:
 def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """Run the cells by Hydra's launcher; however the sweep ends, a list says what has no record."""
     from svft_bench import compose, sweep
+    from svft_bench.launching import launch
 
-    codes: list[int] = []
-    before = 0
-    sweep.begin(planned)
-    try:
-        for part in compose.sweeps(overrides):
-            sweep.product(before)
-            _hydra(["--multirun", "hydra.sweeper.params=null", *part.line()], lambda config: codes.append(_job(config)))
-            before += len(part.choices())
+    with sweep.going(planned):
+        try:
+            code = launch(planned, overrides=compose.fixed(overrides), job=_job)
             stopping.check()
-    except KeyboardInterrupt:
-        print("", *sweep.outcome(planned), sep="\n", file=sys.stderr)
-        raise
-    return _conclude(planned, overrides) or max(codes, default=0)
+        except KeyboardInterrupt:
+            print("", *sweep.outcome(planned), sep="\n", file=sys.stderr)
+            raise
+    return _conclude(planned, overrides) or code
 
 
-def _hydra(argv: list[str], job: Callable[[DictConfig], object]) -> int:
-    import hydra
+def _parser() -> Parser:
+    parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-cd", "--config-dir", type=folder)
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=INFO)
+    parser.add_argument("--hydra-help", action="store_true")
+    parser.add_argument("-sc", "--shell-completion", action="store_true")
+    parser.add_argument("--version", action="version", version=f"svft-bench {__version__}")
+    return parser
 
-    from svft_bench.compose import conf_dir, offer_to_hydra
 
-    offer_to_hydra(conf_dir())
-    sys.argv = [sys.argv[0], *argv]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+def _search_path(more: Path | None) -> list[str]:
+    """A folder of configuration files beside ours, as Hydra's own override names it."""
+    return [] if more is None else [f"hydra.searchpath=[{json.dumps(f'file://{more.absolute()}')}]"]
+
+
+def _hydra_shows(asked: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """What Hydra tells about a composition, by itself."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from svft_bench.compose import hydra_over, parsed
+
+    with hydra_over(overrides):
+        parsed(overrides)
+        hydra: Any = GlobalHydra.instance().hydra
+        if asked.cfg:
+            hydra.show_cfg("config", list(overrides), asked.cfg, asked.package, resolve=asked.resolve)
+        elif asked.info:
+            hydra.show_info(asked.info, "config", list(overrides))
+        elif asked.shell_completion:
+            hydra.shell_completion("config", list(overrides))
+        else:
+            hydra.hydra_help("config", args_parser=_parser(), args=asked)
+    return 0
+
+
+def _by_sweeper(overrides: Sequence[str]) -> int:
+    """A sweep whose cells another sweeper than Hydra's own chooses, one after the other."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from svft_bench.compose import hydra_over
+
+    with hydra_over(overrides):
+        hydra: Any = GlobalHydra.instance().hydra
+        hydra.multirun("config", _job, list(overrides))
     return 0
 
 
@@ -153,7 +198,7 @@ def _job(config: DictConfig) -> int:
 
     from svft_bench.compose import build_cell
     from svft_bench.failures import state
-    from svft_bench.sweep import pace, position
+    from svft_bench.sweep import note, pace, position
 
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = HydraConfig.get()
@@ -161,7 +206,9 @@ def _job(config: DictConfig) -> int:
     cell = build_cell(values, overrides=list(job.overrides.task))
     runs = state(cell) != "done"
     start = time.perf_counter()
+    note(int(job.job.num), "begun")
     code = _attempt(cell)
+    note(int(job.job.num), "ended")
     if runs and (line := pace(time.perf_counter() - start)):
         print(f"  {line}", flush=True)
     return code
@@ -216,5 +263,5 @@ def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
 def _bad_input(error: Exception, *, where: str = "") -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         traceback.print_exception(error)
-    print(f"svft-bench: {error}{where}", file=sys.stderr)
+    print(f"svft-bench: {sentence(str(error))}{where}", file=sys.stderr)
     return 2

@@ -11,6 +11,7 @@ from svft_bench.again import is_asked
 from svft_bench.checkpoints import newest
 from svft_bench.compose import Cell
 from svft_bench.record import DamagedRecord, load_record, record_path
+from svft_bench.wording import sentence
 
 State = Literal["done", "failed", "missing"]
 
@@ -33,8 +34,8 @@ def keep_failure(cell: Cell, error: Exception) -> Path | None:
 
 def reason_of(error: Exception) -> str:
     """An error in one line: bad input by its own sentence, anything else with its type before it."""
-    sentence = " ".join(str(error).split())
-    return sentence if isinstance(error, ValueError | OSError) and sentence else f"{type(error).__name__}: {sentence}"
+    line = sentence(str(error))
+    return line if isinstance(error, ValueError | OSError) and line else f"{type(error).__name__}: {line}"
 
 
 def state(cell: Cell) -> State:

@@ -23,6 +23,7 @@ from svft_bench.compose import conf_dir, options
 from svft_bench.spec import LimitSpec, TaskSpec
 from svft_bench.tasks import Example, load_task
 from svft_bench.tasks.pool import Pool, read_pool
+from svft_bench.wording import Parser, nearest
 
 N = 13  # words in a row; source: Brown et al. 2020 (arXiv 2005.14165), appendix C
 SHOWN = 5
@@ -58,14 +59,18 @@ def leakage(argv: list[str]) -> int:
     Raises:
         ValueError: an unknown task or argument, or data that cannot be read.
     """
-    given = dict(item.split("=", 1) for item in argv if "=" in item)
-    unknown = [item for item in argv if item.split("=")[0] not in ("task", "data_root", "n", "--json")]
-    if unknown or "task" not in given or not given.get("n", "1").isdecimal() or given.get("n") == "0":
+    parser = Parser(prog="svft-bench leakage", description=__doc__)
+    parser.add_argument("asked", nargs="*", metavar="NAME=VALUE", help=f"task=NAME [data_root=FOLDER] [n={N}]")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_intermixed_args(argv)
+    given = dict(item.split("=", 1) for item in asked.asked if "=" in item)
+    unknown = [item for item in asked.asked if item.split("=")[0] not in ("task", "data_root", "n")]
+    if unknown or "task" not in given or not given.get("n", "1").isdecimal() or int(given.get("n", "1")) == 0:
         raise ValueError(f"{' '.join(['leakage', *argv])}: expected task=NAME [data_root=FOLDER] [n={N}] [--json]")
     root = given.get("data_root") or os.environ.get("SVFT_BENCH_DATA")
     n = int(given.get("n", N))
     found = overlaps(_task(given["task"]), data_root=Path(root) if root else None, n=n)
-    if "--json" in argv:
+    if asked.json:
         print(json.dumps([asdict(item) for item in found], indent=1, ensure_ascii=False))
     else:
         Console().print(_table(found, n=n))
@@ -74,7 +79,7 @@ def leakage(argv: list[str]) -> int:
 
 def _task(name: str) -> TaskSpec:
     if name not in options("task"):
-        raise ValueError(f"task={name} is unknown; there are {', '.join(options('task'))}")
+        raise ValueError(f"task={name} is unknown; {nearest(name, options('task'))}")
     return TaskSpec.model_validate(yaml.safe_load((conf_dir() / "task" / f"{name}.yaml").read_text("utf-8"))["task"])
 
 

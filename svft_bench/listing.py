@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from svft_bench.compose import conf_dir, experiment_names, options
+from svft_bench.wording import Parser
 
 SECTIONS = ("models", "methods", "tasks", "experiments")
 
@@ -19,11 +20,14 @@ def main(argv: list[str]) -> int:
     Raises:
         ValueError: an unknown section.
     """
-    for name in argv:
+    parser = Parser(prog="svft-bench list", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=", ".join(SECTIONS))
+    asked = parser.parse_args(argv).sections
+    for name in asked:
         if name not in SECTIONS:
             raise ValueError(f"list {name}: there are {', '.join(SECTIONS)}")
     console = Console()
-    for section in argv or SECTIONS:
+    for section in asked or SECTIONS:
         console.print(_section(section))
     return 0
 

@@ -6,7 +6,6 @@ at another seed was recorded: then its own costs are shown, without the sign ≈
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ from svft_bench.record import RunRecord, load_records
 from svft_bench.spec import RunSpec
 from svft_bench.sweep import counted
 from svft_bench.tables.render import whole
+from svft_bench.wording import Parser
 
 MEMORY = ("weights", "factors", "optimizer", "activations")
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
@@ -154,8 +154,8 @@ def _paths(planned: Sequence[Planned]) -> dict[str, str]:
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="svft-bench plan",
         description="What a command would run, which of it is recorded, and the time and memory of the rest.",
         epilog="svft-bench plan model=gemma-2b method=svft_banded task=gsm8k --on A100-80GB",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 
 from svft_bench.compose import model_spec, options
+from svft_bench.spec import ModelSpec
+from svft_bench.wording import Parser
 
 
 def main(argv: list[str]) -> int:
@@ -18,12 +20,17 @@ def main(argv: list[str]) -> int:
     """
     if argv[:1] in (["--list"], ["--prune"]):
         return _keep_house(argv)
-    names = [name for item in argv for name in item.removeprefix("model=").split(",")]
+    parser = Parser(prog="svft-bench prepare", description=__doc__)
+    parser.add_argument("asked", nargs="*", metavar="model=NAME", help=f"one or more of {', '.join(options('model'))}")
+    parser.add_argument("--list", action="store_true", help="what the SVD cache holds, and nothing else")
+    parser.add_argument("--prune", metavar="GB", nargs="?", help="what was used least recently goes, and nothing else")
+    asked = parser.parse_args(argv).asked
+    names = [name for item in asked for name in item.removeprefix("model=").split(",")]
     if not names or any("=" in name or name.startswith("-") for name in names):
         said = " ".join(["prepare", *argv])
         raise ValueError(f"{said}: say model=NAME, of {', '.join(options('model'))}, or --list or --prune [GB]")
-    for name in names:
-        _prepare(name)
+    for spec in [model_spec(name) for name in names]:  # all of them are known before the first is fetched
+        _prepare(spec)
     return 0
 
 
@@ -51,13 +58,13 @@ def _keep_house(argv: list[str]) -> int:
     return 0
 
 
-def _prepare(name: str) -> None:
+def _prepare(spec: ModelSpec) -> None:
     from tqdm.auto import tqdm
 
     from svft_bench.models import load_model
     from svft_bench.tuners.svd import cache_folder, decompose
 
-    spec, start = model_spec(name), time.perf_counter()
+    start = time.perf_counter()
     model, _ = load_model(spec, kind=spec.kinds[0], num_labels=2, seed=0)
     print(f"{spec.title}: loaded in {time.perf_counter() - start:.0f} s")
     shapes = {shape[::-1] for shape in spec.matrices.values()}

@@ -12,6 +12,7 @@ from rich.table import Table
 from svft_bench.record import load_record, predictions_of
 from svft_bench.spec import EvalSpec
 from svft_bench.tasks import score
+from svft_bench.wording import Parser
 
 Scores = dict[str, dict[str, float | None]]
 
@@ -22,12 +23,16 @@ def rescore(argv: list[str]) -> int:
     Raises:
         ValueError: not one record, or predictions that do not belong to it.
     """
-    paths = [Path(item) for item in argv if item != "--json"]
+    parser = Parser(prog="svft-bench rescore", description=__doc__)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="RECORD.json")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_intermixed_args(argv)
+    paths = asked.paths
     if len(paths) != 1 or not paths[0].is_file():
         raise ValueError(f"{' '.join(['rescore', *argv])}: expected the path of one record, RUN.json [--json]")
     record = load_record(paths[0])
     found = score_rows(record.spec.task.evals, predictions_of(record, paths[0]))
-    if "--json" in argv:
+    if asked.json:
         print(json.dumps(found, indent=1))
     else:
         Console().print(_table(record.scores, found))

@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from svft_bench.compose import Cell
 from svft_bench.estimates import duration
 from svft_bench.failures import reason, state
 
-# Cells before this product, cells in all, cells to run when the sweep began, and its process: in the environment, for a
-# launcher's other processes too.
-PLACE = "SVFT_BENCH_PLACE"
+Step = Literal["begun", "ended"]
+# Cells in all, cells to run when the sweep began, and its process: in the environment, for a launcher's other processes
+# too, as is the folder in which each notes the cells that it begins and ends.
+PLACE, NOTES = "SVFT_BENCH_PLACE", "SVFT_BENCH_NOTES"
 
 _seconds: list[float] = []  # of the cells that this process has run
+
+
+@contextmanager
+def going(planned: Sequence[Cell]) -> Iterator[None]:
+    """While this lasts, cells know their place and note how far they are."""
+    begin(planned)
+    with tempfile.TemporaryDirectory(prefix="svft-bench-") as folder:
+        os.environ[NOTES] = folder
+        yield
+    del os.environ[NOTES]
 
 
 def begin(planned: Sequence[Cell]) -> None:
     """Note how much there is to do, before the first cell runs."""
     todo = sum(state(cell) != "done" for cell in planned)
     _seconds.clear()
-    os.environ[PLACE] = f"0 {len(planned)} {todo} {os.getpid()}"
+    os.environ[PLACE] = f"{len(planned)} {todo} {os.getpid()}"
 
 
-def product(before: int) -> None:
-    """Note that a product begins, with this many cells before it."""
-    os.environ[PLACE] = " ".join([str(before), *os.environ[PLACE].split()[1:]])
+def note(number: int, step: Step) -> None:
+    """Note that the cell of this number began or ended, for who looks after its process was killed."""
+    if folder := os.environ.get(NOTES):
+        (Path(folder) / f"{number}.{step}").touch()
+
+
+def noted(number: int, step: Step) -> bool:
+    """Whether the cell of this number has begun, or ended."""
+    return (Path(os.environ[NOTES]) / f"{number}.{step}").exists()
 
 
 def position(number: int) -> str:
-    """`[3/12]`, for the cell of this number in its product."""
-    before, total, *_ = os.environ.get(PLACE, "0 ?").split()
-    return f"[{int(before) + number + 1}/{total}]"
+    """`[3/12]`, for the cell of this number."""
+    return f"[{number + 1}/{os.environ.get(PLACE, '?').split()[0]}]"
 
 
 def pace(seconds: float) -> str | None:
     """How far the sweep is after a cell that took this long; None at its end, and where cells run side by side."""
-    _, _, todo, process = os.environ.get(PLACE, "0 0 0 0").split()
+    _, todo, process = os.environ.get(PLACE, "0 0 0").split()
     _seconds.append(seconds)
     left = int(todo) - len(_seconds)
     if left <= 0 or int(process) != os.getpid():

@@ -10,7 +10,7 @@ from hydra import compose
 from omegaconf import OmegaConf
 
 from svft_bench.compose import Cell, cells, conf_dir, options
-from svft_bench.compose.tree import composed, hydra_over
+from svft_bench.compose.over import composed, hydra_over
 from svft_bench.references import reference_names
 from svft_bench.spec import Kind
 
@@ -54,7 +54,7 @@ def test_a_field_that_is_set_in_a_copy_is_what_hydra_composes(line: str) -> None
 def test_a_config_that_is_no_yaml_is_named_with_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(conf_dir(), tmp_path / "conf")
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nlimit: {train:\n  - 1\n")
-    monkeypatch.setattr("svft_bench.compose.tree.conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr("svft_bench.compose.over.conf_dir", lambda: tmp_path / "conf")
     with pytest.raises(ValueError, match=r'but found .-. in ".*mine\.yaml", line 3'):
         cells(["experiment=mine"])
 

@@ -84,7 +84,6 @@ def test_only_what_was_recorded_on_such_a_chip_says_how_long_a_cell_takes(chip: 
 
 def test_the_time_left_is_that_of_the_cells_to_run(planned: list[Cell]) -> None:
     sweep.begin(planned)
-    sweep.product(0)
     assert sweep.position(1) == "[2/3]"
     assert sweep.pace(30) == "1 run in 30 s, 1 to go: about 30 s left"
     assert sweep.pace(50) is None

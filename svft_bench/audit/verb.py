@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +13,7 @@ from svft_bench.durable import write_whole
 from svft_bench.references import load_references
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.value import Column, Row, Table
+from svft_bench.wording import Parser, nearest
 
 # Sets of modules that the papers adapt; full fine-tuning trains all.
 GROUPS = ("qv", "qkv", "qkvo", "gu", "ud", "udog", "qkvud", "qkvoud", "qkvudog", "all")
@@ -49,10 +48,7 @@ def audit_rows(*, tables: Sequence[str] | None = None) -> list[AuditRow]:
     known = list(dict.fromkeys(item.table for item in prints))
     for name in tables or []:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            raise ValueError(
-                f"audit --table {name}: {'did you mean' if close else 'there are'} {', '.join(close or known)}"
-            )
+            raise ValueError(f"audit --table {name} is unknown; {nearest(name, known)}")
     rows = judge(prints, counts_of=lambda item: counts(item.model, item.method, item.settings), groups=GROUPS)
     return [row for row in rows if not tables or row.printed.table in tables]
 
@@ -100,8 +96,8 @@ def count_cells(overrides: Sequence[str], *, from_path: bool) -> Table:
     return Table("count", "Parameters, counted on the adapted model", tuple(columns), tuple(rows), notes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="svft-bench audit",
         description="Recount what the papers print, or with overrides the cells that they make.",
         epilog="svft-bench audit --table svft_table1_math; svft-bench audit model=gemma-2b method=lora method.r=1,2,4",

@@ -1,9 +1,10 @@
 """From `conf/` and command-line overrides to validated cells; the only part, with `cli`, that knows Hydra."""
 
 from svft_bench.compose.cell import Cell, build_cell, cells
+from svft_bench.compose.over import hydra_over, model_spec, parsed
 from svft_bench.compose.published import offer_to_hydra
-from svft_bench.compose.sweeping import Sweep, sweeps
-from svft_bench.compose.tree import conf_dir, experiment_names, model_spec, options
+from svft_bench.compose.sweeping import Sweep, fixed, sweeps
+from svft_bench.compose.tree import conf_dir, experiment_names, options
 
 __all__ = [
     "Cell",
@@ -12,8 +13,11 @@ __all__ = [
     "cells",
     "conf_dir",
     "experiment_names",
+    "fixed",
+    "hydra_over",
     "model_spec",
     "offer_to_hydra",
     "options",
+    "parsed",
     "sweeps",
 ]

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from svft_bench.checkpoint import as_read
+from svft_bench.compose.over import composed, hydra_over
 from svft_bench.compose.sweeping import sweeps
-from svft_bench.compose.tree import composed, hydra_over
 from svft_bench.counts import check_shapes
 from svft_bench.settings import Settings, split_settings
 from svft_bench.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences

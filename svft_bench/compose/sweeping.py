@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import FloatRange, Override, RangeSweep
 
-from svft_bench.compose.tree import composed, conf_dir, hydra_over
+from svft_bench.compose.over import composed, hydra_over, parsed
+from svft_bench.compose.tree import conf_dir
+from svft_bench.wording import nearest
 
+MOST = 10_000  # cells of one command: they are composed one by one before the first runs
 SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed
 
 
@@ -25,10 +29,10 @@ class Sweep:
     fixed: tuple[str, ...]
     axes: tuple[tuple[str, ...], ...]
 
-    def line(self) -> list[str]:
-        """The overrides from which Hydra's sweeper makes the same product."""
-        swept = (f"{axis[0].split('=', 1)[0]}={','.join(item.split('=', 1)[1] for item in axis)}" for axis in self.axes)
-        return [*self.fixed, *swept]
+    @property
+    def count(self) -> int:
+        """How many cells the product has."""
+        return math.prod(len(axis) for axis in self.axes)
 
     def choices(self) -> list[list[str]]:
         """The overrides of every cell, in the order in which Hydra's sweeper runs them."""
@@ -42,27 +46,40 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     the rows.
 
     Raises:
-        ValueError: an override cannot be parsed, names something unknown, or agrees with no row.
+        ValueError: an override cannot be parsed, names something unknown, or agrees with no row; too many cells.
     """
+    found = _sweeps(overrides)
+    count = sum(part.count for part in found)
+    if count > MOST:
+        raise ValueError(f"{' '.join(overrides)} stands for {count:,} cells; one command takes {MOST:,} at most")
+    return found
+
+
+def fixed(overrides: Sequence[str]) -> list[str]:
+    """Those of the overrides that are no sweep."""
     with hydra_over(overrides):
-        parser = OverridesParser.create()
-        typed = {item.get_key_element(): item for item in parser.parse_overrides(list(overrides))}
+        return [str(item.input_line) for item in parsed(overrides) if not item.is_sweep_override()]
+
+
+def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
+    with hydra_over(overrides):
+        typed = {item.get_key_element(): item for item in parsed(overrides)}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
         sweeping = tuple(line for line in fixed if line.startswith(SWEEPING))
         params, lists = _swept(conf_dir(), sweeping) if sweeping else ({}, [])
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
-        swept = [*parser.parse_overrides(lines), *(item for item in typed.values() if item.is_sweep_override())]
-        rows = [[_axis(item) for item in parser.parse_overrides(row.split())] for row in lists]
-    axes = [_axis(item) for item in swept]
+        swept = [*parsed(lines), *(item for item in typed.values() if item.is_sweep_override())]
+        rows = [[_axis(item) for item in parsed(row.split())] for row in lists]
+        axes = [_axis(item) for item in swept]
     if not rows:
         return [Sweep(tuple(fixed), tuple(axes))]
-    agreed = {_key(axis): set(axis) for axis in map(_axis, typed.values())}
+    agreed = {_key(axis): set(axis) for axis in (*axes, *((line,) for line in fixed))}
     kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
     kept = [row for row in kept if all(row)]
     if not kept:
         with hydra_over(overrides):
             composed(fixed)  # what names nothing at all agrees with no row either, and is told so
-        raise ValueError(f"{' '.join(overrides)} agrees with none of the experiment's rows: {'; '.join(lists)}")
+        raise ValueError(_no_row(agreed, rows))
     return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
 
 
@@ -70,7 +87,20 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
 def _swept(folder: Path, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
     """What an experiment of the tree in `folder`, over which Hydra is, sweeps: its parameters and its rows."""
     config = compose("config", list(sweeping), return_hydra_config=True)
-    return dict(config.hydra.sweeper.get("params") or {}), list(config.rows or [])
+    rows = [] if config.rows is None else config.rows
+    if isinstance(rows, str) or not isinstance(rows, Sequence) or not all(isinstance(row, str) for row in rows):
+        raise ValueError(f"rows={rows} is no list of overrides, as an experiment has them")
+    return dict(config.hydra.sweeper.get("params") or {}), list(rows)
+
+
+def _no_row(agreed: dict[str, set[str]], rows: Sequence[Sequence[tuple[str, ...]]]) -> str:
+    """Which of what was typed no row has, or that no row has all of it."""
+    told = " ".join(sorted(line for lines in agreed.values() for line in lines if not line.startswith("experiment=")))
+    for key, lines in agreed.items():
+        there = list(dict.fromkeys(line for row in rows for axis in row if _key(axis) == key for line in axis))
+        if there and not lines & set(there):
+            return f"{' '.join(sorted(lines))} is in none of the experiment's {len(rows)} rows; {nearest(key, there)}"
+    return f"{told} agrees with none of the experiment's {len(rows)} rows"
 
 
 def _row_sweep(row: Sequence[tuple[str, ...]], *, fixed: Sequence[str], axes: Sequence[tuple[str, ...]]) -> Sweep:
@@ -85,5 +115,31 @@ def _key(axis: tuple[str, ...]) -> str:
 
 
 def _axis(item: Override) -> tuple[str, ...]:
-    values = item.sweep_string_iterator() if item.is_sweep_override() else [item.get_value_element_as_str()]
-    return tuple(f"{item.get_key_element()}={value}" for value in values)
+    """The alternatives of one override; called within `hydra_over`, in whose tree a glob looks.
+
+    Raises:
+        ValueError: it has none, endlessly many, or too many to write down.
+    """
+    if not item.is_sweep_override():
+        return (f"{item.get_key_element()}={item.get_value_element_as_str()}",)
+    if not item.is_discrete_sweep():
+        raise ValueError(f"{item.input_line} is no list of values; a sweep takes {item.key_or_group}=A,B or range(A,B)")
+    swept = item.value()
+    count = _length(swept, line=str(item.input_line)) if isinstance(swept, RangeSweep) else 1
+    if count > MOST:
+        raise ValueError(f"{item.input_line} stands for {count:,} cells; one command takes {MOST:,} at most")
+    values = tuple(f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()) if count else ()
+    if not values:
+        raise ValueError(f"{item.input_line} stands for no value at all, so nothing would run")
+    return values
+
+
+def _length(swept: RangeSweep, *, line: str) -> int:
+    """How many numbers a range has, without counting them."""
+    if swept.step == 0:
+        raise ValueError(f"{line} never ends: its step is 0")
+    numbers = swept.range()
+    if isinstance(numbers, FloatRange):
+        steps = (Decimal(numbers.stop) - Decimal(numbers.start)) / Decimal(numbers.step)
+        return max(math.ceil(steps), 0) if steps.is_finite() else 0
+    return len(numbers)

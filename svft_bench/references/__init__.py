@@ -5,7 +5,6 @@ A row's `overrides` select the cell of ours that it reports: `svft-bench model=â
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from svft_bench.spec import MetricName
+from svft_bench.wording import nearest
 
 Method = Literal[
     "full_ft",
@@ -142,10 +142,7 @@ def load_reference(name: str) -> Reference:
         ValueError: there is none of that name (the nearest are named), or its file does not fit the schema.
     """
     if name not in reference_names():
-        near = difflib.get_close_matches(name, reference_names(), n=3, cutoff=0.5)
-        raise ValueError(
-            f"reference {name}: {'did you mean' if near else 'there are'} {', '.join(near or reference_names())}"
-        )
+        raise ValueError(f"reference {name} is unknown; {nearest(name, reference_names())}")
     path = Path(__file__).parent / f"{name}.yaml"
     return parse_reference(yaml.safe_load(path.read_text(encoding="utf-8")), name=name)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from svft_bench.durable import write_whole
 from svft_bench.report.content import report_content
 from svft_bench.report.page import page
+from svft_bench.wording import Parser
 
 
 def report(argv: Sequence[str]) -> int:
@@ -17,7 +17,7 @@ def report(argv: Sequence[str]) -> int:
     Raises:
         ValueError: there is no record, or one that cannot be trusted.
     """
-    parser = argparse.ArgumentParser(prog="svft-bench report", description=__doc__)
+    parser = Parser(prog="svft-bench report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown of every run and eval")
     asked = parser.parse_args(argv)

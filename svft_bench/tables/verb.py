@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -23,6 +22,7 @@ from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
 from svft_bench.tables.selecting import narrow
 from svft_bench.tables.value import Table
+from svft_bench.wording import Parser, folder, nearest
 
 WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
 
@@ -80,8 +80,7 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
     known = experiment_names()
     if name not in known:
         every = [*known, *reference_names()]
-        close = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
-        raise ValueError(f"table {name}: {'did you mean' if close else 'there are'} {', '.join(close or every)}")
+        raise ValueError(f"table {name} is unknown; {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
     return with_noise(cell_results(asked, load_records(folder)), folder=folder)
 
@@ -139,8 +138,8 @@ def write_table(table: Table, *, folder: Path) -> list[Path]:
     return written
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="svft-bench table",
         description="An experiment's or a paper's table from the records; nothing is written without --write.",
         epilog="svft-bench table demo --format latex; svft-bench table demo seed=0,1,2",
@@ -161,6 +160,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--on", default="A100-80GB", metavar="DEVICE", help=f"for --missing; {', '.join(device_names())}"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=folder, default=Path("results"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
     return parser

@@ -1,0 +1,51 @@
+"""Words that came from outside in a line of ours: the nearest valid names, and text that a terminal only shows."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+OFFERED = 5
+LONGEST = 700  # characters of one sentence
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The valid names that are most like this one, five at most."""
+    every = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, every, n=OFFERED, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(filter(None, (', '.join(close[:-1]), close[-1])))}?"
+    if len(every) <= OFFERED:
+        return f"there are {', '.join(every) or 'none'}"
+    likest = difflib.get_close_matches(name, every, n=OFFERED, cutoff=0.0) or every[:OFFERED]
+    return f"there are {len(every)}, such as {', '.join(likest)}"
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: control and format characters become their escapes."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def sentence(text: str) -> str:
+    """One printable line, what is in the middle of a very long one left out."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-150:]}"
+
+
+def folder(text: str) -> Path:
+    """An existing folder, as the type of an argument."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return Path(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments of a verb; what is wrong with them is one sentence, as everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a ValueError in place of printing the usage and leaving the process."""
+        verb = self.prog.removeprefix("svft-bench").strip()
+        raise ValueError(f"{verb}{': ' if verb else ''}{message}; {self.prog} --help shows what it takes")
