@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
+from svft_bench.tuners.adapted import unchanging  # noqa: E402
 
 # (out, in) of the distinct linear layers of a block; the tiny ones hardly compute and show what calling them costs.
 LAYERS = {
@@ -62,10 +63,10 @@ def training_step(model: nn.Module, x: Tensor, gradient: Tensor, *, accumulation
 
 
 def decoding_step(model: nn.Module, x: Tensor, *, repeats: int) -> Callable[[], None]:
-    """Forwards without a gradient."""
+    """Forwards without a gradient, between which nobody writes to the weights, as within `generate`."""
 
     def step() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), unchanging():
             for _ in range(repeats):
                 model(x)
 

@@ -1,16 +1,34 @@
-"""The adapted weight W0 + U M Vᵀ or bias of one layer, kept for as long as nothing that it is made of changes."""
+"""The adapted weight W0 + U M Vᵀ or bias of one layer, kept for as long as it is seen to be right.
+
+Its ingredients can be written behind the version counter's back, by `.data` and by some optimizers. So it is trusted
+only between events that are ours: inside one forward or generate of a model (`unchanging`), in which nobody writes.
+Everywhere else its ingredients are compared: the entries by value, and the base by its answer to a fixed question.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-# How often any optimizer has stepped. Some optimizers write parameters behind the version counter's back.
+from .svd import waves
+
+# How often any optimizer has stepped.
 _steps = 0
+# The forward or generate that is going on.
+_scope: ContextVar[object | None] = ContextVar("_scope", default=None)
+
+# Rows that ask a base of 16 bits, whose answers are rounded: one of them may not show a small change, all of them do.
+QUESTIONS = 8
+# An accelerator has to be waited for to know the outcome of a comparison. From about so many multiply-adds on (a tenth
+# of a millisecond of a fast one), building the weight anew takes longer.
+WORTH_WAITING = 2e10
 
 
 def _count_step(*_: Any) -> None:
@@ -21,8 +39,26 @@ def _count_step(*_: Any) -> None:
 register_optimizer_step_post_hook(_count_step)
 
 
+@contextmanager
+def unchanging() -> Iterator[None]:
+    """Within it nothing writes to weights, so each layer looks at its own once; a nested one belongs to the outer."""
+    if _scope.get() is not None:
+        yield
+        return
+    token = _scope.set(object())
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def can_compare(base: Tensor, *, macs: float, trains: bool) -> bool:
+    """Whether to compare, rather than to build a weight of so many multiply-adds anew in every forward."""
+    return base.device.type == "cpu" or not trains or macs >= WORTH_WAITING
+
+
 class AdaptedWeight:
-    """A dense weight or a bias, rebuilt when an optimizer steps, or when one of its ingredients is written or replaced.
+    """A dense weight or a bias, rebuilt when an optimizer steps, or when one of its ingredients is seen to change.
 
     Copies and pickles start empty: it is as large as the base's and can always be rebuilt.
     """
@@ -31,6 +67,9 @@ class AdaptedWeight:
         self._key: Hashable = None
         self._weight: Tensor | None = None
         self._entries: Tensor | None = None
+        self._answer: Tensor | None = None
+        self._question: Tensor | None = None
+        self._seen_in: object | None = None
         self._counted_at = _steps
         self._forwards = 0
         self.accumulation = 1
@@ -46,22 +85,52 @@ class AdaptedWeight:
         self._forwards += 1
 
     def get(
-        self, build: Callable[[], Tensor], *, entries: Tensor, made_of: Sequence[Tensor], dtype: torch.dtype
+        self,
+        build: Callable[[], Tensor],
+        *,
+        base: Tensor,
+        entries: Tensor,
+        made_of: Sequence[Tensor],
+        dtype: torch.dtype,
+        compare: bool,
     ) -> Tensor:
-        """The weight made of the tensors `made_of`, whose effective entries are `entries`."""
+        """What `build` makes of `base`, of effective `entries`, and of the tensors `made_of` behind them.
+
+        Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it.
+        """
         # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
         mode = (_steps, dtype, torch.is_inference_mode_enabled())
-        key = (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in made_of))
-        if self._weight is None or key != self._key or not self._same_entries(entries):
-            self._weight = None  # before the new one is made, so that the two are never held together
+        key = (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in (base, *made_of)))
+        scope = _scope.get()
+        known = self._weight is not None and key == self._key
+        if known and (scope is None or scope is not self._seen_in):
+            known = compare and self._same_entries(entries) and self._same_base(base)
+        if not known:
+            self.drop()  # before the new one is made, so that the two are never held together
             self._weight, self._key, self._entries = build(), key, entries.detach().clone()
+            self._answer = self._ask(base) if compare else None
+        self._seen_in = scope
+        assert self._weight is not None
         return self._weight
 
     def _same_entries(self, entries: Tensor) -> bool:
-        """On a CPU also by value, which is cheap there and sees a write through `.data`; elsewhere it would wait."""
         assert self._entries is not None
-        return entries.device.type != "cpu" or torch.equal(self._entries, entries.detach())
+        return torch.equal(self._entries, entries.detach())
+
+    def _same_base(self, base: Tensor) -> bool:
+        return self._answer is not None and torch.equal(self._answer, self._ask(base))
+
+    def _ask(self, base: Tensor) -> Tensor:
+        """What the base makes of a few fixed rows, which takes one reading of it; a bias answers with itself."""
+        base = base.detach()
+        if base.dim() == 1:
+            return base.clone()
+        if self._question is None or self._question.dtype != base.dtype or self._question.device != base.device:
+            rows = QUESTIONS if base.dtype.itemsize == 2 else 1
+            self._question = waves(base.shape[1], rows).T.to(base)
+        with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
+            return F.linear(self._question, base)
 
     def drop(self) -> None:
         """Forget the weight."""
-        self._weight = self._key = self._entries = None
+        self._weight = self._key = self._entries = self._answer = self._seen_in = None

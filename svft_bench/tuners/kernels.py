@@ -30,6 +30,12 @@ class Core(NamedTuple):
     m: Tensor
     pattern: Pattern
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The frozen tensors that say what the entries stand for."""
+        parts = (self.basis.u, self.basis.vt, getattr(self.pattern, "cells", None))
+        return [part for part in parts if part is not None]
+
 
 def weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
     """U M Vᵀ, (d1, d2), computed in `dtype`; `weight` is W0, which stands in for a factor not kept."""

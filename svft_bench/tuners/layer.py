@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from . import chooser, kernels, rounding
-from .adapted import AdaptedWeight
+from .adapted import AdaptedWeight, can_compare
 from .basis_layer import BasisLayer
 from .kernels import Core
 from .offloading import is_hooked, reclaim
@@ -102,7 +102,10 @@ class SingularLayer(BasisLayer):
             if torch.is_grad_enabled() or torch.compiler.is_compiling():
                 bias = add()
             else:  # decoding few tokens, a GPU takes longer over the sum than over the layer
-                bias = self._adapted_bias.get(add, entries=offset, made_of=[bias, offset], dtype=bias.dtype)
+                compare = bias.device.type == "cpu"
+                bias = self._adapted_bias.get(
+                    add, base=bias, entries=offset, made_of=[offset], dtype=bias.dtype, compare=compare
+                )
             return bias, partial(F.linear, weight=self.matrix(), bias=bias)
         original = linear
         return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), offset, how=how)
@@ -131,7 +134,7 @@ class SingularLayer(BasisLayer):
                 self.shape,
                 size=basis.size,
                 tokens=tokens,
-                accumulation=self._adapted.accumulation,
+                accumulation=self._adapted.accumulation if self._keeps(core, trains=trains) else 1,
                 core_macs=core.pattern.macs,
                 trains=trains,
                 dense=dense,
@@ -151,7 +154,14 @@ class SingularLayer(BasisLayer):
                 delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
                 return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
 
-        return self._adapted.get(build, entries=core.m, made_of=[base, *self.trained(adapter)], dtype=dtype)
+        made_of = [*self.trained(adapter), *core.tensors]
+        compare = self._keeps(core, trains=torch.is_grad_enabled())
+        return self._adapted.get(build, base=base, entries=core.m, made_of=made_of, dtype=dtype, compare=compare)
+
+    def _keeps(self, core: Core, *, trains: bool) -> bool:
+        """Whether an adapted weight outlives one forward."""
+        macs = float(core.basis.size) * self.shape[0] * self.shape[1]
+        return can_compare(self.get_base_layer().weight, macs=macs, trains=trains)
 
     def trained(self, adapter: str) -> list[Tensor]:
         """The adapter's trained tensors on this layer."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import (
     BaseTuner,
     BaseTunerLayer,
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget
+from .adapted import unchanging
 from .layer import SingularLayer
 from .offloading import onloaded
 from .svd import Factors
@@ -117,10 +119,11 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Hand `adapter_names` of one forward, or of one generate, to every layer that adapts."""
+        """Around one forward or generate: no weight changes in it, and layers get its `adapter_names`."""
         adapter_names = kwargs.get("adapter_names")
         if adapter_names is None:
-            yield
+            with nullcontext() if torch.compiler.is_compiling() else unchanging():
+                yield
             return
         if self.training:
             raise ValueError("adapter_names is for inference; the model is in training mode.")

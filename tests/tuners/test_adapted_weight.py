@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from torch import Tensor
 
 from svft_bench.tuners import kernels, rounding
-from svft_bench.tuners.adapted import AdaptedWeight
+from svft_bench.tuners import layer as layer_module
+from svft_bench.tuners.adapted import AdaptedWeight, unchanging
 from svft_bench.tuners.layer import SingularLayer
+from tests.tuners.cases import adapted, make_input
 from tests.tuners.layers import PATTERNS, dense, layer_of, square_layer
 
 
@@ -95,6 +98,110 @@ def test_a_hooked_base_layer_is_called() -> None:
     layer.get_base_layer().register_forward_hook(lambda *_: seen.append(True))
     layer(x)
     assert seen and layer.path_taken == "token"
+
+
+WRITES: dict[str, Callable[[Tensor], object]] = {
+    "rows": lambda w: w[:4].zero_(),
+    "a_row": lambda w: w[3].mul_(1.01),
+    "an_entry": lambda w: w[5, 7].add_(0.02),
+    "columns_in_another_order": lambda w: w.copy_(w.flip(1)),
+    "all": lambda w: w.mul_(1.02),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_the_data_of_the_base_is_seen(write: str, grad: bool, dtype: torch.dtype) -> None:
+    layer, x = layer_of("weight", shape="square", dtype=dtype), torch.randn(6, 12, dtype=dtype)
+    layer.train(grad)
+    with torch.set_grad_enabled(grad):
+        before = layer(x)
+        WRITES[write](layer.get_base_layer().weight.data)
+        after = layer(x)
+    weight = layer.matrix().double() + layer.get_delta_weight("default").double()
+    assert layer.path_taken == "weight" and not torch.equal(after, before)
+    want = x.double() @ weight.T + layer.base_bias().double()  # type: ignore[union-attr]
+    torch.testing.assert_close(after.double(), want, atol=1e-5 if dtype == torch.float32 else 0.1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_the_data_of_a_bias_is_seen(write: str) -> None:
+    layer, x = layer_of("weight", shape="square", **PATTERNS["vectorfit"]).eval(), torch.randn(3, 12).double()
+    for part in (layer.get_base_layer().bias, layer.vectorfit_bias["default"]):
+        with torch.no_grad():
+            layer(x)
+            part.data.mul_(1.1)
+            want = x @ (layer.matrix() + layer.get_delta_weight("default")).T
+            want += layer.base_bias() + layer.bias_offset("default")  # type: ignore[operator]
+            torch.testing.assert_close(layer(x), want)
+
+
+def test_another_drawn_pattern_is_seen() -> None:
+    layer, x = layer_of("weight", shape="square", pattern="random", entries=25), torch.randn(6, 12).double()
+    layer(x)
+    layer.svft_index["default"].data.copy_(torch.arange(25, dtype=torch.int32))
+    layer.load_state_dict({"svft_index.default": layer.svft_index["default"] + 40}, strict=False)
+    torch.testing.assert_close(layer(x), dense(layer, x))
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are too small to wait for on an accelerator: in training they are not compared there."""
+    monkeypatch.setattr(layer_module, "can_compare", lambda base, *, macs, trains: not trains)
+
+
+def sharpness_aware(m: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    m.data.add_(0.3 * m.grad.sign())  # type: ignore[union-attr]
+
+
+def by_hand(m: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    m.data.sub_(0.1 * m.grad)  # type: ignore[operator]
+
+
+def average_after_the_step(m: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
+    m.data.mul_(0.5)
+
+
+@pytest.mark.parametrize("write", [sharpness_aware, by_hand, average_after_the_step])
+def test_what_any_optimizer_writes_changes_the_next_loss_where_nothing_is_compared(
+    write: Callable[[Tensor, torch.optim.Optimizer], None], accelerator: None
+) -> None:
+    layer, x = square_layer().train(), torch.randn(6, 12)
+    (m,) = layer.trained("default")
+    optimizer = torch.optim.AdamW([m], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        layer(x).square().sum().backward()
+        write(m, optimizer)
+        torch.testing.assert_close(layer(x), dense(layer, x.double()).float(), atol=1e-5, rtol=1e-5)
+
+
+def test_one_forward_or_generate_looks_once_at_what_a_weight_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = square_layer().eval(), torch.randn(6, 12)
+    count = builds(layer, monkeypatch)
+    asked = []
+    ask = AdaptedWeight._ask
+    monkeypatch.setattr(AdaptedWeight, "_ask", lambda self, base: asked.append(1) or ask(self, base))
+    with torch.no_grad():
+        for _ in range(2):
+            with unchanging(), unchanging():
+                for _ in range(5):
+                    layer(x)
+    assert count[0] == 1 and len(asked) == 2
+
+
+def test_a_write_between_two_generates_is_seen() -> None:
+    model = adapted("svft_banded", moved=True)
+    x = make_input()
+    with torch.no_grad():
+        before = model(x)
+        model.base_model.model.square.base_layer.weight.data[:6] = 0
+        after = model(x)
+        model.merge_adapter()
+        torch.testing.assert_close(after, model(x))
+    assert not torch.equal(before, after)
 
 
 def test_entries_swapped_to_evaluate_are_seen_where_they_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
