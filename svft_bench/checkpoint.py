@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +25,9 @@ from svft_bench.hub import (
 )
 from svft_bench.record import Weights
 from svft_bench.spec import ModelSpec, RunSpec
+from svft_bench.weight_files import NAMES, check_matrices, fingerprint, unreadable, weight_files
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")  # configuration, tokenizer, and code where there is some
-WEIGHTS = (
-    ("model.safetensors", "model-*.safetensors"),
-    ("pytorch_model.bin", "pytorch_model-*.bin"),
-)  # the first found
 STAND_IN = "stand_in.json"  # in the folder of a small random model: whose place it takes, and its own numbers
 # Fields of a configuration that decide the shapes of the weights.
 SHAPES = (
@@ -46,7 +42,6 @@ SHAPES = (
     "patch_size",
 )
 CHECKED = 1 << 26  # bytes; a file of the hub's up to here is checked against its digest at every start
-SAMPLES, SAMPLE = 64, 1 << 16  # places of a file and bytes at each that its fingerprint looks at
 
 
 @dataclass(frozen=True)
@@ -67,18 +62,18 @@ def fetch(spec: ModelSpec, *, weights: bool) -> Checkpoint:
     if folder is None and spec.source == "carrier":
         folder = model_folder(spec.path)
     if folder is not None:
-        check_configuration(spec, folder)
+        check_configuration(spec, folder, shapes=weights)
         found = Checkpoint(folder, None)
     else:
         commit = _commit(spec)
         found = Checkpoint(_download(spec, commit=commit, names=SMALL), commit)
         if bad := damaged(spec.path, kind="model", commit=commit, largest=CHECKED):
             raise ValueError(f"model={spec.name}: {without(bad)}")
-        check_configuration(spec, found.folder)
+        check_configuration(spec, found.folder, shapes=weights)
         if weights:
-            _download(spec, commit=commit, names=WEIGHTS[0])
+            _download(spec, commit=commit, names=NAMES[0])
         if weights and not weight_files(found.folder):
-            _download(spec, commit=commit, names=WEIGHTS[1])
+            _download(spec, commit=commit, names=NAMES[1])
     if weights:
         _check_weights(spec, found)
     return found
@@ -115,7 +110,7 @@ def as_read(spec: RunSpec) -> RunSpec:
     """
     model, folder = spec.model, local_folder(spec.model)
     if folder is not None:
-        check_configuration(model, folder)
+        check_configuration(model, folder, shapes=True)
         return spec.model_copy(update={"model": _standing_in(model, folder)})
     if model.source == "carrier" or is_commit(model.revision):
         return spec
@@ -167,8 +162,8 @@ def describe(spec: ModelSpec, found: Checkpoint) -> Weights:
     return Weights(revision=found.commit, fingerprint=fingerprint(found.folder))
 
 
-def check_configuration(spec: ModelSpec, folder: Path) -> None:
-    """Refuse a folder that is another model's, by the fields that decide shapes, or that brings code of its own.
+def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
+    """Refuse a folder that brings code of its own, or with `shapes` is another model's by the fields that decide them.
 
     Raises:
         ValueError: it is, or does.
@@ -180,15 +175,17 @@ def check_configuration(spec: ModelSpec, folder: Path) -> None:
             f"model={spec.name}: {folder} brings code of its own, which loading would run; having read it, type "
             "model.trust_remote_code=true"
         )
-    shipped = published(spec.name)
-    if shipped is None or stand_in(folder) is not None:
+    if not shapes or stand_in(folder) is not None:
         return
+    shipped = published(spec.name) or {}
     for name in SHAPES:
         if name in configuration and name in shipped and configuration[name] != shipped[name]:
             raise ValueError(
                 f"model={spec.name}: {folder} has {name}={configuration[name]}, and {spec.name} has {shipped[name]}: "
                 f"another model takes a name and numbers of its own ({OWN})"
             )
+    if "quantization_config" not in configuration:  # whose matrices are stored in other shapes
+        check_matrices(spec, folder)
 
 
 OWN = "model.name=NAME model.layers=N model.parameters=N model.matrices={...}"
@@ -199,53 +196,6 @@ def _read(spec: ModelSpec, path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"model={spec.name}: {path} cannot be read ({error})") from error
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold its weights, safetensors before pickles."""
-    for names in WEIGHTS:
-        if found := sorted(path for name in names for path in folder.glob(name)):
-            return found
-    return []
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 of the weight files' names, sizes, headers and samples of their bytes: the same wherever they lie."""
-    total = hashlib.sha256()
-    for path in weight_files(folder):
-        size = path.stat().st_size
-        total.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            if path.suffix == ".safetensors":
-                total.update(file.read(8 + int.from_bytes(file.read(8), "little")))
-            for place in range(SAMPLES):
-                file.seek(place * max(size - SAMPLE, 0) // (SAMPLES - 1))
-                total.update(file.read(SAMPLE))
-    return total.hexdigest()
-
-
-def unreadable(folder: Path) -> dict[Path, str]:
-    """Weight files that are no whole safetensors files, each with what is wrong; pickles show it as they load."""
-    found = {}
-    for path in weight_files(folder):
-        if path.suffix == ".safetensors" and (cause := _broken(path)):
-            found[path] = cause
-    return found
-
-
-def _broken(path: Path) -> str | None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length)) if length < size else {}
-            ends = [fields["data_offsets"][1] for name, fields in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return "it has no readable header"
-    if not ends:
-        return "it has no readable header"
-    expected = 8 + length + max(ends)
-    return None if size == expected else f"it has {size:,} bytes in place of {expected:,}"
 
 
 def _check_weights(spec: ModelSpec, found: Checkpoint) -> None:

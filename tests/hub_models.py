@@ -16,12 +16,12 @@ from svft_bench.tiny import tiny_model_folder
 from tests.test_models import model_spec
 from tests.toy import toy_data
 
-HUB_MODELS = [name for name in options("model") if model_spec(name).source == "hub"]
+SPECS = {name: spec for name in options("model") if (spec := model_spec(name)).source == "hub"}
 
 
 def make_folders(root: Path) -> dict[str, Path]:
     """A tiny folder of every model of the hub, DeBERTa's weights pickled as they are at its pin."""
-    made = {name: tiny_model_folder(model_spec(name), root / name) for name in HUB_MODELS}
+    made = {name: tiny_model_folder(spec, root / name) for name, spec in SPECS.items()}
     file, weights = made["deberta-v3-base"] / "model.safetensors", BytesIO()
     torch.save(load_file(file), weights)
     file.unlink()

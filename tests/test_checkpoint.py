@@ -12,21 +12,20 @@ from safetensors.torch import load_file, save_file
 from svft_bench.cli import command
 from svft_bench.compose import cells
 from svft_bench.record import load_records
-from tests.hub_models import line, numbers_of, weights
-from tests.test_models import model_spec
+from tests.hub_models import SPECS, line, numbers_of, weights
+
+GEMMA = SPECS["gemma-2b"]
 
 
 def test_a_damaged_local_folder_is_named(tmp_path: Path, folders: dict[str, Path]) -> None:
     folder = shutil.copytree(folders["gemma-2b"], tmp_path / "copy")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(
-        ValueError, match=r"model\.safetensors is damaged \(it has .* bytes in place of .*\); copy it again"
-    ):
-        weights(model_spec("gemma-2b", path=str(folder)))
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged \(.*\); copy it again"):
+        weights(GEMMA.model_copy(update={"path": str(folder)}))
     file.unlink()
     with pytest.raises(ValueError, match="holds no weights"):
-        weights(model_spec("gemma-2b", path=str(folder)))
+        weights(GEMMA.model_copy(update={"path": str(folder)}))
 
 
 @pytest.mark.parametrize("verb", [[], ["plan"]])
@@ -35,7 +34,11 @@ def test_a_tiny_model_under_a_great_one_s_name_is_refused(
 ) -> None:
     bare = shutil.copytree(folders["gemma-2b"], tmp_path / "bare")
     (bare / "stand_in.json").unlink()
+    lacking = shutil.copytree(folders["gemma-2b"], tmp_path / "lacking")
+    (lacking / "stand_in.json").unlink()
+    (lacking / "config.json").write_text("{}")  # a configuration leaves out what is the library's default
     cases = {
+        f"model.path={lacking}": "holds 0 matrices of 2048 x 2048, and gemma-2b has 36 in its 18 blocks",
         f"model.path={bare}": "has hidden_size=32, and gemma-2b has 2048",
         f"model.path={folders['gemma-2b']}": "holds a small random stand-in of",
         f"model.path={folders['gemma-7b']}": "holds a small random stand-in for gemma-7b",
@@ -75,7 +78,7 @@ def test_a_checkpoint_of_other_shapes_than_its_configuration_is_one_sentence(
     name = "model.layers.1.mlp.down_proj.weight"
     save_file(held | {name: held[name][:-1].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"model=gemma-2b: its folder .*/mixed cannot be read"):
-        weights(model_spec("gemma-2b", path=str(folder)))
+        weights(GEMMA.model_copy(update={"path": str(folder)}))
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,17 +12,18 @@ import pytest
 import torch
 
 from svft_bench import hub as asking
-from svft_bench.checkpoint import fetch, fingerprint
+from svft_bench.checkpoint import fetch
 from svft_bench.cli import command
-from svft_bench.compose import cells, options
+from svft_bench.compose import cells, conf_dir, options
 from svft_bench.record import load_records
+from svft_bench.weight_files import fingerprint
 from tests.hub import Hub, connect, serving
-from tests.hub_models import HUB_MODELS, line, numbers_of, weights
+from tests.hub_models import SPECS, line, numbers_of, weights
 from tests.tasks.hub_layout import add_task
 from tests.tasks.layout import task_spec
 from tests.test_models import model_spec
 
-GEMMA = model_spec("gemma-2b")
+GEMMA = SPECS["gemma-2b"]
 OTHER = "e" * 40
 
 
@@ -30,7 +32,7 @@ def hub(folders: dict[str, Path]) -> Iterator[Hub]:
     """A hub with every model at its pin, and much else beside the weights of one."""
     with serving(Hub()) as served:
         for name, folder in folders.items():
-            spec = model_spec(name)
+            spec = SPECS[name]
             assert spec.revision is not None
             files = {path.name: path.read_bytes() for path in folder.iterdir()}
             if name == "gemma-2b":
@@ -57,14 +59,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize("name", HUB_MODELS)
+@pytest.mark.parametrize("name", SPECS)
 def test_every_model_loads_from_the_hub_and_then_from_its_cache_alone(
     name: str, hub: Hub, online: Callable[..., None], folders: dict[str, Path]
 ) -> None:
-    spec = model_spec(name)
+    spec = SPECS[name]
     cold, found = weights(spec), fetch(spec, weights=True)
     assert found.commit == spec.revision
-    assert same(cold, weights(model_spec(name, path=str(folders[name]))))
+    assert same(cold, weights(spec.model_copy(update={"path": str(folders[name])})))
     assert fingerprint(found.folder) == fingerprint(folders[name])
     assert not [path for path in hub.asked if "original" in path or "msgpack" in path]
     hub.asked.clear()
@@ -159,7 +161,7 @@ def test_a_folder_of_the_model_s_name_is_not_loaded(
 def test_a_damaged_download_is_named_and_the_next_start_recovers(
     name: str, file: str, hub: Hub, online: Callable[..., None]
 ) -> None:
-    spec = model_spec(name)
+    spec = SPECS[name]
     whole, found = weights(spec), fetch(spec, weights=True)
     named = (
         {"gemma-2b": "model.safetensors", "deberta-v3-base": "pytorch_model.bin"}[name] if file == "weights" else file
@@ -179,7 +181,7 @@ def test_a_record_names_the_commits_and_contents_that_were_read(
     assert command(line(tmp_path, *own, task="glue/rte", model="deberta-v3-base")) == 0
     (record,) = load_records(tmp_path / "results")
     assert record.weights is not None
-    assert record.weights.revision == model_spec("deberta-v3-base").revision
+    assert record.weights.revision == SPECS["deberta-v3-base"].revision
     assert record.weights.fingerprint == fingerprint(folders["deberta-v3-base"])
     assert [file.origin for file in record.data] == [f"nyu-mll/glue@{task_spec('glue/rte').train.revision}"] * 2
     assert len({file.content for file in record.data}) == 1  # the made-up rows of both splits are the same
@@ -189,7 +191,7 @@ def test_a_branch_is_recorded_as_its_commit_and_is_a_part_of_the_name(
     hub: Hub, online: Callable[..., None], tmp_path: Path, folders: dict[str, Path]
 ) -> None:
     pythia, files = (
-        model_spec("pythia-2.8b"),
+        SPECS["pythia-2.8b"],
         {path.name: path.read_bytes() for path in folders["pythia-2.8b"].iterdir()},
     )
     own = ["model.revision=step39000", *numbers_of(folders["pythia-2.8b"])]
@@ -218,9 +220,10 @@ def test_the_cause_of_a_failed_run_stays_beside_it(hub: Hub, online: Callable[..
 
 
 def test_every_task_and_model_of_the_hub_is_pinned_but_one_that_no_commit_is_published_of() -> None:
-    unpinned = {name for name in HUB_MODELS if not asking.is_commit(model_spec(name).revision)}
-    for name in options("task"):
-        spec = task_spec(name)
-        sources = [spec.train, *([spec.validation] if spec.validation else []), *(item.data for item in spec.evals)]
-        unpinned |= {name for source in sources if source.hub and not asking.is_commit(source.revision)}
-    assert unpinned == {"flowers102"}
+    unpinned = set()
+    for name in [*(f"model/{name}" for name in options("model")), *(f"task/{name}" for name in options("task"))]:
+        text = (conf_dir() / f"{name}.yaml").read_text("utf-8")
+        pins = re.findall(r"revision: [0-9a-f]{40}\b", text)
+        if len(pins) != len(re.findall(r"hub: |source: hub", text)):
+            unpinned.add(name)
+    assert unpinned == {"task/flowers102"}
