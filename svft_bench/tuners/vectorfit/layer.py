@@ -12,6 +12,7 @@ from ..cores import Diagonal
 from ..kernels import Core
 from ..layer import SingularLayer
 from .config import VectorFitConfig
+from .resting import Still, is_averaged, watch
 
 VECTORS = ("vectorfit_sigma", "vectorfit_bias")
 
@@ -28,6 +29,8 @@ class VectorFitLayer(SingularLayer):
         "vectorfit_frozen",
         "vectorfit_fingerprint",
         "frozen_peft_weight_names",
+        "at_rest",
+        "_planned",
         "basis_names",
         "basis_origins",
         "configs",
@@ -49,10 +52,14 @@ class VectorFitLayer(SingularLayer):
         self.vectorfit_strength = BufferDict(persistent=True)
         self.vectorfit_frozen = BufferDict(persistent=True)
         self.vectorfit_fingerprint = BufferDict(persistent=True)
-        # PEFT's own list of weights to keep frozen whenever it switches adapters; per instance, not shared. It lacks an
-        # adapter whose loaded state is not in force yet.
+        # What rests in the present step, and what of it PEFT has to keep frozen whenever it switches adapters.
+        self.at_rest: dict[str, tuple[str, ...]] = {}
         self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
-        self.register_load_state_dict_post_hook(_wake)  # type: ignore[no-untyped-call]
+        # The saved flags once more, since reading them would wait for the device.
+        self._planned: dict[str, tuple[str, ...]] = {}
+        self.follows = False
+        watch(self)
+        self.register_load_state_dict_post_hook(_forget_plan)  # type: ignore[no-untyped-call]
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config)
 
@@ -83,33 +90,70 @@ class VectorFitLayer(SingularLayer):
         if adapter not in self.vectorfit_sigma:
             return None
         basis = self.checked_basis(adapter)
-        return Core(basis, self.vectorfit_sigma[adapter], Diagonal(basis.size))
+        return Core(basis, self._entries("vectorfit_sigma", adapter), Diagonal(basis.size))
 
     def bias_offset(self, adapter: str) -> Tensor | None:
-        offset: Tensor | None = self.vectorfit_bias.get(adapter)
-        return offset
+        return self._entries("vectorfit_bias", adapter) if adapter in self.vectorfit_bias else None
 
     def vectors(self, adapter: str) -> dict[str, nn.Parameter]:
         """The adapter's trained vectors by the name of their container, in the fixed order of VECTORS."""
         return {name: getattr(self, name)[adapter] for name in VECTORS if adapter in getattr(self, name)}
 
-    def is_stale(self, adapter: str) -> bool:
-        """Whether the saved state says what rests, and nothing has put that in force."""
-        return adapter in self.vectorfit_frozen and adapter not in self.frozen_peft_weight_names
-
     def resting(self, adapter: str) -> tuple[str, ...]:
-        """The names of the vectors that the saved state says are resting."""
-        frozen = self.vectorfit_frozen[adapter].tolist()
-        return tuple(name for name, rests in zip(VECTORS, frozen, strict=True) if rests)
+        """The names of the vectors that rest by the saved state."""
+        if adapter not in self._planned:
+            frozen = self.vectorfit_frozen[adapter].tolist()
+            self._planned[adapter] = tuple(name for name, rests in zip(VECTORS, frozen, strict=True) if rests)
+        return self._planned[adapter]
 
     def rest(self, adapter: str, names: tuple[str, ...]) -> None:
-        """Let exactly the named vectors of `adapter` rest: no gradient, so no step, decay or optimizer state either."""
-        self.frozen_peft_weight_names[adapter] = names
-        self.vectorfit_frozen[adapter].copy_(torch.tensor([name in names for name in VECTORS]))
-        for name, vector in self.vectors(adapter).items():
-            vector.requires_grad_(name not in names)
-            if name in names:
-                vector.grad = None
+        """Let exactly the named vectors of `adapter` rest until the next optimizer step has been taken.
+
+        They have no gradient then, so no step, decay or optimizer state either.
+        """
+        self._wake(adapter)
+        if names != self.resting(adapter):
+            self.vectorfit_frozen[adapter].copy_(torch.tensor([name in names for name in VECTORS]))
+            self._planned[adapter] = names
+        vectors = self.vectors(adapter)
+        self.at_rest[adapter] = tuple(name for name in names if vectors[name].requires_grad)
+        alone = tuple(name for name in self.at_rest[adapter] if not is_averaged(vectors[name]))
+        self.frozen_peft_weight_names[adapter] = alone
+        for name in alone:
+            vectors[name].requires_grad_(False)
+        self.before_step()
+
+    def before_step(self) -> None:
+        """Take the gradients of the vectors at rest from the optimizer."""
+        for adapter, names in self.at_rest.items():
+            for name in names:
+                self.vectors(adapter)[name].grad = None
+
+    def wake(self) -> None:
+        """Make every vector trainable again."""
+        for adapter in list(self.at_rest):
+            self._wake(adapter)
+
+    def _wake(self, adapter: str) -> None:
+        names = self.frozen_peft_weight_names.pop(adapter, ())
+        self.at_rest.pop(adapter, None)
+        if adapter in self.active_adapters and not self.disable_adapters:
+            for name in names:
+                self.vectors(adapter)[name].requires_grad_(True)
+
+    def scheduled(self) -> list[Tensor]:
+        """The active vectors of adapters that have a schedule."""
+        adapters = [name for name in self.active_adapters if name in self.configs and has_schedule(self.configs[name])]
+        return [vector for adapter in adapters for vector in self.vectors(adapter).values()]
+
+    def _entries(self, container: str, adapter: str) -> Tensor:
+        vector: Tensor = getattr(self, container)[adapter]
+        rests = container in self.at_rest.get(adapter, ())
+        return Still.apply(vector) if rests and vector.requires_grad else vector  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        watch(self)
 
 
 class VectorFitLinear(VectorFitLayer):
@@ -120,7 +164,13 @@ class VectorFitLayerNorm(VectorFitLayer):
     """VectorFit on an `nn.LayerNorm`."""
 
 
-def _wake(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Leave loaded state for the next step to put in force; now is too early, an optimizer skips resting vectors."""
+def has_schedule(config: VectorFitConfig) -> bool:
+    """Whether the config asks for something that `update_and_allocate` does."""
+    return config.freezing != "none" or config.l1 > 0
+
+
+def _forget_plan(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Let the loaded state say what rests from the next step on; an optimizer may be made before."""
     assert isinstance(layer, VectorFitLayer)
-    layer.frozen_peft_weight_names.clear()
+    layer.wake()
+    layer._planned.clear()

@@ -31,6 +31,8 @@ class VectorFitModel(SingularModel):
         for adapter in self.active_adapters:
             config: VectorFitConfig = self.peft_config[adapter]
             layers = [module for module in self.model.modules() if isinstance(module, VectorFitLayer)]
+            for layer in layers:
+                layer.follows = True
             if config.freezing != "none":
                 _update_freezing(layers, adapter, config, step)
             if config.l1:
@@ -50,11 +52,11 @@ def _update_freezing(layers: list[VectorFitLayer], adapter: str, config: VectorF
     number = plan.round_at(step)
     if number is not None:
         _rest(layers, adapter, _frozen_in_round(layers, adapter, config, number))
-    elif plan.thaws_at(step):
+    elif plan.thaws_at(step) or step < plan.start:  # another training of the same model begins thawed
         _rest(layers, adapter, None)
     else:
         for layer in layers:
-            if layer.is_stale(adapter):
+            if adapter in layer.vectorfit_frozen:
                 layer.rest(adapter, layer.resting(adapter))
 
 
@@ -93,7 +95,7 @@ def _start_from_penalty(layers: list[VectorFitLayer], adapter: str, l1: float) -
     So it counts once for a step, however many micro-batches follow, and clipping sees it.
     """
     for layer in layers:
-        for vector in layer.vectors(adapter).values():
-            if vector.requires_grad:
+        for name, vector in layer.vectors(adapter).items():
+            if vector.requires_grad and name not in layer.at_rest.get(adapter, ()):
                 penalty = l1 * vector.detach().sign()
                 vector.grad = penalty if vector.grad is None else vector.grad + penalty
