@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables bench anchor clean
+.PHONY: help run test check lint type tables bench kills anchor clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ tables: $(VENV)/installed   ## regenerate results/tables and results/figures fro
 bench: $(VENV)/installed    ## time the layers against their peers on this machine
 	$(BIN)/python scripts/bench_layer.py
 	$(BIN)/python scripts/bench_tables.py
+
+kills: $(VENV)/installed    ## kill runs at random moments, and see that nothing shows: a quarter of an hour
+	$(BIN)/python scripts/kill_test.py --write
 
 anchor: $(VENV)/installed   ## does this stack still give the recorded numbers? minutes
 	$(BIN)/python scripts/check_anchors.py

@@ -8,6 +8,7 @@ chosen epoch have to be the undisturbed run's to the last bit.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -62,7 +63,8 @@ CELLS = {
     "language, SVFT random, rows by length": ("language", ["method=svft_random", "train.sampling=group_by_length"]),
     "language, VectorFit with freezing, accumulated": ("language", [*FREEZING, "train.gradient_accumulation=2"]),
 }
-CHECKPOINT_MINUTES = ("0", "0.002", "10")
+CHECKPOINT_MINUTES = ("0", "0.002", "10")  # at every step, at some, at none
+OVER = "over already"
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def disturbed(run: Run, draw: random.Random, *, seconds: float, writes: int, tri
         child = run.start(kill_at=chosen, after=draw.random() < 0.5)
         other = run.start() if pair else None
         killed = wait_or_kill(child, seconds=3 * seconds if at_write else draw.uniform(0.1, 1.1) * seconds)
-        met.append(f"{run.phase()}, {'at a write' if at_write else 'at a time'}" if killed else "over already")
+        met.append(f"{run.phase()}, {'at a write' if at_write else 'at a time'}" if killed else OVER)
         if other is not None:
             _, status = os.waitpid(other, 0)
             if status:
@@ -214,29 +216,23 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         kind: tiny_model_folder(cells([f"model={name}", f"task={task}"], any_data=True)[0].spec.model, root / kind)
         for kind, (name, task) in KINDS.items()
     }
-    lines = {
-        (title, minutes): command_line(kind, [*more, f"checkpoint_minutes={minutes}"], data=data, model=models[kind])
-        for title, (kind, more) in CELLS.items()
-        for minutes in CHECKPOINT_MINUTES
-    }
-    undisturbed: dict[tuple[str, str], tuple[Outcome, float, int]] = {}
+    lines = {title: command_line(kind, more, data=data, model=models[kind]) for title, (kind, more) in CELLS.items()}
+    undisturbed: dict[str, tuple[Outcome, float, int]] = {}
     met: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     number = 0
-    while sum(count for phase, count in met.items() if phase != "over already") < kills:
+    while sum(count for phase, count in met.items() if phase != OVER) < kills:
         title = list(CELLS)[number % len(CELLS)]
         minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3
         number += 1
-        line = lines[title, minutes]
-        if (title, minutes) not in undisturbed:
-            whole, start = new_run(line, root), time.monotonic()
+        if title not in undisturbed:  # with as many checkpoints as steps, and so with the most writes
+            whole, start = new_run([*lines[title], "checkpoint_minutes=0"], root), time.monotonic()
             if code := whole.finish():
                 raise ValueError(f"{title} ends with {code} undisturbed: see {whole.folder}/log")
             seconds = time.monotonic() - start
-            writes = int((whole.folder / "writes").read_text())
-            undisturbed[title, minutes] = whole.outcome(), seconds, writes
-        expected, seconds, writes = undisturbed[title, minutes]
-        run = new_run(line, root)
+            undisturbed[title] = whole.outcome(), seconds, int((whole.folder / "writes").read_text())
+        expected, seconds, writes = undisturbed[title]
+        run = new_run([*lines[title], f"checkpoint_minutes={minutes}"], root)
         met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
         if code := run.finish():
             raise ValueError(f"run {number}, {title}, ends with {code} after a kill: see {run.folder}/log")
@@ -244,7 +240,7 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
             raise ValueError(f"run {number}, {title}, is not the undisturbed run: see {run.folder}")
         runs[f"{title}{', two processes' if pair else ''}"] += 1
         shutil.rmtree(run.folder)
-    over = met.pop("over already", 0)
+    over = met.pop(OVER, 0)
     return {
         "kills": sum(met.values()),
         "ended_before_their_kill": over,
@@ -266,6 +262,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"to {FILE.relative_to(ROOT)}")
     asked = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="kills-"))
+    gc.freeze()  # what was imported; else every fork looks through it, and copies it
     found = json.dumps(measure(asked.kills, seed=asked.seed, root=root), indent=1)
     print(found)
     if asked.write:

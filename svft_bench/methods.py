@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel, TaskType, get_peft_model, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import svft_bench.boft  # makes BOFT run the factors that it says
 import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
-from svft_bench.durable import replacing, settle
+from svft_bench.durable import replacing
 from svft_bench.spec import Kind, MethodSpec
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
@@ -27,6 +27,7 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
 }
 
 TRAINED = "trained.safetensors"
+ADAPTER = "adapter/adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,13 @@ def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None
             parameters[name].copy_(value)
 
 
-def save_trained(folder: Path, model: nn.Module, names: frozenset[str]) -> Path:
-    """Write the named parameters, for an adapter also PEFT's own folder `adapter`; returns the file to be shipped."""
-    file = folder / TRAINED
-    with replacing(file) as partial:
+def save_trained(folder: Path, model: nn.Module, names: frozenset[str]) -> None:
+    """Write the named parameters to `folder`, and an adapter's own state, in which there may be more."""
+    with replacing(folder / TRAINED) as partial:
         save_file(trained_state(model, names), partial)
-    if not isinstance(model, PeftModel):
-        return file
-    adapter = folder / "adapter"
-    model.save_pretrained(adapter, save_embedding_layers=False)  # no method trains them
-    settle(adapter)
-    return adapter / "adapter_model.safetensors"
+    if isinstance(model, PeftModel):
+        with replacing(folder / ADAPTER) as partial:
+            save_file(get_peft_model_state_dict(model, save_embedding_layers=False), partial)  # no method trains them
 
 
 def load_trained(folder: Path, model: nn.Module) -> None:
@@ -163,7 +160,7 @@ def load_trained(folder: Path, model: nn.Module) -> None:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
     """
     if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
-        set_peft_model_state_dict(model, load_file(folder / "adapter" / "adapter_model.safetensors"))
+        set_peft_model_state_dict(model, load_file(folder / ADAPTER))
     load_trained_state(model, load_file(folder / TRAINED))
 
 

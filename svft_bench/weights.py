@@ -10,10 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from torch import nn
 
-from svft_bench.durable import damage, digest, digests, sealed, set_aside, unsealed, write_whole
-from svft_bench.methods import TRAINED, load_trained, save_trained
+from svft_bench.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
+from svft_bench.methods import ADAPTER, TRAINED, load_trained, save_trained
 from svft_bench.provenance import package_state
 from svft_bench.train import Trained
 
@@ -42,7 +43,12 @@ def save_fitted(
 ) -> Fitted:
     """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
     (folder / FITTED).unlink(missing_ok=True)  # it would speak of other weights
-    shipped = save_trained(folder, model, names)
+    save_trained(folder, model, names)
+    shipped = folder / TRAINED
+    if isinstance(model, PeftModel):
+        shipped = folder / ADAPTER
+        model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
+        settle(shipped.parent)
     adapter = {f"adapter/{name}": found for name, found in digests(folder / "adapter").items()}
     fitted = Fitted(
         **asdict(trained),
