@@ -31,6 +31,8 @@ class SingularLayer(BasisLayer):
         self.path_taken: chooser.Path | None = None
         # Whether the memory budget leaves room for an adapted weight.
         self.has_room = True
+        # Whether a forward was ever called, which is not so where a model reads the weight instead.
+        self.called = False
         self._adapted = AdaptedWeight()
         self._adapted_bias = AdaptedWeight()
         self._disable_adapters = False
@@ -47,6 +49,8 @@ class SingularLayer(BasisLayer):
         raise NotImplementedError
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        if not torch.compiler.is_exporting():
+            self.called = True
         if is_hooked(self.base_layer):
             for container in self.children():
                 if container is not self.base_layer:

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from . import budget
 from .adapted import unchanging
+from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .layer import SingularLayer
 from .offloading import onloaded
 from .svd import Factors
@@ -61,6 +62,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         weights = {}
         for name, module in candidates(model):
             if check_target_module_exists(config, name):
+                refuse_as_for_lora(model, name)
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
                 weights[name] = checked_weight(name, base, quantization, self.supported).to("meta")
         self.check_shapes(config, {name: (weight.shape[0], weight.shape[-1]) for name, weight in weights.items()})
@@ -71,6 +73,9 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """PEFT's own, and then the room for adapted weights within the strictest budget of all adapters."""
         super().inject_adapter(model, adapter_name, *args, **kwargs)
+        keep_off_the_fast_path(model)
+        for root in (self, model):  # PEFT calls either
+            warn_of_uncalled(root)
         budgets = [config.memory_budget for config in self.peft_config.values() if config.memory_budget is not None]
         if not budgets:
             return

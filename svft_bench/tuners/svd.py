@@ -155,7 +155,7 @@ def _gram_svd(tall: Tensor) -> Factors:
 def _key(weight: Tensor, precision: Precision) -> str:
     words = f"{METHOD} {LAYOUT} {_origin(weight)} {precision} {weight.dtype} {tuple(weight.shape)} "
     digest = hashlib.sha256(words.encode())
-    digest.update(weight.cpu().contiguous().view(torch.uint8).numpy().data)
+    digest.update(weight.cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -207,6 +207,6 @@ def _check(path: Path, factors: Factors) -> str:
     total = 0
     for part in factors:
         total = zlib.crc32(f"{part.dtype} {tuple(part.shape)}".encode(), total)
-        total = zlib.crc32(part.contiguous().view(torch.uint8).numpy().data, total)
+        total = zlib.crc32(part.reshape(-1).view(torch.uint8).numpy().data, total)
     text = f"{total:08x} {path.stem} "
     return text.ljust(len(text) + -(len(f'"__metadata__":{{"{CHECK}":""}},') + len(text)) % 64, ".")

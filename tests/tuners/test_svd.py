@@ -199,3 +199,11 @@ def test_a_truncated_basis_is_filled_with_orthonormal_pairs() -> None:
     assert torch.equal(filled.u[:, :6], f.u[:, :6])
     assert not filled.s[6:].any()
     assert torch.equal(truncate(f, rank=6, fill_seed=3).u, filled.u)
+
+
+@pytest.mark.parametrize("shape", [(32, 1), (1, 32)])
+def test_a_weight_of_one_column_or_row_goes_through_the_cache(shape: tuple[int, int], tmp_path: Path) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for lying in (weight, weight.T.contiguous().T):
+        first, again = (svd.decompose(lying, precision="float32", cache=tmp_path) for _ in range(2))
+        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))

@@ -163,6 +163,12 @@ class VectorFitLinear(VectorFitLayer):
 class VectorFitLayerNorm(VectorFitLayer):
     """VectorFit on an `nn.LayerNorm`."""
 
+    @property
+    def eps(self) -> float:
+        """That of the base, which torch's encoder layers compare."""
+        eps: float = self.get_base_layer().eps
+        return eps
+
 
 def has_schedule(config: VectorFitConfig) -> bool:
     """Whether the config asks for something that `update_and_allocate` does."""
