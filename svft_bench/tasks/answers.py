@@ -6,12 +6,14 @@ Every rule is `(generation, reference) -> bool`, pure and total: text without an
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
 
 from svft_bench.spec import AnswerName
 from svft_bench.tasks.latex import equivalent, last_boxed
+from svft_bench.tasks.mathematics import same
+from svft_bench.tasks.numbers import WINDOW, number_in
+from svft_bench.tasks.words import settled_on
 
 Rule = Callable[[str, str], bool]
 MARKER = "The answer is: "
@@ -53,59 +55,49 @@ def gsm8k_released(text: str, reference: str) -> bool:
         return False
 
 
-_NUMBER = re.compile(
-    r"""(?P<sign>[-+]?)\s*[$€£]?\s*(?P<sign_after>[-+]?)
-        (?P<whole>\d{1,3}(?:,\d{3})+|\d+|(?=\.\d))(?P<decimals>\.\d+)?(?P<exponent>[eE][-+]?\d{1,2})?
-        (?:\s*/\s*(?P<denominator>\d+))?""",
-    re.VERBOSE,
+_MARKERS = re.compile(r"answer[*_ ]{0,4}(?:is|are|was|would be|equals|[:=])(?!\w)[*_ ]{0,4}:?|####", re.IGNORECASE)
+_SAID = re.compile(r"[\w½-¾⅐-⅞∞√]")
+_VALUE = re.compile(r"[\d\\()^=½-¾⅐-⅞∞√]|^\s*\w{1,2}\s*$")
+_CONCLUDES = re.compile(
+    r"\b(?:therefore|thus|so|hence|total|altogether|in all|left|remain\w*|answer|result|sum|finally|is|are|was|were"
+    r"|equals?)\b|[=:]",
+    re.IGNORECASE,
 )
-_MARKERS = re.compile(r"(?:answer is|####)\s*:?", re.IGNORECASE)
+_BEFORE_VALUE = re.compile(r".*(?:\b(?:is|are|was|were|equals?)\b|:)", re.IGNORECASE)
+
+
+def offered_answer(text: str) -> str | None:
+    """What a text offers as its answer: after the last marker that something follows, or in the last box.
+
+    Markers are `The answer is`, `Answer:`, `####` and their like. None if there is neither.
+    """
+    ends = len(text)
+    for marker in reversed(list(_MARKERS.finditer(text))):
+        answer = text[marker.end() : ends]
+        ends = marker.start()
+        heading = marker.group() == "####"  # which also begins a heading, with words after it
+        if (_VALUE if heading else _SAID).search(answer.partition("\n")[0] if heading else answer):
+            boxed = last_boxed(answer)
+            return answer if boxed is None else boxed
+    return last_boxed(text)
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The first number after the last marker (`The answer is`, `####` or a box), exactly.
-
-    Reads thousands separators, currency signs, mixed fractions, decimals, powers of ten, LaTeX fractions and any
-    script's digits.
-    """
-    marked = [match.end() for match in _MARKERS.finditer(text)]
-    answer = text[marked[-1] :] if marked else last_boxed(text)
-    if answer is None:
-        return None
-    boxed = last_boxed(answer)
-    plain = _ascii_digits(boxed if boxed is not None else answer)
-    plain = plain.replace("\\$", "$").replace("{,}", ",").replace("\\!", "")
-    plain = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r" \1/\2", plain)
-    plain = re.sub(r"(?<![\d.,/])(\d{1,9}) +(\d{1,9}) ?/ ?(\d{1,9})(?!\d)", _improper, plain)
-    match = _NUMBER.search(plain)
-    try:
-        return _value(match) if match else None
-    except ValueError:  # more digits than Python reads, from a text that repeats one until its end
-        return None
+    """The number that a text offers as its answer, or else the one that its last sentence comes to, exactly."""
+    answer = offered_answer(text)
+    return number_in(_conclusion(text) if answer is None else answer)
 
 
-def _ascii_digits(text: str) -> str:
-    """Digits of any script as 0 to 9, and typographic signs as their plain forms."""
-    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3})", ",", text)  # spaces that do not break part thousands
-    text = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
-    text = unicodedata.normalize("NFKC", text)
-    text = text.translate({ord("−"): "-", ord("⁄"): "/", ord("٫"): ".", ord("٬"): ","})
-    return "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
-
-
-def _improper(mixed: re.Match[str]) -> str:
-    whole, numerator, denominator = map(int, mixed.groups())
-    return f"{whole * denominator + numerator}/{denominator}"
-
-
-def _value(match: re.Match[str]) -> Fraction | None:
-    parts = match.groupdict(default="")
-    value = Fraction(f"{parts['whole'].replace(',', '') or 0}{parts['decimals']}{parts['exponent']}")
-    if parts["denominator"]:
-        if int(parts["denominator"]) == 0:
-            return None
-        value /= int(parts["denominator"])
-    return -value if "-" in (parts["sign"], parts["sign_after"]) else value
+def _conclusion(text: str) -> str:
+    """The end of a text without a marker: its last sentence, if that concludes something or is a bare value."""
+    line = text.rstrip()[-WINDOW:].rpartition("\n")[2]
+    sentence = re.split(r"(?<=[.!?]) +(?=[A-Z\d$*(\\-])", line)[-1]
+    if not re.search(r"[^\W\d_]{2}", sentence):
+        return sentence
+    if not _CONCLUDES.search(sentence):
+        return ""
+    value = _BEFORE_VALUE.sub("", sentence)
+    return value if re.search(r"\d", value) else sentence
 
 
 def gsm8k_strict(text: str, reference: str) -> bool:
@@ -129,14 +121,10 @@ def math_released(text: str, reference: str) -> bool:
 
 
 def math_strict(text: str, reference: str) -> bool:
-    """Equal as mathematics, by math-verify, which gives up after five seconds of algebra."""
-    from math_verify import parse, verify
-
-    answer = released_expression(text) or last_boxed(text)
-    if not answer:
-        return False
-    gold, found = (parse(f"${_ascii_digits(side).strip('$ ')}$") for side in (reference, answer))
-    return bool(verify(gold, found))
+    """Equal as mathematics: `svft_bench.tasks.mathematics` says what that is, and where it gives up."""
+    answer = offered_answer(text)
+    gold = last_boxed(reference)
+    return same(reference if gold is None else gold, text if answer is None else answer)
 
 
 def response(text: str, *, answer: AnswerName) -> str:
@@ -156,11 +144,10 @@ def _first_word(words: str) -> Rule:
 
 
 def _only_word(words: str) -> Rule:
-    """Stricter: the answer words that stand alone in the text, in any case, must all be the right one."""
-    pattern = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
+    """Stricter: the text settles on one option, in any case, and it is the right one."""
 
     def rule(text: str, reference: str) -> bool:
-        return {word.lower() for word in pattern.findall(text)} == {reference}
+        return settled_on(text.partition(RESPONSE)[0], words=words) == {reference}
 
     return rule
 

@@ -1,0 +1,46 @@
+"""The options that a text settles on, as a careful human reads it: `settled_on("truetrue", words="true|false")`."""
+
+from __future__ import annotations
+
+import re
+
+NEXT = "###"  # a template's mark: what follows it belongs to another task
+ECHO = re.compile(r"Answer format:\s{0,3}\S+")  # the end of an instruction
+
+
+def settled_on(text: str, *, words: str) -> set[str]:
+    """The options in lower case: more than one is no answer, and neither is none.
+
+    Where `the answer is` names an option, only that and what follows it counts. Lists of options do not, as an
+    instruction has them: `answer1/answer2`, `true or false`, `Answer1: a cat Answer2: a dog`.
+    """
+    if re.search(words, text, re.IGNORECASE) is None:
+        return set()
+    begin, mark, _ = text.partition(NEXT)
+    text = begin if mark and begin.strip() else text
+    text = text[max((echo.end() for echo in ECHO.finditer(text)), default=0) :]
+    stated = list(re.finditer(rf"\banswer(?: is|:)[^\w/]{{0,12}}({words})(?!\w)", text, re.IGNORECASE))
+    if stated:
+        return {match[1].lower() for match in stated} | _standing(text[stated[-1].start(1) :], words=words)
+    labels = re.compile(rf"(?<!\w)({words})(?=[:)])", re.IGNORECASE)
+    if len({label.lower() for label in labels.findall(text)}) > 1:
+        text = labels.sub(" ", text)
+    link = r"(?:/|\s?,\s?(?:or\s)?|\s(?:or|and)\s)"
+    lists = re.compile(rf"(?<!\w)(?:{words})(?:{link}(?:{words}))+(?!\w)", re.IGNORECASE)
+    return _standing(lists.sub(lambda found: _without_choice(found[0], words=words), text), words=words)
+
+
+def _without_choice(listed: str, *, words: str) -> str:
+    """A list that repeats one option is that option; one of several offers none."""
+    named = {word.lower() for word in re.findall(words, listed, re.IGNORECASE)}
+    return named.pop() if len(named) == 1 else " "
+
+
+def _standing(text: str, *, words: str) -> set[str]:
+    """The options that stand alone or repeated without a blank; at the text's end the last may be cut."""
+    found: set[str] = set()
+    for run in re.finditer(rf"(?<!\w)((?:{words})+)([a-z]*)(?!\w)", text, re.IGNORECASE):
+        rest = run[2].lower()
+        if not rest or (run.end() == len(text) and any(word.startswith(rest) for word in words.split("|"))):
+            found |= {word.lower() for word in re.findall(words, run[1], re.IGNORECASE)}
+    return found

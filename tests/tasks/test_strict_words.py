@@ -1,0 +1,79 @@
+"""Which option a text settles on, by the strict rule: echoes of the instruction do not count."""
+
+from __future__ import annotations
+
+import pytest
+
+from svft_bench.tasks.answers import STRICT
+
+CHOICE = (
+    "Please choose the correct answer to the question: What is it?\n\n"
+    "Answer1: a cat Answer2: a dog Answer3: true love Answer4: two\n\n"
+    "Answer format: answer1/answer2/answer3/answer4\n\n"
+)
+QUESTION = (
+    "Please answer the following question with true or false, question: is it true that ice is cold?\n\n"
+    "Answer format: true/false\n\n"
+)
+SOLUTIONS = (
+    "Please choose the correct solution to the question: how?\n\n"
+    "Solution1: a\n\n"
+    "Solution2: b\n\n"
+    "Answer format: solution1/solution2\n\n"
+)
+
+SETTLED = [  # answer set, generation, gold, right
+    ("answer", CHOICE + "the correct answer is answer2", "answer2", True),
+    ("answer", CHOICE + "answer2", "answer2", True),
+    ("answer", CHOICE, "answer2", False),
+    ("answer", CHOICE + "the correct answer is answer2", "answer1", False),
+    ("answer", CHOICE + "answer2 or answer3", "answer2", False),
+    ("true_false", QUESTION + "the correct answer is true", "true", True),
+    ("true_false", QUESTION + "the correct answer is false", "false", True),
+    ("true_false", "Answer format: true/false\n\ntrue", "true", True),
+    ("true_false", "true or false? true", "true", True),
+    ("true_false", QUESTION, "true", False),
+    ("solution", SOLUTIONS + "the correct answer is solution1", "solution1", True),
+    ("solution", SOLUTIONS + "solution2", "solution2", True),
+    ("answer", "answer2answer2answer2", "answer2", True),
+    ("answer", "answer2answer2answ", "answer2", True),
+    ("answer", "answer2answer3", "answer2", False),
+    ("true_false", "truetruetrue", "true", True),
+    ("true_false", "trueFalse", "true", False),
+    ("true_false", "truetr", "true", True),
+    ("true_false", "trueness", "true", False),
+    ("answer", "answer12", "answer1", False),
+    ("true_false", "truetrue nothing", "true", True),
+    ("answer", "answer1/answer2/answer3: answer3", "answer3", True),
+    ("answer", "Of answer1, answer2, answer3 or answer4 I choose answer4", "answer4", True),
+    ("answer", "the correct answer is answer1 or answer2", "answer1", False),
+    ("answer", "the correct answer is answer1, not answer2", "answer1", False),
+    ("answer", "the correct answer is **answer3**.", "answer3", True),
+    ("answer", "Answer: answer3", "answer3", True),
+    ("answer", "the correct answer is: answer3\nthe correct answer is: answer3", "answer3", True),
+    ("answer", "the correct answer is answer3\nthe correct answer is answer1", "answer3", False),
+    ("answer", "answer3\n\n### Instruction:\n" + CHOICE, "answer3", True),
+    ("answer", "answer3, answer3", "answer3", True),
+    ("answer", "answer2: a dog", "answer2", True),
+    ("answer", "answer2/answer3", "answer2", False),
+    ("ending", "ending1ending1", "ending1", True),
+    ("option", "Option1: Ann Option2: Bob\nthe correct answer is option2", "option2", True),
+    ("option", "option1/option2", "option1", False),
+    ("answer", "The correct answer is answer1/answer2", "answer1", False),
+    ("any_option", QUESTION + "the correct answer is true", "true", True),
+    ("answer", "### Response:\nanswer1", "answer1", False),
+    ("answer", "### answer1", "answer1", True),
+    ("true_false", "not false but true", "true", False),
+    ("true_false", "True.", "true", True),
+]
+
+
+@pytest.mark.parametrize(("answer", "text", "gold", "right"), SETTLED)
+def test_what_a_text_settles_on(answer: str, text: str, gold: str, right: bool) -> None:
+    assert STRICT[answer](text, gold) is right  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("answer", "text", "gold"), [case[:3] for case in SETTLED if case[3]])
+def test_no_other_option_is_right_too(answer: str, text: str, gold: str) -> None:
+    others = {"true_false": ["true", "false"], "answer": [f"answer{n}" for n in range(1, 6)]}
+    assert not any(STRICT[answer](text, other) for other in others.get(answer, []) if other != gold)  # type: ignore[index]
