@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +72,10 @@ def fetch(spec: ModelSpec, *, weights: bool) -> Checkpoint:
         if bad := damaged(spec.path, kind="model", commit=commit, largest=CHECKED):
             raise ValueError(f"model={spec.name}: {without(bad)}")
         check_configuration(spec, found.folder, shapes=weights)
-        if weights:
-            _download(spec, commit=commit, names=NAMES[0])
-        if weights and not weight_files(found.folder):
-            _download(spec, commit=commit, names=NAMES[1])
+        for names in NAMES if weights else ():
+            if _listed(spec, commit=commit, names=names):
+                _download(spec, commit=commit, names=names)
+                break
     if weights:
         _check_weights(spec, found)
     return found
@@ -217,14 +219,34 @@ def _commit(spec: ModelSpec) -> str:
 
 
 def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
-    """The commit's folder in the hub's cache, with all of its own files that have these names."""
-    from huggingface_hub import snapshot_download
+    """The commit's folder in the hub's cache, with all of its own files that have these names.
 
+    Where the cache is known to have them all the hub is not asked.
+    """
+    from huggingface_hub import errors, get_cached_repo_tree, snapshot_download
+
+    bring = partial(snapshot_download, spec.path, revision=commit, allow_patterns=[*names], ignore_patterns=["*/*"])
     try:
-        return Path(snapshot_download(spec.path, revision=commit, allow_patterns=list(names), ignore_patterns=["*/*"]))
+        get_cached_repo_tree(spec.path, revision=commit)
+        return Path(bring(local_files_only=True))
+    except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+        pass
+    try:
+        return Path(bring())
     except Exception as error:  # of the library, of httpx and of the system
         reason = explain(error, repo=spec.path, kind="model", revision=commit)
         raise ValueError(_unavailable(spec, reason)) from error
+
+
+def _listed(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> bool:
+    """Whether the commit has files of these names; where the cache lacks the list, the first names are taken."""
+    from huggingface_hub import errors, get_cached_repo_tree
+
+    try:
+        files = get_cached_repo_tree(spec.path, revision=commit)
+    except errors.CachedRepoTreeNotFoundError:
+        return True
+    return any(fnmatch(file.path, name) for file in files for name in names)
 
 
 def _unavailable(spec: ModelSpec, reason: str) -> str:

@@ -15,6 +15,7 @@ from svft_bench.compose import options
 from svft_bench.leakage import overlaps
 from svft_bench.spec import LimitSpec, TaskSpec
 from svft_bench.tasks import Task, data_fingerprint, load_task
+from svft_bench.tasks.files import local_files, read_file
 from svft_bench.tasks.hub import load_split
 from tests.hub import Hub, connect, serving
 from tests.tasks.data import png
@@ -259,3 +260,16 @@ def test_a_damaged_cache_of_rows_is_named_and_made_again(
     with pytest.raises(ValueError, match=r"is damaged .* the next start"):
         loaded()
     assert flat(loaded()) == whole
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["glue/cola", "glue/mrpc", "glue/rte", "glue/stsb", "glue/wnli", "gsm8k", "cifar10"])
+def test_real_rows_come_through_the_hub_as_they_lie_in_a_folder(
+    name: str, hub: Hub, online: Callable[..., None], data_root: Path
+) -> None:
+    spec = task_spec(name)
+    for source in (spec.train, *(item.data for item in spec.evals)):
+        rows = [row for path in local_files(source, data_root=data_root) for row in read_file(path)]
+        add_source(hub, source, datasets.Dataset.from_list(rows))
+    local = load_task(spec, data_root=data_root, limit=LimitSpec(), seed=0)
+    assert flat(loaded(spec)) == flat(local)
