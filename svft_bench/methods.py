@@ -77,13 +77,15 @@ def apply_method(
     """Freeze what the method freezes and add what it adds; `config` is `peft_config`'s.
 
     Raises:
-        ValueError: the method's modules match nothing in this model.
+        ValueError: the method's modules match nothing in this model, or it trains nothing of them.
     """
     if config is not None:
         check_targets(model, method.adapter.get("target_modules"), method=method.name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*already found.*")
             adapted: nn.Module = get_peft_model(model, config)
+        if all(_in_head(name, head_modules) for name in trainable_names(adapted)):
+            raise ValueError(f"method={method.name} trains no parameter of this model but its head; see its settings")
         return adapted
     trains_head_only = method.trains == "head"
     for name, parameter in model.named_parameters():

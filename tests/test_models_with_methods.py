@@ -86,3 +86,24 @@ def test_a_method_moves_what_it_trains_and_nothing_else(model: str, method: str,
 def test_a_group_that_a_model_lacks_is_refused_with_what_would_work(method: str) -> None:
     with pytest.raises(ValueError, match=r"method\.modules=qv: model=pythia-2.8b has no such group; it has .*qkv"):
         compose("pythia-2.8b", method)
+
+
+@pytest.mark.parametrize("method", ["lora", "svft_plain", "vera", "boft"])
+def test_a_method_that_trains_nothing_is_refused(method: str, folder: Any) -> None:
+    spec = compose("minilm-l6", method, f"model.path={folder('minilm-l6')}").spec
+    head = spec.model.head_modules
+    base, _ = load_model(spec.model, kind=spec.task.kind, num_labels=2, seed=0)
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=10, seed=0)
+    assert config is not None
+    config.inference_mode = True
+    with pytest.raises(ValueError, match=f"method={method} trains no parameter of this model but its head"):
+        apply_method(base, spec.method, config, head_modules=head)
+
+
+def test_biases_alone_of_a_model_without_any_are_refused(folder: Any) -> None:
+    overrides = (f"model.path={folder('llama-3-8b')}", "method.train_sigma=false")
+    spec = compose("llama-3-8b", "vectorfit", *overrides).spec
+    base, _ = load_model(spec.model, kind=spec.task.kind, num_labels=0, seed=0)
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=10, seed=0)
+    with pytest.raises(ValueError, match="train_sigma=False and train_bias=True train nothing"):
+        apply_method(base, spec.method, config, head_modules=())

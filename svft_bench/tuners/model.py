@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from . import budget
 from .adapted import unchanging
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
+from .experts import warn_of_left_out
 from .layer import SingularLayer
 from .offloading import onloaded
 from .svd import Factors
@@ -48,6 +49,9 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
     def check_shapes(self, config: Any, shapes: dict[str, tuple[int, int]]) -> None:
         """Raise a ValueError where the method cannot adapt one of these modules with an (out, in) weight."""
 
+    def check_trained(self, config: Any, bases: list[nn.Module]) -> None:
+        """Raise a ValueError where nothing of these modules would train."""
+
     def layer_class(self, base: nn.Module) -> Any:
         """The class of the layer that adapts `base`.
 
@@ -57,14 +61,17 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
 
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
         """Refuse a target that cannot be adapted before the first one is replaced."""
+        warn_of_left_out(model, getattr(peft_config, "target_parameters", None), asked=peft_config.target_modules)
         config = _maybe_include_all_linear_layers(peft_config, model)
         quantization = get_quantization_kwargs(model)
-        weights = {}
+        weights, bases = {}, []
         for name, module in candidates(model):
             if check_target_module_exists(config, name):
                 refuse_as_for_lora(model, name)
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+                bases.append(base)
                 weights[name] = checked_weight(name, base, quantization, self.supported).to("meta")
+        self.check_trained(config, bases)
         self.check_shapes(config, {name: (weight.shape[0], weight.shape[-1]) for name, weight in weights.items()})
         if config.memory_budget is not None:
             holdings = {name: expected_holding(weight, config) for name, weight in weights.items()}

@@ -230,3 +230,25 @@ def test_an_adapter_that_takes_the_name_of_a_deleted_one_does_not_rest_like_it()
     model.add_adapter("default", vectorfit())
     model.set_adapter("default")
     assert all(p.requires_grad for name, p in model.named_parameters() if name.endswith(".default"))
+
+
+@pytest.mark.parametrize("options", [{}, {"modules_to_save": ["head"]}, {"inference_mode": True}])
+def test_biases_alone_of_layers_without_any_are_refused_before_anything_changes(options: dict[str, Any]) -> None:
+    base = make_base()
+    modules = list(base.modules())
+    with pytest.raises(
+        ValueError, match="train_sigma=False and train_bias=True train nothing: of the 1 target modules"
+    ):
+        get_peft_model(base, vectorfit(train_sigma=False, target_modules=["square"], **options))
+    assert list(base.modules()) == modules
+
+
+def test_singular_values_alone_of_layer_norms_are_refused() -> None:
+    base = nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6))
+    with pytest.raises(ValueError, match="1 are LayerNorms, without singular values"):
+        get_peft_model(base, VectorFitConfig(target_modules=["1"], train_bias=False))
+
+
+def test_one_bias_among_the_targets_is_enough() -> None:
+    model = get_peft_model(make_base(), vectorfit(train_sigma=False, target_modules=["square", "tall"]))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 20

@@ -20,6 +20,16 @@ class VectorFitModel(SingularModel):
     tuner_layer_cls = VectorFitLayer
     supported = (*SingularModel.supported, nn.LayerNorm)
 
+    def check_trained(self, config: VectorFitConfig, bases: list[nn.Module]) -> None:
+        norms = sum(isinstance(base, nn.LayerNorm) for base in bases)
+        has_bias = config.train_bias and any(getattr(base, "bias", None) is not None for base in bases)
+        if bases and not has_bias and not (config.train_sigma and len(bases) > norms):
+            raise ValueError(
+                f"train_sigma={config.train_sigma} and train_bias={config.train_bias} train nothing: of the "
+                f"{len(bases)} target modules {norms} are LayerNorms, without singular values, and none has a bias "
+                "that trains."
+            )
+
     def layer_class(self, base: nn.Module) -> type[VectorFitLayer]:
         return VectorFitLayerNorm if isinstance(base, nn.LayerNorm) else VectorFitLinear
 
