@@ -16,6 +16,7 @@ from svft_bench.figures.intervals import scores_by_method
 from svft_bench.figures.papers import numeric
 from svft_bench.figures.rates import score_against_rate, searched
 from svft_bench.references import load_reference
+from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.paper import paper_lines
 from svft_bench.tables.results import cell_results
 from tests.made_records import made_record
@@ -133,10 +134,11 @@ def test_intervals_name_methods_with_their_budgets_from_the_smallest(demo: list[
 
 
 def test_an_interval_ends_where_its_metric_does(tmp_path: Path) -> None:
-    """Two seeds at 0.2 and 0.9 have an interval of Student's t far beyond 0 and 1."""
+    """Two seeds at 0.2 and 0.9 have an interval of Student's t far beyond 0 and 1, in no table either."""
     asked = cells(["experiment=demo", "method=lora", "seed=0,1"], any_data=True)
     made = [made_record(cell, score=score) for cell, score in zip(asked, (0.2, 0.9), strict=True)]
     (result,) = cell_results(asked, made)
     (score,) = result.scores
-    assert score.interval is not None and score.interval.low < 0 and score.interval.high > 1
+    assert score.interval == (0.0, 1.0)
+    assert experiment_table([result], name="n", title="").rows[0].cells[1] == "55.0 [0.0, 100.0]"
     assert ends(score) == (0.0, 100.0)

@@ -52,27 +52,6 @@ def test_phi_covers_the_true_coefficient(share: float, accuracy: float) -> None:
     assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
-def test_the_bootstrap_error_of_a_mean_is_sigma_over_root_n() -> None:
-    values = np.random.default_rng(1).normal(size=400)
-    error = stats.bootstrap_error(lambda index: float(values[index].mean()), items=400, resamples=2000)
-    assert error == pytest.approx(values.std() / 20, rel=0.05)
-    assert error == stats.bootstrap_error(lambda index: float(values[index].mean()), items=400, resamples=2000)
-
-
-def test_the_bootstrap_error_of_a_correlation_is_that_of_normal_theory() -> None:
-    x, noise = np.random.default_rng(3).normal(size=(2, 400))
-    y = 0.8 * x + 0.6 * noise
-    error = stats.bootstrap_error(lambda i: float(np.corrcoef(x[i], y[i])[0, 1]), items=400)
-    assert error == pytest.approx((1 - np.corrcoef(x, y)[0, 1] ** 2) / 20, rel=0.15)
-
-
-def test_a_paired_bootstrap_ignores_what_both_methods_share() -> None:
-    rng = np.random.default_rng(2)
-    difficulty, gap = rng.normal(scale=10, size=200), rng.normal(loc=1.0, scale=0.1, size=200)
-    error = stats.bootstrap_error(lambda i: float((difficulty + gap)[i].mean() - difficulty[i].mean()), items=200)
-    assert error == pytest.approx(0.1 / math.sqrt(200), rel=0.2)
-
-
 def test_without_item_noise_seeds_give_students_interval() -> None:
     scores = [1.0, 2.0, 3.0]  # s = 1, t(2) = 4.3027
     assert stats.over_seeds(scores, item_variance=0.0) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)

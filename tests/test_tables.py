@@ -156,12 +156,42 @@ def test_a_seed_that_is_not_asked_for_is_named_and_does_not_count(one: list[Cell
     assert any("not asked for here: seed 1 of some cells" in note for note in found.notes)
 
 
-def test_only_a_lead_beyond_the_noise_is_bold(one: list[Cell]) -> None:
-    first = [cell for cell in one if cell.spec.seed == 0]
-    near = made(first, [made_record(first[0], score=0.80), made_record(first[1], score=0.82)])
-    far = made(first, [made_record(first[0], score=0.80), made_record(first[1], score=0.90)])
-    assert not any(row.bold for row in near.rows)
-    assert [bool(row.bold) for row in far.rows] == [False, True]
+def test_only_a_lead_beyond_the_noise_at_two_seeds_is_bold(one: list[Cell]) -> None:
+    def bold(head: float, lora: float, *, seeds: int) -> list[bool]:
+        asked = [cell for cell in one if cell.spec.seed < seeds]
+        scores = {"head": head, "lora": lora}
+        return [bool(row.bold) for row in made(asked, [scored(cell, scores) for cell in asked]).rows]
+
+    def scored(cell: Cell, scores: dict[str, float]) -> RunRecord:
+        return made_record(cell, score=scores[cell.spec.method.name])
+
+    assert bold(0.80, 0.82, seeds=2) == [False, False]
+    assert bold(0.80, 0.90, seeds=2) == [False, True]
+    assert bold(0.80, 0.90, seeds=1) == [False, False]
+
+
+def test_no_success_at_three_seeds_is_no_proof_of_none(demo: list[Cell]) -> None:
+    asked = cells(["experiment=demo", "method=head", "seed=0,1,2"], any_data=True)
+    found = made(asked, [made_record(cell, score=0.0, items=100) for cell in asked]).rows[0]
+    assert found.cells[1] == "0.0 [0.0, 2.6]"  # 1.96 · √(p(1 - p) / 104) of p = 2 / 104
+    assert found.facts["digits.low"] == 0 and found.facts["digits.high"] == pytest.approx(0.0264, abs=1e-4)
+
+
+def test_a_score_that_is_undefined_is_a_word_and_is_counted() -> None:
+    asked = cells(["model=minilm-l6", "method=lora,dora", "task=glue/stsb", "seed=0,1,2", "train.lr=1"], any_data=True)
+    values = {"lora": (0.2, None, 0.3), "dora": (None, None, None)}
+    metrics = asked[0].spec.task.evals[0].metrics
+    records = [
+        made_record(cell, score=0.0).model_copy(
+            update={"scores": {"stsb": dict.fromkeys(metrics, values[cell.spec.method.name][cell.spec.seed])}}
+        )
+        for cell in asked
+    ]
+    partly, never = made(asked, records).rows
+    assert partly.cells[1].startswith("25.0 ")
+    assert partly.cells[1].endswith(", undefined (constant answers) at 1 of 3")
+    assert (partly.facts["stsb.undefined"], partly.bold) == (1, frozenset())
+    assert never.cells[1] == "undefined (constant answers)" and "stsb.pearson" not in never.facts
 
 
 def test_a_lead_at_fewer_seeds_than_another_is_not_bold(one: list[Cell]) -> None:

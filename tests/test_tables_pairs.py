@@ -16,7 +16,7 @@ from svft_bench.stats import mcnemar, no_difference, over_seeds
 from svft_bench.tables import table
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.pairs import pairs_table
-from svft_bench.tables.predictions import _correlations, _scores, with_noise
+from svft_bench.tables.predictions import with_noise
 from svft_bench.tables.results import cell_results
 from svft_bench.tables.value import Table
 from svft_bench.tasks.scoring import score
@@ -49,8 +49,8 @@ def test_one_seed_is_the_exact_mcnemar_test(tmp_path: Path) -> None:
     (row,) = made(asked, records, tmp_path).rows
     assert row.cells[1:3] == ("SVFT plain", "LoRA")
     assert row.facts["difference"] == pytest.approx(0.10)
-    assert row.facts["p"] == pytest.approx(mcnemar(15, 5))
-    assert row.bold
+    assert row.facts["p"] == pytest.approx(mcnemar(15, 5)) and row.facts["p_holm"] < 0.05
+    assert not row.bold  # what another seed would do is unknown
 
 
 def test_equal_predictions_are_no_difference(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_several_seeds_pair_by_seed_and_report_their_spread(tmp_path: Path) -> N
     found = made(asked, records, tmp_path)
     assert found.rows[0].facts["difference"] == pytest.approx(0.10)
     assert found.rows[0].cells[-1] == "3"
-    assert any("3 seeds and 100 items miss an unpaired gap" in note for note in found.notes)
-    assert any("noise of items removed" in note for note in found.notes)
+    assert any("3 seeds and 100 items miss a gap under" in note and "paired" in note for note in found.notes)
+    assert any("standard deviation between seeds" in note for note in found.notes)
 
 
 def test_the_average_of_eight_sets_shows_what_none_of_them_can(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_the_average_of_eight_sets_shows_what_none_of_them_can(tmp_path: Path) -
     average = found["average"].facts
     assert (average["method"], average["difference"]) == ("svft_plain", pytest.approx(0.05))
     assert average["p"] == pytest.approx(no_difference([0.05], item_variance=0.05 * 0.95 / 800))
-    assert [name for name, row in found.items() if row.bold] == ["average"]
+    assert [name for name, row in found.items() if row.facts["p_holm"] < 0.05] == ["average"]
 
 
-def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None:
+def test_a_correlation_is_compared_by_influence_values(tmp_path: Path) -> None:
     asked = cells(["model=minilm-l6", "method=lora,svft_plain", "task=glue/stsb"], any_data=True)
     folder, records = tmp_path, []
     for cell, noise in zip(asked, (0.1, 2.0), strict=True):
@@ -141,7 +141,8 @@ def test_a_correlation_is_compared_by_a_paired_bootstrap(tmp_path: Path) -> None
         save_record(record, results=folder, predictions=rows)
         records.append(record)
     (row,) = made(asked, records, folder).rows
-    assert row.facts["method"] == "lora" and row.bold
+    assert row.facts["method"] == "lora" and row.facts["p"] < 0.001
+    assert row.facts == made(asked, records, folder).rows[0].facts
 
 
 @pytest.mark.parametrize("seeds", ["0", "0,1"])
@@ -162,20 +163,24 @@ def test_a_metric_without_a_formula_has_its_interval_from_the_stored_predictions
     (found,) = with_noise([bare], folder=tmp_path)
     of_items = fmean(pvariance(of_seed) for of_seed in counts) / 100**2 / 200
     low, high = over_seeds([fmean(of_seed) / 100 for of_seed in counts], item_variance=of_items)
-    assert found.scores[0].interval == pytest.approx((low, high), abs=0.15 * (high - low))
+    assert found.scores[0].interval == pytest.approx((low, high), abs=0.3 * (high - low))
     assert found.scores[0].mean == pytest.approx(fmean(map(fmean, counts)) / 100)
-    note = "miss an unpaired gap under"
-    assert any(note in line for line in experiment_table([found], name="n", title="").notes) == (seeds != "0")
 
 
-def test_methods_that_always_answer_alike_do_not_differ(tmp_path: Path) -> None:
-    asked = cells(["model=minilm-l6", "method=lora,svft_plain", "task=glue/cola"], any_data=True)
-    rows: list[dict[str, Any]] = [{"eval": "cola", "id": i, "prediction": 1, "reference": i % 2} for i in range(20)]
-    records = [made_record(cell, score=0.0, items=20) for cell in asked]
+@pytest.mark.parametrize(("task", "value"), [("glue/cola", 0.0), ("glue/stsb", None)])
+def test_methods_that_always_answer_alike_do_not_differ(task: str, value: float | None, tmp_path: Path) -> None:
+    """Matthews's coefficient of one answer is 0, within the noise of an item or two; Pearson's has no value."""
+    asked = cells(["model=minilm-l6", "method=lora,svft_plain", f"task={task}"], any_data=True)
+    name, metrics = asked[0].spec.task.evals[0].name, asked[0].spec.task.evals[0].metrics
+    rows: list[dict[str, Any]] = [{"eval": name, "id": i, "prediction": 1, "reference": i % 2} for i in range(98)]
+    records = [
+        made_record(cell, score=0.0, items=98).model_copy(update={"scores": {name: dict.fromkeys(metrics, value)}})
+        for cell in asked
+    ]
     for record in records:
         save_record(record, results=tmp_path, predictions=rows)
-    (row,) = made(asked, records, tmp_path).rows
-    assert row.cells[3:6] == ("+0.0 [+0.0, +0.0]", "1.000", "1.000") and not row.bold
+    found = [row.cells[3:6] for row in made(asked, records, tmp_path).rows]
+    assert found == ([] if value is None else [("+0.0 [-2.8, +2.8]", "1.000", "1.000")])
 
 
 def test_predictions_that_do_not_give_the_score_are_refused(tmp_path: Path) -> None:
@@ -200,18 +205,58 @@ def test_the_verb_prints_the_pairs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "digits,lora,svft_plain,0.0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("metric", "task"), [("pearson", "glue/stsb"), ("matthews", "glue/cola")])
-def test_the_quick_resampled_correlation_is_the_metric(metric: str, task: str) -> None:
-    import numpy
-
-    rng = numpy.random.default_rng(0)
-    draw = rng.normal if metric == "pearson" else lambda size: rng.integers(2, size=size)
-    truth, one, other = (draw(size=40).tolist() for _ in range(3))
-    pairs = [
-        ({"prediction": a, "reference": y}, {"prediction": b, "reference": y})
-        for y, a, b in zip(truth, one, other, strict=True)
+def answers(cell: Cell, given: Sequence[int], truth: Sequence[int], *, folder: Path) -> RunRecord:
+    """The record of a run on MRPC that gave these answers."""
+    rows = [
+        {"eval": "mrpc", "id": index, "prediction": one, "reference": other}
+        for index, (one, other) in enumerate(zip(given, truth, strict=True))
     ]
-    evaluation = cells(["model=minilm-l6", f"task={task}", "train.lr=1"], any_data=True)[0].spec.task.evals[0]
-    assert evaluation.metrics[0] == metric
-    for index in (*rng.integers(40, size=(5, 40)), numpy.array([3] * 40)):
-        assert _correlations(pairs)(index) == pytest.approx(_scores(evaluation, pairs)(index), abs=1e-12)
+    record = made_record(cell, score=0.0, items=len(rows))
+    record = record.model_copy(update={"scores": {"mrpc": score(cell.spec.task.evals[0], rows)}})
+    save_record(record, results=folder, predictions=rows)
+    return record
+
+
+def test_a_collapse_is_counted_and_no_interval_leaves_the_scores_range(tmp_path: Path) -> None:
+    """LoRA answers 1 to everything at one seed of three; the majority of the truth is 1."""
+    line = ["model=minilm-l6", "method=lora,svft_plain,head", "task=glue/mrpc", "seed=0,1,2", "train.lr=1"]
+    asked = cells(line, any_data=True)
+    truth = [int(index % 3 > 0) for index in range(300)]
+    rng = random.Random(1)
+    records = []
+    for cell in asked:
+        given = [one if rng.random() < 0.9 else 1 - one for one in truth]
+        if cell.spec.method.name == "head" or (cell.spec.method.name, cell.spec.seed) == ("lora", 2):
+            given = [1] * 300
+        records.append(answers(cell, given, truth, folder=tmp_path))
+    found = experiment_table(with_noise(cell_results(asked, records), folder=tmp_path), name="n", title="")
+    place = [column.title for column in found.columns].index("learns")
+    learned = fmean(record.score("mrpc", "accuracy") for record in records[:2])
+    assert [row.cells[place] for row in found.rows] == [f"2 of 3 ({100 * learned:.1f})", "3 of 3", "0 of 3"]
+    assert found.rows[0].facts["mrpc.learned_mean"] == pytest.approx(learned)
+    assert "One answer to everything: mrpc: LoRA at seed 2; mrpc: head only at seed 0, 1, 2." in found.notes
+    for row in found.rows:
+        assert 0 <= row.facts["mrpc.low"] <= row.facts["mrpc.accuracy"] <= row.facts["mrpc.high"] <= 1
+        assert (
+            "±" not in row.cells[1] or 0 <= row.facts["mrpc.accuracy"] + float(row.cells[1].split("± ")[1]) / 100 <= 1
+        )
+    quiet = found.rows[1].facts  # the collapse of another does not make SVFT plain noisy
+    assert quiet["mrpc.high"] - quiet["mrpc.low"] < 0.15
+
+
+def test_a_table_of_pairs_says_what_pairs_cannot(tmp_path: Path) -> None:
+    line = ["model=minilm-l6", "method=full_ft,lora,head", "task=glue/mrpc", "seed=0,1,2", "train.lr=1"]
+    asked = cells(line, any_data=True)
+    truth = [index % 2 for index in range(2000)]
+    wrong = {"full_ft": 200, "lora": 210, "head": 800}
+    records = []
+    for cell in asked:
+        count = wrong[cell.spec.method.name] + cell.spec.seed
+        records.append(
+            answers(cell, [1 - one if i < count else one for i, one in enumerate(truth)], truth, folder=tmp_path)
+        )
+    notes = made(asked, records, tmp_path).notes
+    (alike,) = [note for note in notes if "all 3 alike?" in note]
+    assert "p < 0.001" in alike
+    (same,) = [note for note in notes if note.startswith("Shown to be as good as full fine-tuning")]
+    assert "within 5 mrpc: LoRA." in same

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import Any
 
 from svft_bench.figures.labels import arrange
-from svft_bench.tables.results import SHARES, CellResult, Score
+from svft_bench.tables.results import CellResult, Score
 
 MARKERS = "osD^vP*X<>phd8"
 TITLE_WIDTH = 40  # characters, about what a panel has room for
@@ -108,11 +108,8 @@ def legend_beside(axes: Sequence[Any]) -> None:
 
 
 def ends(score: Score) -> tuple[float, float] | None:
-    """The interval of a score times 100, as far as the metric goes: noise between seeds knows no bound of it."""
-    if score.interval is None:
-        return None
-    least = 0.0 if score.metric in SHARES else -1.0
-    return 100 * max(score.interval.low, least), 100 * min(score.interval.high, 1.0)
+    """The interval of a score times 100."""
+    return None if score.interval is None else (100 * score.interval.low, 100 * score.interval.high)
 
 
 def recorded_evals(results: Sequence[CellResult]) -> tuple[list[CellResult], list[str]]:

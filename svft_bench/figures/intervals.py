@@ -51,6 +51,7 @@ def _row(axis: Any, result: CellResult, evaluation: str, *, height: int) -> None
     if (span := ends(score)) is not None:
         axis.plot(span, [height, height], color="0.55", linewidth=1.6, solid_capstyle="butt", zorder=1)
     if score.seeds > 1:
-        seeds = [100 * record.score(evaluation, score.metric) for record in result.records]
+        found = (record.scores[evaluation][score.metric] for record in result.records)
+        seeds = [100 * value for value in found if value is not None]
         axis.plot(seeds, [height] * len(seeds), "o", color="black", markerfacecolor="white", markersize=4, zorder=2)
     axis.plot([100 * score.mean], [height], "D", color="black", markersize=4, zorder=3)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
+from svft_bench.stats import Interval
 from svft_bench.tables.notes import notes
-from svft_bench.tables.results import CellResult, Score, data_of, shown_name
+from svft_bench.tables.results import CellResult, Score, data_of, metric_range, shown_name
 from svft_bench.tables.value import Column, Row, Table
 
 Value = Callable[[CellResult], str]
@@ -27,6 +28,7 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
         Column(shown_name(evaluation, results) + (f" ({metric})" if metric != "accuracy" else ""))
         for evaluation, metric in evals
     ]
+    learning = any(result.learning for result in results)
     averaged = list(dict.fromkeys(result.spec.task.name for result in results if result.average))
     averages = [Column(f"{task} average") for task in averaged]
     rows = []
@@ -35,6 +37,7 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
         cells = [group[0].spec.method.title, *(_joined(value, group) for value in varying.values())]
         cells += [_score_cell(of_eval.get(evaluation), evaluation) for evaluation, _ in evals]
         recorded = [result for result in group if result.records]
+        cells += [_learns(recorded)] if learning else []
         by_task = {result.spec.task.name: result for result in recorded}
         cells += [score_text(by_task[task].average) if task in by_task else "" for task in averaged]
         cells += [_joined(value, recorded) for value in COSTS.values()]
@@ -44,7 +47,9 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
             if any(of_eval.get(item) is other for other in best[item])
         }
         rows.append(Row(tuple(cells), _row_facts(group), frozenset(bold)))
-    return Table(name, title, (*labels, *scores, *averages, *map(Column, COSTS)), tuple(rows), notes(results))
+    learns = [Column("learns")] if learning else []
+    columns = (*labels, *scores, *learns, *averages, *map(Column, COSTS))
+    return Table(name, title, columns, tuple(rows), notes(results))
 
 
 def _over_tasks(results: Sequence[CellResult]) -> list[list[CellResult]]:
@@ -64,17 +69,52 @@ def _joined(value: Value, group: Sequence[CellResult]) -> str:
 def _score_cell(result: CellResult | None, evaluation: str) -> str:
     if result is None:
         return ""
-    return score_text(result.score(evaluation)) if result.records else "not run"
+    if not result.records:
+        return "not run"
+    score = result.score(evaluation)
+    return "undefined (constant answers)" if score is None else score_text(score)
 
 
 def score_text(score: Score | None) -> str:
-    """The score times 100, as the papers print it, and the longer arm of its interval."""
+    """The score times 100, as the papers print it, and its interval; seeds at which it is undefined are counted."""
     if score is None:
         return ""
-    if score.interval is None:
-        return f"{100 * score.mean:.1f}"
-    arm = max(score.mean - score.interval.low, score.interval.high - score.mean)
-    return f"{100 * score.mean:.1f} ± {100 * arm:.1f}"
+    text = with_interval(score.mean, score.interval, within=metric_range(score.metric))
+    aside = f", undefined (constant answers) at {score.undefined} of {score.undefined + score.seeds}"
+    return text + aside if score.undefined else text
+
+
+def with_interval(mean: float, interval: Interval | None, *, within: tuple[float, float], decimals: int = 1) -> str:
+    """mean ± the longer arm of the interval, or with both its ends where ± would leave the range of the score."""
+    text = f"{100 * mean:.{decimals}f}"
+    if interval is None:
+        return text
+    arm = max(mean - interval.low, interval.high - mean)
+    if within[0] <= mean - arm and mean + arm <= within[1]:
+        return f"{text} ± {100 * arm:.1f}"
+    return f"{text} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _learns(group: Sequence[CellResult]) -> str:
+    """At how many seeds each eval is learned, with the mean over these where they are not all."""
+    texts = []
+    for result in group:
+        for item in result.spec.task.evals:
+            learning = result.learning.get(item.name)
+            if learning is not None:
+                count = f"{sum(learning.learns)} of {len(learning.learns)}"
+                mean = learned_mean(result, item.name)
+                partly = mean is not None and not all(learning.learns)
+                texts.append(f"{count} ({100 * mean:.1f})" if mean is not None and partly else count)
+    return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+
+
+def learned_mean(result: CellResult, evaluation: str) -> float | None:
+    """The mean over the seeds that beat a constant answer, None where none does."""
+    learned = zip(result.records, result.learning[evaluation].learns, strict=True)
+    metric = next(item.metrics[0] for item in result.spec.task.evals if item.name == evaluation)
+    found = [record.score(evaluation, metric) for record, learns in learned if learns]
+    return fmean(found) if found else None
 
 
 def facts(result: CellResult) -> dict[str, object]:
@@ -87,6 +127,10 @@ def facts(result: CellResult) -> dict[str, object]:
         found[f"{score.eval}.items"] = score.items
         if score.interval is not None:
             found |= {f"{score.eval}.low": score.interval.low, f"{score.eval}.high": score.interval.high}
+        if score.undefined:
+            found[f"{score.eval}.undefined"] = score.undefined
+    for name, learning in result.learning.items():
+        found |= {f"{name}.learns": sum(learning.learns), f"{name}.learned_mean": learned_mean(result, name)}
     if (average := result.average) is not None:
         found |= {f"average.{average.metric}": average.mean, "average.items": average.items}
     for item in spec.task.evals:
@@ -152,13 +196,17 @@ def _settings(result: CellResult) -> dict[str, Any]:
 
 
 def _clear_best(results: Sequence[CellResult], evaluation: str) -> list[CellResult]:
-    """The cells whose interval lies above that of every other cell of the same model, none of which has more seeds."""
+    """The cells whose interval lies above that of every other cell of the same model, none of which has more seeds.
+
+    One seed says nothing of the next, and is never the best.
+    """
     best = []
     for result in results:
         own = result.score(evaluation)
         peers = [other for other in results if other is not result and other.spec.model.name == result.spec.model.name]
         scores = [score for other in peers if (score := other.score(evaluation)) is not None]
-        if own is None or own.interval is None or not scores or own.seeds < max(score.seeds for score in scores):
+        most = max((score.seeds for score in scores), default=0)
+        if own is None or own.interval is None or not scores or own.seeds < max(most, 2) or own.undefined:
             continue
         if own.interval.low > max(score.interval.high if score.interval else math.inf for score in scores):
             best.append(result)

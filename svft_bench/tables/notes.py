@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean, variance
 
 from svft_bench.record import RunRecord
 from svft_bench.spec import has_validation
-from svft_bench.stats import detectable_difference
-from svft_bench.tables.results import CellResult, data_of, item_variance, shown_name
+from svft_bench.tables.results import CellResult, data_of
 from svft_bench.tables.switches import inputs, scoring
 
 FORMULA = {
@@ -17,8 +15,8 @@ FORMULA = {
     "matthews": "arcsine of φ",
     "pearson": "Fisher's z",
     "spearman": "Fisher's z",
-    "f1": "bootstrap",
-    "token_accuracy": "bootstrap",
+    "f1": "influence values",
+    "token_accuracy": "the spread of texts",
 }
 SELECTION = {
     "last": "the last epoch is scored",
@@ -39,6 +37,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += _switches(records)
     found += [f"Learning rates: {_rates(done)}."] if done else []
     found += _intervals(done)
+    found += _learning(done)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
     found += _versions(records)
     found += _trust(records)
@@ -150,30 +149,29 @@ def _intervals(results: Sequence[CellResult]) -> list[str]:
             f"± at one seed: 95 % over test items ({named}, the longer arm); the noise between seeds is not in it."
         )
     if any(score.seeds > 1 for score in scores):
-        found.append("± at several seeds: 95 % for the mean, over seeds and test items together.")
-    found += detectable(results)
-    if scores:
+        found.append(
+            "± at several seeds: 95 % for the mean, over seeds and test items together, the spread between seeds "
+            "moderated by that of the other methods; [low, high] where ± would leave the range of the score."
+        )
         found.append("Bold: the interval lies above every other of the same model, none of which has more seeds.")
     return found
 
 
-def detectable(results: Sequence[CellResult]) -> list[str]:
-    """For each eval with several seeds: the gap that its seeds and items can show."""
-    found = []
-    scores = [score for result in results for score in result.scores if score.seeds > 1]
-    for name in dict.fromkeys(score.eval for score in scores):
-        cells = [result for result in results if (score := result.score(name)) is not None and score.seeds > 1]
-        first = cells[0].score(name)
-        assert first is not None
-        spread = fmean(variance([r.score(name, first.metric) for r in cell.records]) for cell in cells)
-        items = cells[0].noise.get(name, item_variance(first.metric, first.mean, items=first.items))
-        if items is not None:
-            gap = detectable_difference(seed_variance=spread, item_variance=items, seeds=first.seeds)
-            found.append(
-                f"{shown_name(name, cells)}: {first.seeds} seeds and {first.items:,} items miss an unpaired gap "
-                f"under {100 * gap:.1f} points more than one time in five."
-            )
-    return found
+def _learning(results: Sequence[CellResult]) -> list[str]:
+    """What the column "learns" counts, and where a method gives one answer to everything."""
+    if not any(result.learning for result in results):
+        return []
+    constant = [
+        f"{name}: {result.spec.method.title} at seed {', '.join(map(str, found.constant))}"
+        for result in results
+        for name, found in result.learning.items()
+        if found.constant
+    ]
+    return [
+        "Learns: at how many seeds the score beats that of the best constant answer (0 for a correlation) by more than "
+        "the noise of items (95 %); in brackets the mean over these seeds where they are not all.",
+        *([f"One answer to everything: {'; '.join(_distinct(constant))}."] if constant else []),
+    ]
 
 
 def _machine(record: RunRecord) -> str:

@@ -1,27 +1,43 @@
-"""What the stored predictions say beyond the scores: which items were right, and how two methods differ on them."""
+"""What the stored predictions say beyond the scores: what each item added, whether a run beats a constant answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from svft_bench.record import RunRecord, predictions_of, record_path
+from svft_bench.record import DamagedRecord, RunRecord, predictions_of, record_path
 from svft_bench.spec import EvalSpec
-from svft_bench.stats import bootstrap_error
-from svft_bench.tables.results import SHARES, CellResult, item_variance
-from svft_bench.tasks.scoring import correct, counted, score
+from svft_bench.stats import around, influence, noise_of_gap, spreads
+from svft_bench.stats.influence import INFLUENCE
+from svft_bench.tables.results import SHARES, CellResult, Learning, noise_key
+from svft_bench.tasks.scoring import correct, counted, one_answer
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The predictions of one run on one eval; `right` is None for metrics that are no share of right answers."""
+    """The predictions of one run on one eval; `right` is None for metrics that are no share of right answers.
+
+    `values` has what each item adds: their mean is the score, and nan where that is undefined.
+    """
 
     evaluation: EvalSpec
     rows: list[dict[str, Any]]
     right: dict[Any, bool] | None
+    values: dict[Any, float]
+
+    @property
+    def defined(self) -> bool:
+        """Whether the headline metric has a value on these predictions."""
+        return not any(math.isnan(value) for value in self.values.values())
+
+    @property
+    def score(self) -> float:
+        """The headline metric, nan where it is undefined."""
+        return math.fsum(self.values.values()) / max(len(self.values), 1)
 
 
 def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
@@ -32,97 +48,116 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     """
     rows = predictions_of(record, record_path(folder, record.spec))[evaluation.name]
     metric = evaluation.metrics[0]
-    recorded = record.score(evaluation.name, metric)
-    right: dict[Any, bool] | None = None
-    again: float | None
+    rows = counted(rows, metric=metric) if metric in SHARES else rows
+    ids = [row["id"] for row in rows]
+    right = None
     if metric in SHARES:
-        rows = counted(rows, metric=metric)
-        found = correct(evaluation, rows, metric=metric)
-        right = {row["id"]: good for row, good in zip(rows, found, strict=True)}
-        again = sum(found) / max(len(found), 1)
+        right = dict(zip(ids, correct(evaluation, rows, metric=metric), strict=True))
+        values = {item: float(good) for item, good in right.items()}
     else:
-        again = score(evaluation, rows)[metric]
-    if again is None or abs(again - recorded) > 1e-9:
+        sides = ([row[side] for row in rows] for side in ("prediction", "reference"))
+        values = dict(zip(ids, INFLUENCE[metric](*sides).tolist(), strict=True))
+    found = Judged(evaluation, rows, right, values)
+    recorded = record.scores[evaluation.name][metric]
+    same = abs(found.score - (recorded or 0.0)) <= 1e-9 if found.defined else not recorded
+    if not same:
+        shown = "undefined" if recorded is None else f"{recorded:.6f}"
         raise ValueError(
-            f"run {record.run_id}: its predictions on {evaluation.name} give {metric} {again}, "
-            f"its record says {recorded:.6f}"
+            f"run {record.run_id}: its predictions on {evaluation.name} give {metric} {found.score:.6f}, "
+            f"its record says {shown}"
         )
-    return Judged(evaluation, rows, right)
+    return found
 
 
 def with_noise(results: Sequence[CellResult], *, folder: Path) -> list[CellResult]:
-    """The results with the bootstrapped noise of items for every eval whose metric has no formula for it.
+    """The results with what their stored predictions say: the noise of every mean, and at which seeds a method learns.
+
+    A cell whose predictions cannot be read stays as it is, with the noise that a formula gives.
 
     Raises:
-        ValueError: as `judged` does.
+        ValueError: predictions do not give the recorded score.
     """
-    return [replace(result, noise=_noise(result, folder=folder)) for result in results]
+    read = [_read(result, folder=folder) for result in results]
+    return [
+        replace(result, noise=_noise(index, results, read), learning=_learning(result, runs)) if runs else result
+        for index, (result, runs) in enumerate(zip(results, read, strict=True))
+    ]
 
 
-def _noise(result: CellResult, *, folder: Path) -> dict[str, float]:
-    return {
-        item.name: fmean(_item_variance(judged(record, item, folder=folder)) for record in result.records)
-        for item in result.spec.task.evals
-        if result.records and item_variance(item.metrics[0], 0.0, items=1) is None
-    }
+Runs = list[dict[str, Judged]]  # for each record of a cell, by eval
 
 
-def _item_variance(found: Judged) -> float:
-    headline, rows = _headline(found.evaluation), found.rows
-    return bootstrap_error(lambda index: headline([rows[i] for i in index]), items=len(rows)) ** 2
+def _read(result: CellResult, *, folder: Path) -> Runs:
+    try:
+        return [
+            {item.name: judged(record, item, folder=folder) for item in record.spec.task.evals}
+            for record in result.records
+        ]
+    except (DamagedRecord, FileNotFoundError):
+        return []
 
 
-def _headline(evaluation: EvalSpec) -> Callable[[Sequence[dict[str, Any]]], float]:
-    """The first metric of an eval as a function of predictions."""
-    metric = evaluation.metrics[0]
-    alone = evaluation.model_copy(update={"metrics": (metric,)})
-    return lambda rows: score(alone, rows)[metric] or 0.0  # a resample may be constant
-
-
-Pairs = Sequence[tuple[Any, Any]]  # rows of two methods on the same items
-
-
-def difference_of(first: Judged, second: Judged) -> tuple[float, float, tuple[int, int] | None]:
-    """first - second on the items that both have, its variance from the choice of items, and who alone was right.
-
-    The last is None for metrics that are no share; their variance comes from a paired bootstrap.
-    """
-    if first.right is not None and second.right is not None:
-        one, other = first.right, second.right
-        gaps = [int(one[item]) - int(other[item]) for item in one.keys() & other.keys()]
-        mean = fmean(gaps)
-        noise = fmean((gap - mean) ** 2 for gap in gaps) / len(gaps)
-        return mean, noise, (gaps.count(1), gaps.count(-1))
-    others = {row["id"]: row for row in second.rows}
-    pairs = [(row, others[row["id"]]) for row in first.rows if row["id"] in others]
-    gap = _scores(first.evaluation, pairs)
-    quick = _correlations(pairs) if first.evaluation.metrics[0] in ("pearson", "matthews") else gap
-    return gap(range(len(pairs))), bootstrap_error(quick, items=len(pairs)) ** 2, None
-
-
-def _scores(evaluation: EvalSpec, pairs: Pairs) -> Callable[[Iterable[int]], float]:
-    """The difference of the headline metric on the items of an index."""
-    headline = _headline(evaluation)
-
-    def gap(index: Iterable[int]) -> float:
-        chosen = [pairs[i] for i in index]
-        first, second = ([pair[side] for pair in chosen] for side in (0, 1))
-        return headline(first) - headline(second)
-
-    return gap
-
-
-def _correlations(pairs: Pairs) -> Callable[[Any], float]:
-    """The same for Pearson's correlation, which is Matthews's of classes 0 and 1: thirty times as fast, in arrays."""
+def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> dict[str, Any]:
+    """The noise of the mean of each eval and of the average, the spread of seeds moderated by the other methods."""
     import numpy
 
-    first, second = (numpy.array([pair[side]["prediction"] for pair in pairs], dtype=float) for side in (0, 1))
-    reference = numpy.array([row["reference"] for row, _ in pairs], dtype=float)
+    own, runs = results[index], read[index]
+    peers = [
+        other
+        for other, result in enumerate(results)
+        if read[other] and (result.spec.model.name, result.spec.task.name) == (own.spec.model.name, own.spec.task.name)
+    ]
+    found = {}
+    for names in own.compared:
+        scores = {other: _scores(read[other], names, seeds=results[other].seeds) for other in peers}
+        seeds = sorted(set().union(*scores.values()))
+        table = [[scores[other].get(seed, math.nan) for seed in seeds] for other in peers]
+        defined = [run for run in runs if all(run[name].defined for name in names)]
+        if defined:
+            values = [numpy.array([list(run[name].values.values()) for run in defined]) for name in names]
+            spread = spreads(table, shared_seeds=False)[peers.index(index)]
+            found[noise_key(names)] = noise_of_gap(values, spread)
+    return found
 
-    def correlation(x: Any, y: Any) -> float:
-        if (x == x[0]).all() or (y == y[0]).all():
-            return 0.0
-        x, y = x - x.mean(), y - y.mean()
-        return float(x @ y / numpy.sqrt((x @ x) * (y @ y)))
 
-    return lambda index: correlation(first[index], reference[index]) - correlation(second[index], reference[index])
+def _scores(runs: Runs, names: Sequence[str], *, seeds: Sequence[int]) -> dict[int, float]:
+    """The mean over these evals, seed by seed."""
+    return {seed: sum(run[name].score for name in names) / len(names) for seed, run in zip(seeds, runs, strict=True)}
+
+
+def _learning(result: CellResult, runs: Runs) -> dict[str, Learning]:
+    found = {}
+    for item in result.spec.task.evals:
+        of_eval = [run[item.name] for run in runs]
+        learns = [_beats_a_constant(one) for one in of_eval]
+        if None not in learns:
+            constant = [seed for seed, one in zip(result.seeds, of_eval, strict=True) if _is_constant(one)]
+            found[item.name] = Learning(tuple(map(bool, learns)), tuple(constant))
+    return found
+
+
+def _is_constant(found: Judged) -> bool:
+    return found.evaluation.answer is None and one_answer(found.rows) is not None
+
+
+def _beats_a_constant(found: Judged) -> bool | None:
+    """Whether a score lies above that of the best constant answer by more than the noise of items (95 %).
+
+    A correlation has 0 for its constant answer. None where no answer could be given to every item.
+    """
+    import numpy
+
+    metric = found.evaluation.metrics[0]
+    if metric == "token_accuracy" or len(found.rows) < 2:
+        return None
+    if not found.defined:
+        return False
+    values = numpy.array(list(found.values.values()))
+    references = [row["reference"] for row in found.rows]
+    if metric in SHARES:
+        common = Counter(map(str, references)).most_common(1)[0][0]
+        values = values - numpy.array([float(str(reference) == common) for reference in references])
+    elif metric == "f1" and any(references):
+        values = values - influence.f1([1] * len(references), references)
+    noise = noise_of_gap([values[None]], spreads([[0.0]])[0])
+    return around(float(values.mean()), noise).low > 0

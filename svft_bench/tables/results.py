@@ -10,7 +10,7 @@ from typing import Any
 from svft_bench.compose import Cell
 from svft_bench.record import DataUse, RunRecord
 from svft_bench.spec import EvalSpec, MetricName, RunSpec
-from svft_bench.stats import Interval, fisher, over_seeds, phi, wilson
+from svft_bench.stats import Interval, Noise, around, clipped, fisher, over_seeds, phi, share_variance, wilson
 
 SHARES = frozenset({"accuracy", "accuracy_strict"})
 CORRELATIONS = frozenset({"pearson", "spearman"})
@@ -18,7 +18,10 @@ CORRELATIONS = frozenset({"pearson", "spearman"})
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one eval, over the seeds of a cell; `interval` is None where no formula gives one."""
+    """One metric of one eval, over the seeds of a cell; `interval` is None where no formula gives one.
+
+    `undefined` counts seeds that are in no mean: the metric has no value on what was predicted, one answer to all.
+    """
 
     eval: str
     metric: MetricName
@@ -26,26 +29,51 @@ class Score:
     interval: Interval | None
     items: int
     seeds: int
+    undefined: int = 0
+
+
+@dataclass(frozen=True)
+class Learning:
+    """For each record, whether it beats the best constant answer by more than the noise of items; seeds that give one.
+
+    The second are the seeds at which every prediction is the same.
+    """
+
+    learns: tuple[bool, ...]
+    constant: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class CellResult:
     """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
 
-    `noise` is the variance of a score from the choice of items, for the evals whose metric has no formula for it.
+    `noise` and `learning` are what the stored predictions say of an eval, where they were read.
     """
 
     spec: RunSpec
     records: tuple[RunRecord, ...]
     missing: tuple[str, ...]
     other_seeds: tuple[int, ...]
-    noise: Mapping[str, float] = field(default_factory=dict)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    learning: Mapping[str, Learning] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the records, in their order."""
+        return tuple(record.spec.seed for record in self.records)
+
+    @property
+    def compared(self) -> list[tuple[str, ...]]:
+        """The names of each eval, and of all of them where their mean is a score of its own."""
+        names = tuple(item.name for item in self.spec.task.evals)
+        metrics = {item.metrics[0] for item in self.spec.task.evals}
+        return [*((name,) for name in names), *([names] if len(names) > 1 and len(metrics) == 1 else [])]
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """The headline metric of every eval of a recorded cell."""
-        evals = self.spec.task.evals if self.records else ()
-        return tuple(_score(item, self.records, noise=self.noise.get(item.name)) for item in evals)
+        """The headline metric of every eval of a recorded cell, where it is defined at a seed."""
+        found = (_score(item, self.records, noise=self.noise.get(item.name)) for item in self.spec.task.evals)
+        return tuple(score for score in found if score is not None)
 
     def score(self, evaluation: str) -> Score | None:
         """The score on this eval, if the cell has been run and has it."""
@@ -55,16 +83,21 @@ class CellResult:
     def average(self) -> Score | None:
         """The mean over the evals of a task that has several in one metric, as the papers average commonsense."""
         metrics = [item.metrics[0] for item in self.spec.task.evals]
-        if not self.records or len(metrics) < 2 or len(set(metrics)) > 1:
+        if not self.records or len(self.compared) == len(metrics) or any(score.undefined for score in self.scores):
             return None
         by_seed = [[r.score(item.name, item.metrics[0]) for item in self.spec.task.evals] for r in self.records]
         items = [score.items for score in self.scores]
-        interval = average_interval(metrics, by_seed, items=items)
+        interval = average_interval(metrics, by_seed, items=items, noise=self.noise.get("average"))
         return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
 
     def cost(self, name: str) -> float:
         """Median over the seeds of one of the record's costs."""
         return float(median(getattr(record.costs, name) for record in self.records))
+
+
+def noise_key(names: Sequence[str]) -> str:
+    """What `noise` calls the mean over these evals."""
+    return names[0] if len(names) == 1 else "average"
 
 
 def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
@@ -146,9 +179,12 @@ def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -
             yield f"{path}{key} ({left} and {right})"
 
 
-def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: float | None) -> Score:
+def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: Noise | None) -> Score | None:
     metric = evaluation.metrics[0]
-    values = [record.score(evaluation.name, metric) for record in records]
+    found = [record.scores[evaluation.name][metric] for record in records]
+    values = [value for value in found if value is not None]
+    if not values:
+        return None
     items = data_of(evaluation, records[0]).used
     return Score(
         eval=evaluation.name,
@@ -157,15 +193,16 @@ def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: float |
         interval=score_interval(metric, values, items=items, noise=noise),
         items=items,
         seeds=len(values),
+        undefined=len(found) - len(values),
     )
 
 
 def score_interval(
-    metric: MetricName, values: Sequence[float], *, items: int, noise: float | None = None
+    metric: MetricName, values: Sequence[float], *, items: int, noise: Noise | None = None
 ) -> Interval | None:
-    """Interval of the mean over seeds, the noise of items included; None where no formula gives that.
+    """Interval of the mean over seeds, the noise of items included, as far as the metric goes; None without a formula.
 
-    `noise` is the variance of one score from the choice of items where it was estimated.
+    `noise` is that of the mean where predictions were read.
     """
     if len(values) == 1 and metric in SHARES:
         return wilson(values[0], items=items)
@@ -173,26 +210,38 @@ def score_interval(
         return phi(values[0], items=items)
     if len(values) == 1 and metric in CORRELATIONS:
         return fisher(values[0], items=items)
-    variance = noise if noise is not None else item_variance(metric, fmean(values), items=items)
-    return None if variance is None else over_seeds(values, item_variance=variance)
+    return average_interval([metric], [[value] for value in values], items=[items], noise=noise)
 
 
 def average_interval(
-    metrics: Sequence[MetricName], by_seed: Sequence[Sequence[float]], *, items: Sequence[int]
+    metrics: Sequence[MetricName],
+    by_seed: Sequence[Sequence[float]],
+    *,
+    items: Sequence[int],
+    noise: Noise | None = None,
 ) -> Interval | None:
     """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed."""
+    scores = [fmean(of_seed) for of_seed in by_seed]
+    low, high = metric_range(metrics[0])
+    if noise is not None:
+        return clipped(around(fmean(scores), noise), low=low, high=high)
     means = [fmean(of_eval) for of_eval in zip(*by_seed, strict=True)]
     parts = [item_variance(metric, mean, items=n) for metric, mean, n in zip(metrics, means, items, strict=True)]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return over_seeds([fmean(scores) for scores in by_seed], item_variance=sum(known) / len(parts) ** 2)
+    return clipped(over_seeds(scores, item_variance=sum(known) / len(parts) ** 2), low=low, high=high)
+
+
+def metric_range(metric: MetricName) -> tuple[float, float]:
+    """The least and the most that a metric can be."""
+    return (-1.0 if metric in CORRELATIONS or metric == "matthews" else 0.0), 1.0
 
 
 def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
     """Variance of one score from the choice of `items` examples: binomial, or that of a correlation (see `stats`)."""
     if metric in SHARES:
-        return score * (1 - score) / items
+        return share_variance(score, items=items)
     if metric == "matthews":
         return (1 - score * score) / items
     return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None
