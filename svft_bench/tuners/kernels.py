@@ -11,6 +11,7 @@ All but `rotated` are W0 x to the bit while M is zero.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +40,17 @@ class Core(NamedTuple):
 
 def weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
     """U M Vᵀ, (d1, d2), computed in `dtype`; `weight` is W0, which stands in for a factor not kept."""
+    with without_autocast(weight.device):
+        return _weight_delta(core, weight, dtype=dtype)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Weights are computed in the dtype that they say, whatever autocast makes of activations around them."""
+    kind = device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def _weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
     pattern, s = core.pattern, core.basis.s
     u, vt = (None if factor is None else factor.to(dtype) for factor in (core.basis.u, core.basis.vt))
     if vt is None:

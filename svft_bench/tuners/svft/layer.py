@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..bands import banded
 from ..cores import Diagonal, Pattern, Scattered
-from ..kernels import Core
+from ..kernels import Core, without_autocast
 from ..layer import SingularLayer
 from ..svd import Factors
 from . import patterns
@@ -88,7 +88,9 @@ class SVFTLayer(SingularLayer):
     def get_delta_weight(self, adapter: str) -> Tensor:
         if self.configs[adapter].variant == "ours":
             return super().get_delta_weight(adapter)
-        return self.oriented(self._released_weight(adapter) - self.matrix())
+        matrix = self.matrix()
+        with without_autocast(matrix.device):
+            return self.oriented(self._released_weight(adapter) - matrix)
 
     def _released_weight(self, adapter: str) -> Tensor:
         """U (Σ + M) Vᵀ, rebuilt from the factors as the authors' layer does in every forward."""
