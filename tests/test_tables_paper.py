@@ -83,6 +83,50 @@ def test_one_seed_decides_nothing(table1: Reference) -> None:
     assert any("one seed" in note for note in found.notes)
 
 
+def test_one_seed_forty_points_away_differs(table1: Reference) -> None:
+    found = made(table1, runs([0.03]))
+    assert gsm8k(found) == "differs"
+    assert any("more than 20 points apart" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("scores", [[0.3995, 0.3995], [0.3995]])
+def test_tied_seeds_are_no_certainty(table1: Reference, scores: Sequence[float]) -> None:
+    """The paper prints 40.34, 0.4 points above: an item of 1,319 is worth 0.08, and t(1) is 12.7."""
+    assert gsm8k(made(table1, runs(scores))) != "differs"
+
+
+def test_tied_seeds_have_the_spread_of_the_other_rows(table1: Reference) -> None:
+    other = ["model=gemma-2b", "method=svft_random", "task=gsm8k", "method.off_diag=16", "method.modules=qkvudog"]
+    asked = cells([*other, "seed=0,1,2"], any_data=True)
+    scattered = [
+        made_record(cell, score=score, items=1319) for cell, score in zip(asked, (0.49, 0.50, 0.51), strict=True)
+    ]
+    found = made(table1, [*runs([0.3995, 0.3995]), *scattered])
+    noise = {str(row.facts["method"]): row.facts["gsm8k.noise"] for row in found.rows if row.facts.get("runs")}
+    t = 3.1824  # of the three degrees of freedom of both rows; s² = (2 · 1 + 1 · 0) / 3
+    assert noise["svft_plain"] == pytest.approx(t * (2 / 3) ** 0.5 * (1 + 1 / 2) ** 0.5, rel=1e-3)
+    assert noise["svft_random"] == pytest.approx(t * (2 / 3) ** 0.5 * (1 + 1 / 3) ** 0.5, rel=1e-3)
+    assert "Chance alone would give about 0.1 'differs' among the 2 with a ±." in found.notes
+
+
+def test_a_printed_mean_of_five_is_less_uncertain_than_one_run() -> None:
+    table = load_reference("svft_table3_glue_deberta")
+    asked = cells(["model=deberta-v3-base", "method=lora", "task=glue/sst2", "method.r=8", "seed=0,1,2"], any_data=True)
+    records = [made_record(cell, score=score, items=872) for cell, score in zip(asked, (0.94, 0.95, 0.96), strict=True)]
+    found = made(table, records)
+    assert facts(found)["sst2.noise"] == pytest.approx(4.3027 * (1 / 5 + 1 / 3) ** 0.5, rel=1e-3)
+    assert any(note.startswith("Mean of 5 seeds in print: full_ft") for note in found.notes)
+
+
+def test_a_mean_of_five_is_said_of_what_adalora_printed_and_of_nothing_else() -> None:
+    printed = {row.scores["sst2"] for row in load_reference("adalora_table1_glue").rows}
+    assert load_reference("adalora_table1_glue").seeds == 5
+    for name in ("svft_table3_glue_deberta", "vf_sst2_pareto"):
+        for row in load_reference(name).rows:
+            assert row.seeds in (None, 5)
+            assert row.seeds is None or (row.copied and row.scores["sst2"] in printed)
+
+
 def test_a_sample_of_the_test_set_decides_nothing(table1: Reference) -> None:
     found = made(table1, runs([0.400, 0.404, 0.408], items=100))
     assert gsm8k(found) == "inconclusive"

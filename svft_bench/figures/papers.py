@@ -42,6 +42,6 @@ def _marks(lines: Sequence[Line], column: str) -> list[Mark]:
         ours = line.ours.get(column)
         if ours is not None:
             count = line.records[0].sizes.trainable_without_head
-            ends = None if ours.arm is None else (ours.mean - ours.arm, ours.mean + ours.arm)
-            marks.append(Mark(count, ours.mean, ends, "", marker))
+            ends = None if ours.interval is None else (100 * ours.interval.low, 100 * ours.interval.high)
+            marks.append(Mark(count, 100 * ours.mean, ends, "", marker))
     return marks

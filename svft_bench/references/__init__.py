@@ -75,6 +75,7 @@ class Row(Part):
 
     `modules_stated` is what the paper says, `modules_reproducing` what reproduces its count where that differs;
     `params_computed` and `count_match` are the count in closed form and how the printed one relates to it.
+    `seeds` is how many runs its scores are the mean of, where that is printed and not the reference's.
     `copied` marks numbers that the paper took over from another; `source` where a point's height is printed.
     """
 
@@ -91,6 +92,7 @@ class Row(Part):
     count_match: Literal["rounds", "truncates", "mismatch"] | None = None
     gates_counted: bool = False
     copied: bool = False
+    seeds: int | None = Field(default=None, gt=0)
     source: str | None = None
     scores: dict[str, float]
     note: str | None = None
@@ -106,7 +108,7 @@ class Reference(Part):
     """A published table, or the points of a figure.
 
     `slack` is how far a printed score may lie from the one measured, for rounding, truncation and digitisation, in the
-    column's unit.
+    column's unit. `seeds` is how many runs a score is the mean of, where the paper says so; else it is taken for one.
     """
 
     name: str
@@ -115,10 +117,15 @@ class Reference(Part):
     kind: Literal["table", "figure"]
     versions: tuple[Version, ...] = Field(min_length=1)
     slack: float = Field(ge=0)
+    seeds: int | None = Field(default=None, gt=0)
     note: str | None = None
     superseded_by: str | None = None
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[Row, ...] = Field(min_length=1)
+
+    def averaged(self, row: Row) -> int:
+        """How many runs the scores of a row are the mean of; one where nothing is said."""
+        return row.seeds or self.seeds or 1
 
     @model_validator(mode="after")
     def _rows_fill_columns(self) -> Reference:

@@ -112,13 +112,38 @@ def no_difference(differences: Sequence[float], *, item_variance: float) -> floa
     return two_sided(fmean(differences), noise_of(differences, item_variance=item_variance))
 
 
-def another_run(scores: Sequence[float], *, confidence: float = CONFIDENCE) -> Interval:
-    """Where one more seed on the same items would score: mean ± t(S-1) · s · √(1 + 1/S), for two scores or more."""
+class Pooled(NamedTuple):
+    """A variance between seeds over several cells, and its degrees of freedom."""
+
+    variance: float
+    freedom: int
+
+
+def pooled(samples: Sequence[Sequence[float]]) -> Pooled | None:
+    """The common variance of samples that have their own means; None without two of one."""
+    freedom = sum(len(sample) - 1 for sample in samples if sample)
+    squares = sum(variance(sample) * (len(sample) - 1) for sample in samples if len(sample) > 1)
+    return Pooled(squares / freedom, freedom) if freedom else None
+
+
+def another_run(
+    scores: Sequence[float],
+    *,
+    spread: Pooled | None = None,
+    averaged: int = 1,
+    least: float = 0.0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Where a mean over `averaged` more seeds would lie on the same items: mean ± t · s · √(1/averaged + 1/S).
+
+    s is the scores' own or that of `spread`, and not below `least`, which is what one item is worth.
+    """
     from scipy.special import stdtrit
 
-    seeds = len(scores)
-    spread = float(stdtrit(seeds - 1, (1 + confidence) / 2)) * math.sqrt(variance(scores) * (1 + 1 / seeds))
-    return Interval(fmean(scores) - spread, fmean(scores) + spread)
+    found = spread or Pooled(variance(scores), len(scores) - 1)
+    error = max(math.sqrt(found.variance), least) * math.sqrt(1 / averaged + 1 / len(scores))
+    arm = float(stdtrit(found.freedom, (1 + confidence) / 2)) * error
+    return Interval(fmean(scores) - arm, fmean(scores) + arm)
 
 
 def normal_quantile(confidence: float) -> float:

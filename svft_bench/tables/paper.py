@@ -10,20 +10,22 @@ from svft_bench.record import RunRecord
 from svft_bench.references import Column as Printed
 from svft_bench.references import Reference
 from svft_bench.references import Row as PaperRow
-from svft_bench.stats import another_run
+from svft_bench.stats import Interval, Pooled, another_run, pooled
+from svft_bench.tables.experiment import with_interval
 from svft_bench.tables.notes import protocols
-from svft_bench.tables.results import average_interval, items_of, score_interval
+from svft_bench.tables.results import average_interval, items_of, metric_range, score_interval
 from svft_bench.tables.selecting import Selected, command_of, offered, select
 from svft_bench.tables.value import Column, Row, Table
-from svft_bench.tables.verdict import MARGIN, Comparison, compare
+from svft_bench.tables.verdict import FAR, MARGIN, Comparison, compare
 
 
 @dataclass(frozen=True)
 class Ours:
-    """Our mean in points, the arm of its 95 % interval over seeds and items (None: no closed form), and the verdict."""
+    """Our mean, its 95 % interval over seeds and items (None: no closed form), the range of the score, the verdict."""
 
     mean: float
-    arm: float | None
+    interval: Interval | None
+    range: tuple[float, float]
     comparison: Comparison
 
 
@@ -37,11 +39,19 @@ class Line:
     extra: tuple[str, ...] = ()  # asked for beside the row, such as protocol=released
 
 
+Found = dict[str, list[Selected]]  # of a row, by column: the records of each score that the column averages
+
+
 def paper_lines(reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str] = ()) -> list[Line]:
     """The printed rows in the paper's order, model by model, each with what of ours repeats it."""
     models = list(dict.fromkeys(row.model for row in reference.rows))
     rows = sorted(reference.rows, key=lambda row: models.index(row.model))
-    return [_line(row, reference, records, extra=extra) for row in rows]
+    selected = [_selected(row, reference, records, extra=extra) for row in rows]
+    spreads = {
+        column.name: pooled([_in_points(column, found[column.name]) for found in selected if column.name in found])
+        for column in reference.columns
+    }
+    return [_line(row, reference, found, spreads, extra=extra) for row, found in zip(rows, selected, strict=True)]
 
 
 def paper_table(reference: Reference, lines: Sequence[Line]) -> Table:
@@ -53,50 +63,69 @@ def paper_table(reference: Reference, lines: Sequence[Line]) -> Table:
     return Table(reference.name, reference.title, columns, tuple(printed), _notes(reference, lines))
 
 
-def _line(row: PaperRow, reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str]) -> Line:
+def _selected(row: PaperRow, reference: Reference, records: Sequence[RunRecord], *, extra: Sequence[str]) -> Found:
     columns = [column for column in reference.columns if column.name in row.scores and column.of]
     if not offered(row):
-        return Line(row, dict.fromkeys(column.name for column in columns), ())
+        return {column.name: [] for column in columns}
     wanted = dict.fromkeys(measured for column in columns for measured in column.of)
     chosen = {measured: select(row, measured, records, extra=extra) for measured in wanted}
+    return {column.name: [chosen[of] for of in column.of] for column in columns}
+
+
+def _line(
+    row: PaperRow, reference: Reference, found: Found, spreads: dict[str, Pooled | None], *, extra: Sequence[str]
+) -> Line:
+    columns = {column.name: column for column in reference.columns}
     ours = {
-        column.name: _ours(row.scores[column.name], column, [chosen[of] for of in column.of], slack=reference.slack)
-        for column in columns
+        name: _ours(row, columns[name], selected, reference=reference, spread=spreads[name])
+        for name, selected in found.items()
     }
-    used = {record.run_id: record for item in chosen.values() for record in item.records}
-    return Line(row, ours, tuple(used.values()), tuple(extra))
+    used = {record.run_id: record for selected in found.values() for item in selected for record in item.records}
+    return Line(row, ours, tuple(used.values()), tuple(extra) if found and offered(row) else ())
 
 
-def _ours(paper: float, column: Printed, found: Sequence[Selected], *, slack: float) -> Ours | None:
+def _ours(
+    row: PaperRow, column: Printed, found: Sequence[Selected], *, reference: Reference, spread: Pooled | None
+) -> Ours | None:
     scores = _scores_by_seed(column, found)
     if not scores:
         return None
     values = [100 * fmean(of_seed) for of_seed in scores]
-    repetition = another_run(values) if len(values) > 1 else None
+    items = [items_of(of.eval, item.records[0]) for of, item in zip(column.of, found, strict=True)]
+    one_item = 100 / max(items) / len(items)
+    repetition = None
+    if spread is not None:
+        averaged = reference.averaged(row)
+        repetition = another_run(values, spread=spread, averaged=averaged, least=one_item)
     doubt = next((item.doubt for item in found if item.doubt), None)
-    comparison = compare(paper, ours=fmean(values), repetition=repetition, slack=slack, doubt=doubt)
-    return Ours(fmean(values), _arm(column, scores, found), comparison)
+    if len(scores) < min(len(item.records) for item in found):
+        doubt = doubt or "undefined (constant answers) at some seeds"
+    comparison = compare(
+        row.scores[column.name], ours=fmean(values), repetition=repetition, slack=reference.slack, doubt=doubt
+    )
+    metrics = [of.metric for of in column.of]
+    interval = (
+        average_interval(metrics, scores, items=items)
+        if len(metrics) > 1
+        else score_interval(metrics[0], [of_seed[0] for of_seed in scores], items=items[0])
+    )
+    return Ours(fmean(map(fmean, scores)), interval, metric_range(metrics[0]), comparison)
+
+
+def _in_points(column: Printed, found: Sequence[Selected]) -> list[float]:
+    """The scores of a cell as published, one a seed: others say nothing of its spread."""
+    return [] if any(item.doubt for item in found) else [100 * fmean(one) for one in _scores_by_seed(column, found)]
 
 
 def _scores_by_seed(column: Printed, found: Sequence[Selected]) -> list[list[float]]:
     """The column's scores, one list for every seed that has all of them."""
     by_seed = [{record.spec.seed: record for record in item.records} for item in found]
-    seeds = sorted(set.intersection(*map(set, by_seed)))
-    return [
-        [records[seed].score(of.eval, of.metric) for of, records in zip(column.of, by_seed, strict=True)]
+    seeds = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
+    table = [
+        [records[seed].scores[of.eval][of.metric] for of, records in zip(column.of, by_seed, strict=True)]
         for seed in seeds
     ]
-
-
-def _arm(column: Printed, scores: Sequence[Sequence[float]], found: Sequence[Selected]) -> float | None:
-    """The longer arm of the interval of our mean, in points."""
-    items = [items_of(of.eval, item.records[0]) for of, item in zip(column.of, found, strict=True)]
-    mean = fmean(map(fmean, scores))
-    if len(column.of) == 1:
-        interval = score_interval(column.of[0].metric, [of_seed[0] for of_seed in scores], items=items[0])
-    else:
-        interval = average_interval([of.metric for of in column.of], scores, items=items)
-    return None if interval is None else 100 * max(interval.high - mean, mean - interval.low)
+    return [known for row in table if len(known := [value for value in row if value is not None]) == len(row)]
 
 
 def _rows(line: Line, reference: Reference, *, with_model: bool) -> list[Row]:
@@ -118,9 +147,9 @@ def _rows(line: Line, reference: Reference, *, with_model: bool) -> list[Row]:
 def _texts(found: Ours | None) -> tuple[str, str, str]:
     if found is None:
         return "", "", "not run"
-    arm = "" if found.arm is None else f" ± {found.arm:.1f}"
+    shown = with_interval(found.mean, found.interval, within=found.range, decimals=2)
     noise = "" if found.comparison.noise is None else f" ± {found.comparison.noise:.1f}"
-    return f"{found.mean:.2f}{arm}", f"{found.comparison.difference:+.2f}{noise}", found.comparison.verdict
+    return shown, f"{found.comparison.difference:+.2f}{noise}", found.comparison.verdict
 
 
 def label(row: PaperRow) -> str:
@@ -142,7 +171,8 @@ def _facts(line: Line, reference: Reference) -> dict[str, object]:
         ours = line.ours[name]
         found[f"{name}.verdict"] = ours.comparison.verdict if ours else "not run"
         if ours:
-            found |= {f"{name}.ours": ours.mean, f"{name}.arm": ours.arm}
+            low, high = (None, None) if ours.interval is None else (100 * end for end in ours.interval)
+            found |= {f"{name}.ours": 100 * ours.mean, f"{name}.low": low, f"{name}.high": high}
             found |= {f"{name}.difference": ours.comparison.difference, f"{name}.noise": ours.comparison.noise}
     return found
 
@@ -153,6 +183,10 @@ def _notes(reference: Reference, lines: Sequence[Line]) -> tuple[str, ...]:
     if reference.superseded_by:
         notes.append(f"A later version of the paper has {reference.superseded_by} instead.")
     notes += [reference.note] if reference.note else []
+    means: dict[int, dict[str, None]] = {}
+    for line in lines:
+        means.setdefault(reference.averaged(line.row), {})[f"{label(line.row)} ({line.row.model})"] = None
+    notes += [f"Mean of {seeds} seeds in print: {', '.join(rows)}." for seeds, rows in means.items() if seeds > 1]
     copied = dict.fromkeys(label(line.row) for line in lines if line.row.copied)
     notes += [f"Copied by the paper from earlier work: {', '.join(copied)}."] if copied else []
     verdicts = [
@@ -164,12 +198,16 @@ def _notes(reference: Reference, lines: Sequence[Line]) -> tuple[str, ...]:
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
     if verdicts:
         notes.append(f"Of {len(verdicts)} printed scores that a cell here repeats or could: {counts}.")
+    judged = sum(bool(found and found.comparison.noise is not None) for line in lines for found in line.ours.values())
+    if judged:
+        notes.append(f"Chance alone would give about {0.05 * judged:.1f} 'differs' among the {judged} with a ±.")
     if any(line.records for line in lines):
         notes.append(
-            "± after ours: 95 % over seeds and test items. ± after a difference: how far one more run of ours would "
-            "land from our mean (95 %), from the spread of our seeds on the same items. Reproduced: the difference "
-            f"is within that ± (and {reference.slack:g} for print), and the ± is at most {MARGIN:g} points. Differs: "
-            "beyond it, as one true reproduction in twenty will."
+            "± after ours: 95 % over seeds and test items. ± after a difference: how far a mean over as many more runs "
+            "as the paper's row has would land from our mean (95 %), from the spread of our seeds on the same items, "
+            "pooled over the rows of the column. Reproduced: the difference is within that ± (and "
+            f"{reference.slack:g} for print), and the ± is at most {MARGIN:g} points. Differs: beyond it, as one true "
+            f"reproduction in twenty will, or {FAR:g} points away where no spread is known."
         )
     notes += protocols([record for line in lines for record in line.records])
     notes += [f"{label(line.row)} ({line.row.model}): {text}." for line in lines for text in _reasons(line)]
@@ -185,7 +223,7 @@ def _reasons(line: Line) -> list[str]:
     for name, found in line.ours.items():
         if found and found.comparison.reason:
             reasons.setdefault(found.comparison.reason, []).append(name)
-    return [f"{', '.join(names)} inconclusive, {reason}" for reason, names in reasons.items()]
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def missing_commands(reference: Reference, lines: Sequence[Line]) -> list[str]:
