@@ -205,11 +205,7 @@ def disturbed(run: Run, draw: random.Random, *, seconds: float, writes: int, tri
 
 
 def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
-    """Kill so many runs; the counts.
-
-    Raises:
-        ValueError: a run that was killed differs from the undisturbed one.
-    """
+    """Kill so many runs, and compare each with an undisturbed one; the counts."""
     draw, began = random.Random(seed), time.monotonic()
     data = toy_data(root / "data")
     models = {
@@ -220,7 +216,7 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
     undisturbed: dict[str, tuple[Outcome, float, int]] = {}
     met: Counter[str] = Counter()
     runs: Counter[str] = Counter()
-    number = 0
+    number = equal = 0
     while sum(count for phase, count in met.items() if phase != OVER) < kills:
         title = list(CELLS)[number % len(CELLS)]
         minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3
@@ -234,19 +230,20 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         expected, seconds, writes = undisturbed[title]
         run = new_run([*lines[title], f"checkpoint_minutes={minutes}"], root)
         met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
-        if code := run.finish():
-            raise ValueError(f"run {number}, {title}, ends with {code} after a kill: see {run.folder}/log")
-        if run.outcome() != expected:
-            raise ValueError(f"run {number}, {title}, is not the undisturbed run: see {run.folder}")
         runs[f"{title}{', two processes' if pair else ''}"] += 1
-        shutil.rmtree(run.folder)
+        code = run.finish()
+        if code == 0 and run.outcome() == expected:
+            equal += 1
+            shutil.rmtree(run.folder)
+        else:
+            print(f"run {number}, {title}, ends with {code} or with another outcome: {run.folder}", file=sys.stderr)
     over = met.pop(OVER, 0)
     return {
         "kills": sum(met.values()),
         "ended_before_their_kill": over,
         "runs": number,
         "runs_of_two_processes": sum(count for name, count in runs.items() if name.endswith("two processes")),
-        "equal_to_the_bit": number,
+        "equal_to_the_bit": equal,
         "met": dict(sorted(met.items())),
         "by_cell": dict(sorted(runs.items())),
         "seed": seed,
@@ -263,10 +260,13 @@ def main() -> None:
     asked = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     gc.freeze()  # what was imported; else every fork looks through it, and copies it
-    found = json.dumps(measure(asked.kills, seed=asked.seed, root=root), indent=1)
-    print(found)
+    found = measure(asked.kills, seed=asked.seed, root=root)
+    text = json.dumps(found, indent=1)
+    print(text)
     if asked.write:
-        write_whole(FILE, found + "\n")
+        write_whole(FILE, text + "\n")
+    if found["equal_to_the_bit"] < found["runs"]:
+        sys.exit(1)
     shutil.rmtree(root)
 
 

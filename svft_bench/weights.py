@@ -58,8 +58,7 @@ def save_fitted(
         code=code_state(),
     )
     write_whole(folder / FITTED, sealed(asdict(fitted) | {"files": {TRAINED: digest(folder / TRAINED)} | adapter}))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    (folder / "best.safetensors").unlink(missing_ok=True)
+    _drop_unfinished(folder)
     return fitted
 
 
@@ -73,7 +72,14 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     if fields is None or fields["code"] != code_state():
         return None
     load_trained(folder, model)
+    _drop_unfinished(folder)
     return Fitted(**fields)
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Remove what a finished training needs no more; a kill may have come before it was done."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / "best.safetensors").unlink(missing_ok=True)
 
 
 def _readable(folder: Path) -> dict[str, Any] | None:
