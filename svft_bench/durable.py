@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,15 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def set_aside(path: Path, *, why: str, then: str) -> None:
-    """Move a file or folder that cannot be trusted out of the way, if it is there, and say so in one warning."""
-    place = path.parent / ASIDE / path.name
-    number = 1
-    while place.exists():
-        number += 1
-        place = place.with_name(f"{path.name}-{number}")
+def set_aside(path: Path, *, why: str, then: str, into: Path | None = None) -> None:
+    """Move a file or folder that cannot be trusted out of the way, if it is there, and say so in one warning.
+
+    Its new name, in the folder `aside` of its own folder or of `into`, has no ending that a search would find.
+    """
+    folder = (into or path.parent) / ASIDE
+    place = next(place for number in count(1) if not (place := folder / f"{path.name}.{number}").exists())
     if path.exists():
-        place.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         path.rename(place)
         why = f"{why}, and is kept as {place}"
     warnings.warn(f"{path} {why}; {then}.", stacklevel=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -69,7 +70,10 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
     """
     fields = _readable(folder)
-    if fields is None or fields["code"] != code_state():
+    if fields is None:
+        return None
+    if fields["code"] != code_state():
+        warnings.warn(f"{folder / FITTED} is of other code or other package versions; {AGAIN}.", stacklevel=2)
         return None
     load_trained(folder, model)
     _drop_unfinished(folder)
@@ -94,7 +98,7 @@ def _readable(folder: Path) -> dict[str, Any] | None:
         return None
     if found := damage(folder, fields.pop("files")):
         file.unlink()
-        set_aside(found[0], why=found[1], then=AGAIN)
+        set_aside(found[0], why=found[1], then=AGAIN, into=folder)
         return None
     return fields
 

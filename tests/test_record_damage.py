@@ -118,7 +118,7 @@ def test_what_is_damaged_is_set_aside_and_kept_when_its_cell_runs_again(name: st
     content = path.read_bytes()
     with pytest.warns(UserWarning, match="is damaged"):
         assert find_record(path) is None
-    assert (path.parent / ASIDE / path.name).read_bytes() == content
+    assert (path.parent / ASIDE / f"{path.name}.1").read_bytes() == content
     assert not path.exists()
     assert not predictions_path(path).exists()
     assert load_records(cell.settings.results_dir) == []
