@@ -96,7 +96,7 @@ def local_folder(spec: ModelSpec) -> Path | None:
         ValueError: it is the model's name on the hub or in the catalogue as well.
     """
     if spec.source == "hub" or spec.path in CARRIERS:
-        refuse_a_folder_in_the_way(spec.path, field="model.path")
+        refuse_a_folder_in_the_way(spec.path, field="model.path", meant=f"model.path=./{spec.path}")
     folder = Path(spec.path).expanduser()
     return folder if folder.is_dir() else None
 

@@ -27,8 +27,10 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and re.fullmatch("[0-9a-f]{40}", revision) is not None
 
 
-def refuse_a_folder_in_the_way(repo: str, *, field: str) -> None:
+def refuse_a_folder_in_the_way(repo: str, *, field: str, meant: str) -> None:
     """Refuse the name of a repository that is also that of a folder here, which the libraries would read in its place.
+
+    `meant` says how the folder is named where it is meant.
 
     Raises:
         ValueError: there is one.
@@ -38,7 +40,7 @@ def refuse_a_folder_in_the_way(repo: str, *, field: str) -> None:
     if (Path.cwd() / repo).is_dir():
         raise ValueError(
             f"{field}={repo} is the name of a repository and of the folder {Path.cwd() / repo}: start elsewhere or "
-            f"rename the folder, or say which is meant"
+            f"rename the folder; if it is meant, {meant} names it"
         )
 
 
@@ -118,8 +120,10 @@ def explain(error: BaseException, *, repo: str, kind: Kind, revision: str | None
         return _status(found.response.status_code)
     if _first(chain, errors.OfflineModeIsEnabled):
         return f"HF_HUB_OFFLINE is set and the cache does not have it; unset it to connect to {page}"
-    if found := _first(chain, _unconnected(), (ConnectionError, TimeoutError)):
+    if found := _first(chain, _unconnected("ConnectError", "ConnectTimeout", "ProxyError")):
         return f"{endpoint()} could not be reached ({first_line(found)}); connect to {page}"
+    if found := _first(chain, _unconnected(), (ConnectionError, TimeoutError)):
+        return f"the connection to {endpoint()} broke off ({first_line(found)}); start again"
     if found := _first(chain, errors.EntryNotFoundError):
         return f"a file of it is missing ({first_line(found)}); see {page}/tree/{revision}"
     return first_line(error)
@@ -227,9 +231,10 @@ def _first(chain: list[BaseException], *classes: Any, but: type | tuple[type, ..
     return next((error for error in chain if isinstance(error, classes) and not isinstance(error, but)), None)
 
 
-def _unconnected() -> tuple[type[Exception], ...]:
-    """No connection, or one that broke off: of the HTTP library that huggingface_hub uses, by its version."""
-    return tuple(module.TransportError for name in ("httpx2", "httpx") if (module := sys.modules.get(name)))
+def _unconnected(*names: str) -> tuple[type[Exception], ...]:
+    """Classes of errors of the HTTP library that huggingface_hub uses, which differs by its version."""
+    modules = [module for name in ("httpx2", "httpx") if (module := sys.modules.get(name))]
+    return tuple(getattr(module, name) for module in modules for name in names or ("TransportError",))
 
 
 def first_line(error: BaseException) -> str:

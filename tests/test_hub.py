@@ -98,7 +98,7 @@ def test_another_commit_in_the_cache_is_never_loaded_under_the_pin(
         (429, "answered 429: it takes fewer requests"),
         (500, "answered 500: it is down"),
         ("gated", "it is gated: accept the licence at .*/google/gemma-2b"),
-        ("reset", "could not be reached"),
+        ("reset", "the connection to .* broke off"),
     ],
 )
 def test_every_fault_is_told_by_its_cause_and_its_endpoint(

@@ -16,6 +16,7 @@ from typing import Any
 from svft_bench.hub import (
     commit_of,
     damaged,
+    endpoint,
     explain,
     failed_to_ask,
     first_line,
@@ -42,7 +43,7 @@ def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:
             f"{source.title} is read from the hub by the package `datasets`, which is not installed; "
             f"data_root=FOLDER (or SVFT_BENCH_DATA) reads a local copy from FOLDER/{source.local} without it"
         ) from None
-    refuse_a_folder_in_the_way(source.hub, field="hub")
+    refuse_a_folder_in_the_way(source.hub, field="hub", meant="data_root=FOLDER")
     configs = source.config.split("+") if source.config else [None]
     try:
         commit = commit_of(source.hub, kind="dataset", revision=source.revision)
@@ -76,7 +77,7 @@ def _part(source: SourceSpec, config: str | None, *, commit: str) -> Any:
     if (read := {Path(file["filename"]).parent.name for file in rows.cache_files}) != {commit}:
         raise ValueError(
             f"commit {commit} is wanted, and `datasets` gave {', '.join(sorted(read)) or 'rows of no known commit'} "
-            "from its cache in place of it; start again when the hub can be reached"
+            f"from its cache in place of it; start again when {endpoint()} can be reached"
         )
     return rows
 

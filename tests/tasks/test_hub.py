@@ -174,7 +174,7 @@ def test_a_folder_of_the_data_set_s_name_is_not_read(hub: Hub, online: Callable[
         (500, "answered 500: it is down"),
         (503, "answered 503: it is down"),
         ("gated", "it is gated: accept the licence at"),
-        ("reset", "could not be reached"),
+        ("reset", "the connection to .* broke off"),
     ],
 )
 def test_every_fault_is_told_by_its_cause_and_its_endpoint(
