@@ -104,8 +104,8 @@ def local_folder(spec: ModelSpec) -> Path | None:
 def as_read(spec: RunSpec) -> RunSpec:
     """The specification with what its model is now, where that is not fixed by a pinned commit.
 
-    A branch or tag of the hub enters the run's name by its commit, and a folder is looked at: a stand-in's own numbers
-    take the place of the model's.
+    A branch or tag of the hub enters the run's name by its commit, a folder by its weights: as with data, a run on
+    others is another run. A stand-in's own numbers take the place of the model's.
 
     Raises:
         ValueError: the folder is another model's, or the hub has no such revision.
@@ -113,14 +113,18 @@ def as_read(spec: RunSpec) -> RunSpec:
     model, folder = spec.model, local_folder(spec.model)
     if folder is not None:
         check_configuration(model, folder, shapes=True)
-        return spec.model_copy(update={"model": _standing_in(model, folder)})
+        return _named(spec.model_copy(update={"model": _standing_in(model, folder)}), fingerprint(folder))
     if model.source == "carrier" or is_commit(model.revision):
         return spec
     try:
-        commit = commit_now(model.path, kind="model", revision=model.revision)
+        return _named(spec, commit_now(model.path, kind="model", revision=model.revision))
     except ValueError as error:
         raise ValueError(_unavailable(model, str(error))) from error
-    return spec if commit is None else spec.model_copy(update={"data": f"weights@{commit[:12]} {spec.data}"})
+
+
+def _named(spec: RunSpec, weights: str | None) -> RunSpec:
+    """With what its weights are beside what its data is; they are trained on, so they stand before the `+`."""
+    return spec if weights is None else spec.model_copy(update={"data": f"weights@{weights[:12]} {spec.data}"})
 
 
 def _standing_in(model: ModelSpec, folder: Path) -> ModelSpec:

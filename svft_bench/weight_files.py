@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -30,9 +31,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 of the weight files' names, sizes, headers and samples of their bytes: the same wherever they lie."""
+    states = [(path, path.stat()) for path in weight_files(folder)]
+    return _fingerprint(tuple((path, state.st_size, state.st_mtime_ns) for path, state in states))
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Remembered until a file changes: the cells of a sweep have one model."""
     total = hashlib.sha256()
-    for path in weight_files(folder):
-        size = path.stat().st_size
+    for path, size, _ in files:
         total.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:
             if path.suffix == ".safetensors":

@@ -59,6 +59,19 @@ def test_a_stand_in_says_what_it_is_and_is_recorded_with_its_own_numbers(
     assert record.weights is not None and record.weights.revision is None
 
 
+def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path, folders: dict[str, Path]) -> None:
+    folder = shutil.copytree(folders["gemma-2b"], tmp_path / "copy")
+    asked = line(tmp_path, f"model.path={folder}", "model.revision=null")
+    (before,), (again,) = cells(asked), cells(asked)
+    held = load_file(folder / "model.safetensors")
+    save_file(
+        {name: value + 1 for name, value in held.items()}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+    (after,) = cells(asked)
+    assert before.spec == again.spec and before.spec.cell_id == after.spec.cell_id
+    assert before.spec.run_id != after.spec.run_id and before.spec.train_id != after.spec.train_id
+
+
 def test_a_model_of_a_name_and_numbers_of_its_own_runs_and_with_wrong_ones_does_not(
     tmp_path: Path, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
