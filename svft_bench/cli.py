@@ -102,7 +102,7 @@ def _verb(name: str, argv: list[str]) -> int:
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import again, compose
     from svft_bench.failures import state
-    from svft_bench.preflight import check_surroundings, one_process
+    from svft_bench.preflight import check_folders, check_surroundings, one_process
 
     asked = _parser().parse_intermixed_args(argv)
     overrides = [*_search_path(asked.config_dir), *asked.overrides]
@@ -112,6 +112,7 @@ def _benchmark(argv: list[str]) -> int:
         return _hydra_shows(asked, overrides)
     one_process(os.environ)
     planned = compose.cells(overrides)
+    check_folders(planned)
     launched = [item for item in overrides if item.startswith(("hydra/launcher=", "hydra/sweeper="))]
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
         check_surroundings(todo, here=not launched)
@@ -162,12 +163,14 @@ def _search_path(more: Path | None) -> list[str]:
 def _hydra_shows(asked: argparse.Namespace, overrides: Sequence[str]) -> int:
     """What Hydra tells about a composition, by itself."""
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
 
     from svft_bench.compose import hydra_over, parsed
 
     with hydra_over(overrides):
         parsed(overrides)
         hydra: Any = GlobalHydra.instance().hydra
+        hydra.compose_config("config", list(overrides), RunMode.RUN)  # what cannot be is refused before a word is said
         if asked.cfg:
             hydra.show_cfg("config", list(overrides), asked.cfg, asked.package, resolve=asked.resolve)
         elif asked.info:

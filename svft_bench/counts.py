@@ -11,6 +11,9 @@ from typing import Any
 
 from svft_bench.spec import MethodSpec, ModelSpec
 
+# Fields of adapters that count something, and their least values.
+NUMBERS = {"r": 1, "off_diag": 0, "rank": 1, "entries": 1, "boft_block_size": 0, "boft_n_butterfly_factor": 1}
+
 Count = Callable[[int, int, dict[str, Any], bool], int]
 
 
@@ -40,11 +43,16 @@ def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
 
 
 def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
-    """Refuse targets of several shapes for a method that takes one.
+    """Refuse targets of several shapes for a method that takes one, and what is larger than the smallest target.
 
     Raises:
-        ValueError: names the shapes, and the groups of this model that have one.
+        ValueError: names the shapes, and the groups of this model that have one; or the number and its limit.
     """
+    for name, least in NUMBERS.items():
+        value = method.adapter.get(name)
+        if value is not None and (type(value) is not int or value < least):
+            raise ValueError(f"method.{name}={value!r}: expected a whole number of {least} or more")
+    _check_limits(model, method)
     if not method.one_shape or method.modules is None:
         return
     shapes = dict.fromkeys(adapted_matrices(model, method.modules))
@@ -56,6 +64,21 @@ def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
             f"those of model={model.name} are {told}; of one shape are {', '.join(fitting)} "
             "(method.one_shape=false cuts the pair to fit)"
         )
+
+
+def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
+    """A core has as many rows as the shorter side of its matrix: no diagonal, rank or entry lies beyond."""
+    if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
+        return
+    side = min((min(shape) for shape in adapted_matrices(model, method.modules)), default=None)
+    limits = {} if side is None else {"off_diag": side - 1, "rank": side, "entries": side * side}
+    for name, most in limits.items():
+        value = method.adapter.get(name)
+        if value is not None and value > most:
+            raise ValueError(
+                f"method.{name}={value}: the smallest matrix of method.modules={method.modules} in model={model.name} "
+                f"has {side} singular values, so {most:,} is the most"
+            )
 
 
 def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:

@@ -18,7 +18,9 @@ from torch import nn
 import svft_bench.boft  # makes BOFT run the factors that it says
 import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
 from svft_bench.durable import replacing
+from svft_bench.fields import check_types
 from svft_bench.spec import Kind, MethodSpec
+from svft_bench.wording import nearest
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
     "causal_lm": TaskType.CAUSAL_LM,
@@ -53,21 +55,22 @@ def peft_config(
     if method.trains != "adapter":
         return None
     if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
-        raise ValueError(f"method.peft_type={method.peft_type} is unknown; PEFT has {known}")
+        known = sorted(str(getattr(name, "value", name)) for name in PEFT_TYPE_TO_CONFIG_MAPPING)
+        raise ValueError(f"method.peft_type={method.peft_type} is unknown; {nearest(str(method.peft_type), known)}")
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[method.peft_type]
     known_fields = {field.name for field in fields(config_class)}
     unknown = sorted(set(method.adapter) - known_fields)
     if unknown:
         raise ValueError(
-            f"method.{unknown[0]} is not a field of {config_class.__name__}; it has {', '.join(sorted(known_fields))}"
+            f"method.{unknown[0]} is no field of {config_class.__name__}; {nearest(unknown[0], sorted(known_fields))}"
         )
+    check_types(config_class, method.adapter)
     of_the_run = {"total_step": total_steps, "pattern_seed": seed, "freezing_seed": seed, "projection_prng_key": seed}
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
     values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
     try:
         return config_class(**values | method.adapter)
-    except TypeError as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise ValueError(f"method={method.name}: {error}") from None
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from svft_bench.carriers.catalogue import CARRIERS
 from svft_bench.compose import Cell
+from svft_bench.spec import ModelSpec
+from svft_bench.wording import nearest
 
 # What launchers of several processes set, beside the number of processes that it counts.
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -34,15 +38,26 @@ def _number(text: str | None, *, but: int) -> int:
     return int(text) if text and text.strip().isdecimal() else but
 
 
+def check_folders(cells: Sequence[Cell]) -> None:
+    """Refuse folders that cannot be made or written, before one is looked into.
+
+    Raises:
+        ValueError: names the folder, and what is in its way.
+    """
+    for folder in {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}:
+        _check_folder(folder)
+
+
 def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """Refuse what no cell could run with; `here`: on this machine, and not where a launcher's cluster is.
 
     Raises:
-        ValueError: a folder that cannot be one, a device that is not there, a field that an adapter cannot take.
+        ValueError: a model that is nowhere, a device that is not there, a field that an adapter cannot take.
     """
-    for folder in {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}:
-        _check_folder(folder)
+    for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
+        _check_path(model)
     from svft_bench.assembly import pick_device
+    from svft_bench.fields import check_values
     from svft_bench.methods import peft_config
 
     if here:
@@ -50,9 +65,11 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             pick_device(name)
     seen = set()
     for spec in (cell.spec for cell in cells):
-        if (key := (repr(spec.method), spec.task.kind)) not in seen:
+        if (key := (repr(spec.method), spec.model.name, spec.task.kind)) not in seen:
             seen.add(key)
-            peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=1, seed=spec.seed)
+            config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=1, seed=spec.seed)
+            if config is not None:
+                check_values(config, spec.model, method=spec.method.name)
 
 
 def _check_folder(folder: Path) -> None:
@@ -61,3 +78,14 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"{folder} cannot be a folder: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"{folder} cannot be written: {there} is another user's")
+
+
+def _check_path(model: ModelSpec) -> None:
+    """A folder that is there, a carrier that is known, or what can be a repository of the hub."""
+    if Path(model.path).expanduser().is_dir():
+        return
+    if model.source == "carrier":
+        if model.path not in CARRIERS:
+            raise ValueError(f"model.path={model.path} is no folder and no carrier; {nearest(model.path, CARRIERS)}")
+    elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.path) or model.path.startswith("."):
+        raise ValueError(f"model.path={model.path} is no folder, and no OWNER/NAME of the Hugging Face hub")

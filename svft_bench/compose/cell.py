@@ -13,10 +13,14 @@ from pydantic import ValidationError
 from svft_bench.checkpoint import as_read
 from svft_bench.compose.over import composed, hydra_over
 from svft_bench.compose.sweeping import sweeps
+from svft_bench.compose.tree import options
 from svft_bench.counts import check_shapes
+from svft_bench.estimates.workload import workload
+from svft_bench.references import reference_names
 from svft_bench.settings import Settings, split_settings
 from svft_bench.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
 from svft_bench.tasks import data_fingerprint
+from svft_bench.wording import nearest
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,30 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
         what.pop(name, None)
     try:
         settings = Settings.model_validate(how)
-        task = TaskSpec.model_validate(what["task"])
     except ValidationError as error:
         raise ValueError(sentences(error)) from None
+    try:
+        task = TaskSpec.model_validate(what["task"])
+    except ValidationError as error:
+        raise ValueError(sentences(error, under="task")) from None
     if any_data:
         spec = parse_spec(what | {"data": "any"})
     else:
         spec = as_read(parse_spec(what | {"data": data_fingerprint(task, data_root=settings.data_root)}))
     check_shapes(spec.model, spec.method)
+    _check_asked(spec, settings, overrides)
     return Cell(tuple(overrides), spec, settings)
+
+
+def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) -> None:
+    """Refuse a table that there is not, and a warm-up that was typed and is longer than the run.
+
+    A task's own warm-up may be: a run is often cut short to try it.
+    """
+    if settings.table is not None and settings.table not in (known := [*options("experiment"), *reference_names()]):
+        raise ValueError(f"table={settings.table} is unknown; {nearest(settings.table, known)}")
+    warmup = spec.train.warmup_steps
+    if warmup and any(line.startswith("train.warmup_steps=") for line in overrides):
+        steps = workload(spec).steps
+        if 0 < steps < warmup:
+            raise ValueError(f"train.warmup_steps={warmup} is more than the {steps} steps of the whole run")

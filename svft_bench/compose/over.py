@@ -49,9 +49,11 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     """
     items = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
     for item in items:
-        value = None if item.is_sweep_override() else item.value()
         if not item.key_or_group:
             raise ValueError(f"{item.input_line} names no field before the =")
+        if item.is_delete():
+            continue
+        value = "" if item.is_sweep_override() else item.value()
         if value == {}:
             raise ValueError(f"{item.input_line} changes nothing: a mapping is merged, ~{item.key_or_group} removes it")
         if not _is_field(item) and "." not in item.key_or_group:
@@ -60,8 +62,12 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def _check_option(group: str, value: object, *, line: str) -> None:
+    if ".." in line or "=/" in line:
+        raise ValueError(f"{line} is unknown; {nearest(line.partition('=')[2], options(group))}")
     if isinstance(value, list | dict):
         raise ValueError(f"{line} is no option of {group}; {nearest('', options(group))}; a sweep is {group}=A,B")
+    if value is None and group in ("model", "method", "task"):
+        raise ValueError(f"{line}: a cell has a {group}; {nearest('', options(group))}")
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{line} is unknown; {nearest(str(value), options(group))}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.core.override_parser.types import FloatRange, Override, RangeSweep
+from hydra.core.override_parser.types import Override, RangeSweep
 
 from svft_bench.compose.over import composed, hydra_over, parsed
 from svft_bench.compose.tree import conf_dir
@@ -138,8 +138,7 @@ def _length(swept: RangeSweep, *, line: str) -> int:
     """How many numbers a range has, without counting them."""
     if swept.step == 0:
         raise ValueError(f"{line} never ends: its step is 0")
-    numbers = swept.range()
-    if isinstance(numbers, FloatRange):
-        steps = (Decimal(numbers.stop) - Decimal(numbers.start)) / Decimal(numbers.step)
-        return max(math.ceil(steps), 0) if steps.is_finite() else 0
-    return len(numbers)
+    assert swept.start is not None
+    assert swept.stop is not None
+    steps = (Decimal(str(swept.stop)) - Decimal(str(swept.start))) / Decimal(str(swept.step))
+    return max(math.ceil(steps), 0) if steps.is_finite() else 0

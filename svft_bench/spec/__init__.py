@@ -4,7 +4,7 @@ A spec is composed from `conf/` and the command line, checked once here and trus
 determines the result; titles, sources and tables of module names describe a run without determining it.
 """
 
-from svft_bench.spec.base import Kind, Spec, sentences
+from svft_bench.spec.base import Kind, Spec, one_line, sentences
 from svft_bench.spec.model import ImageSpec, MethodSpec, ModelSpec
 from svft_bench.spec.run import DecodingSpec, LimitSpec, RunSpec, ScoredOn, Selection, TrainSpec, check_kind, parse_spec
 from svft_bench.spec.task import (
@@ -45,6 +45,7 @@ __all__ = [
     "TrainSpec",
     "check_kind",
     "has_validation",
+    "one_line",
     "parse_spec",
     "sentences",
 ]

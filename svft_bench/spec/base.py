@@ -4,11 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 Kind = Literal["image_classification", "sequence_classification", "causal_lm"]
+SHOWN = 80  # characters of a value in a sentence
+LARGEST = 10**6  # of what is counted here; a number beyond it is a slip of the hand
+
+# One part of a path: it names a folder, and nothing above or beside it.
+_PART = re.compile(r"[^\W_][\w.+-]{0,99}")
+_SECRET = re.compile(r"\w://[^/\s@]*@|[?&](?:access_)?(?:token|key|password)=|\bhf_\w{16,}")
+
+
+def _name(value: str) -> str:
+    if not _PART.fullmatch(value):
+        raise ValueError(f"{value!r} is no name: letters, digits and any of _.+- after the first")
+    return value
+
+
+def _path_of_names(value: str) -> str:
+    """As `glue/rte`: a task may lie in one folder of tasks."""
+    parts = value.split("/")
+    if len(parts) > 2:
+        raise ValueError(f"{value!r} is no name: it has more than one /")
+    return "/".join(map(_name, parts))
+
+
+def one_line(value: str) -> str:
+    """Text that may be printed and recorded.
+
+    Raises:
+        ValueError: it holds what a terminal would obey, or a password or token.
+    """
+    if not value.isprintable():
+        raise ValueError(f"{value!r} holds control characters")
+    if _SECRET.search(value):
+        raise ValueError("it holds a password or a token, which would be recorded; HF_TOKEN is where one belongs")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+PathOfNames = Annotated[str, AfterValidator(_path_of_names)]
+Text = Annotated[str, AfterValidator(one_line)]
+Count = Annotated[StrictInt, Field(gt=0, le=LARGEST)]
 
 
 class Spec(BaseModel):
@@ -52,22 +92,25 @@ def digest(identity: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def sentences(error: ValidationError) -> str:
-    """Every offending field with its path, its value and what would be valid, in one line."""
+def sentences(error: ValidationError, *, under: str = "") -> str:
+    """Every offending field with its path `under` a part, its value and what would be valid, in one line."""
     items = error.errors()
     places = [item["loc"] for item in items]
     # A list with a wrong part is also said to lack it.
     inner = [item for item in items if not any(_inside(place, item["loc"]) for place in places)]
-    return "; ".join(_sentence(item) for item in inner)
+    return "; ".join(_sentence(item, under=under) for item in inner)
 
 
 def _inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _sentence(item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+def _sentence(item: Any, *, under: str) -> str:
+    path = ".".join(str(part) for part in (under, *item["loc"]) if part != "")
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{path}: {message}" if path else message
-    return f"{path}={item['input']!r}: {message}"
+    if item["type"] == "missing":
+        return f"{path} is missing"
+    value = repr(item["input"])
+    return f"{path}={value if len(value) <= SHOWN else value[:SHOWN] + ' …'}: {message}"

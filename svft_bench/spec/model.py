@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from svft_bench.spec.base import Kind, Spec, plain
+from svft_bench.spec.base import Count, Kind, Name, Spec, Text, plain
+
+Spread = Annotated[StrictFloat, Field(gt=0)]
 
 
 class ImageSpec(Spec):
     """How an image becomes a tensor: resized to `size` x `size` pixels, then normalised per channel."""
 
-    size: int = Field(gt=0)
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    size: StrictInt = Field(gt=0, le=4096)
+    mean: tuple[StrictFloat, StrictFloat, StrictFloat]
+    std: tuple[Spread, Spread, Spread]
     resample: Literal["bicubic", "bilinear"]
     backend: Literal["pil"]
 
@@ -28,13 +30,13 @@ class ModelSpec(Spec):
 
     younger = frozenset({"pad_token_from", "trust_remote_code"})
 
-    name: str
-    title: str
-    architecture: str
+    name: Name
+    title: Text
+    architecture: Text
     source: Literal["hub", "carrier"]
-    path: str
-    revision: str | None
-    trust_remote_code: bool = False
+    path: Annotated[Text, Field(min_length=1)]
+    revision: Text | None
+    trust_remote_code: StrictBool = False
     kinds: tuple[Kind, ...]
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: Literal["sdpa", "eager"]
@@ -44,11 +46,17 @@ class ModelSpec(Spec):
     image: ImageSpec | None
     head_modules: tuple[str, ...]
     targets: dict[str, str | tuple[str, ...]]
-    layers: int = Field(gt=0)
-    matrices: dict[str, tuple[int, int]]
-    biases: bool
-    parameters: int = Field(gt=0)
-    patch: int | None = None
+    layers: Count
+    matrices: dict[str, tuple[Count, Count]]
+    biases: StrictBool
+    parameters: StrictInt = Field(gt=0)
+    patch: Count | None = None
+
+    @model_validator(mode="after")
+    def _an_image_is_whole_patches(self) -> ModelSpec:
+        if self.image and self.patch and self.image.size % self.patch:
+            raise ValueError(f"image.size={self.image.size} is no multiple of the patch size {self.patch}")
+        return self
 
     @model_validator(mode="after")
     def _an_added_token_has_a_name(self) -> ModelSpec:
@@ -66,9 +74,9 @@ class MethodSpec(Spec):
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
     describes = frozenset({"title", "one_shape"})
 
-    name: str
-    title: str
-    one_shape: bool = False
+    name: Name
+    title: Text
+    one_shape: StrictBool = False
     peft_type: str | None
     trains: Literal["adapter", "head", "all"]
     modules: str | None
@@ -86,4 +94,6 @@ class MethodSpec(Spec):
     def _an_adapter_has_a_type(self) -> MethodSpec:
         if (self.trains == "adapter") != (self.peft_type is not None):
             raise ValueError(f"trains={self.trains} with peft_type={self.peft_type}: only an adapter has a peft_type")
+        if self.peft_type is None and self.adapter:
+            raise ValueError(f"{', '.join(self.adapter)}: a field of an adapter, and method={self.name} has none")
         return self

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError, model_validator
 
-from svft_bench.spec.base import Kind, Spec, digest, sentences
+from svft_bench.spec.base import Count, Kind, Spec, Text, digest, sentences
 from svft_bench.spec.model import MethodSpec, ModelSpec
 from svft_bench.spec.task import TaskSpec, has_validation
 
 Selection = Literal["last", "best_validation", "best_reported"]
 ScoredOn = Literal["reported", "validation"]
+
+
+Decay = Annotated[StrictFloat, Field(ge=0, lt=1)]
 
 
 class TrainSpec(Spec):
@@ -26,32 +29,32 @@ class TrainSpec(Spec):
     describes = frozenset({"source"})
     younger = frozenset({"loss_average", "sampling"})
 
-    lr: float = Field(gt=0)
-    lr_head: float | None = Field(default=None, gt=0)
-    epochs: int = Field(gt=0)
-    max_steps: int | None = Field(default=None, ge=0)
-    batch_size: int = Field(gt=0)
-    gradient_accumulation: int = Field(default=1, gt=0)
+    lr: StrictFloat = Field(gt=0)
+    lr_head: StrictFloat | None = Field(default=None, gt=0)
+    epochs: Count
+    max_steps: StrictInt | None = Field(default=None, ge=0, le=10**9)
+    batch_size: Count
+    gradient_accumulation: Count = 1
     loss_average: Literal["tokens", "micro_batches"] = "tokens"
     sampling: Literal["random", "group_by_length"] = "random"
-    weight_decay: float = Field(ge=0)
-    betas: tuple[float, float]
-    eps: float = Field(gt=0)
+    weight_decay: StrictFloat = Field(ge=0, le=1)
+    betas: tuple[Decay, Decay]
+    eps: StrictFloat = Field(gt=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"]
-    warmup_ratio: float = Field(ge=0, lt=1)
-    warmup_steps: int | None = Field(default=None, ge=0)
-    max_grad_norm: float = Field(gt=0)
+    warmup_ratio: StrictFloat = Field(ge=0, lt=1)
+    warmup_steps: StrictInt | None = Field(default=None, ge=0)
+    max_grad_norm: StrictFloat = Field(gt=0)
     precision: Literal["float32", "bfloat16"]
-    gradient_checkpointing: bool
+    gradient_checkpointing: StrictBool
     selection: Selection
-    source: str
+    source: Text
 
 
 class LimitSpec(Spec):
     """Fewer rows than the data set has; `None` takes them all."""
 
-    train: int | None = Field(default=None, gt=0)
-    eval: int | None = Field(default=None, gt=0)
+    train: StrictInt | None = Field(default=None, gt=0)
+    eval: StrictInt | None = Field(default=None, gt=0)
 
 
 class DecodingSpec(Spec):
@@ -77,9 +80,9 @@ class RunSpec(Spec):
     limit: LimitSpec
     score_on: ScoredOn = "reported"
     eval: DecodingSpec = DecodingSpec()
-    eval_batch_size: int = Field(gt=0)
+    eval_batch_size: Count
     data: str
-    seed: int = Field(ge=0)
+    seed: StrictInt = Field(ge=0, lt=2**32)  # what numpy's generator takes
     protocol: Literal["paper", "released", "ours"] = "ours"
 
     describes = frozenset({"eval_batch_size", "protocol"})

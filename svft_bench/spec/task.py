@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
 
-from svft_bench.spec.base import Kind, Spec
+from svft_bench.spec.base import LARGEST, Count, Kind, Name, PathOfNames, Spec, Text
 
 ReaderName = Literal[
     "image_label",
@@ -28,6 +28,18 @@ ReaderName = Literal[
 PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
 AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option", "any_option"]
 MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy"]
+BUILTIN_SPLITS = ("all", "rest")  # all rows, and what a balanced draw from them leaves over
+BUILTIN_LABELS = {"digits": 10}
+READERS: dict[Kind, tuple[ReaderName, ...]] = {
+    "image_classification": ("image_label", "img_label", "img_fine_label"),
+    "sequence_classification": (
+        "sentence",
+        "sentence_pair",
+        "question_sentence",
+        "question_pair",
+        "premise_hypothesis",
+    ),
+}
 # Readers whose reference is a whole text.
 SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
 
@@ -37,21 +49,29 @@ class SourceSpec(Spec):
 
     describes = frozenset({"title", "rows", "local"})
 
-    title: str
-    hub: str | None = None
-    config: str | None = None
-    revision: str | None = None
-    split: str
-    local: str | None = None
+    title: Text
+    hub: Text | None = None
+    config: Text | None = None
+    revision: Text | None = None
+    split: Text = Field(min_length=1)
+    local: Text | None = None
     builtin: Literal["digits"] | None = None
-    rows: int | None = None
+    rows: StrictInt | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _rows_come_from_somewhere(self) -> SourceSpec:
+        if self.builtin is not None and self.split not in BUILTIN_SPLITS:
+            raise ValueError(f"builtin={self.builtin} has no split {self.split!r}; it has {', '.join(BUILTIN_SPLITS)}")
+        if self.hub is None and self.local is None and self.builtin is None:
+            raise ValueError("hub, local and builtin are all null, so there are no rows")
+        return self
 
 
 class FewShotSpec(Spec):
     """A balanced draw: this many images of every class for training and for validation."""
 
-    train_per_class: int = Field(gt=0)
-    validation_per_class: int = Field(ge=0)
+    train_per_class: Count
+    validation_per_class: StrictInt = Field(ge=0, le=LARGEST)
 
 
 class PromptSpec(Spec):
@@ -66,16 +86,16 @@ class PromptSpec(Spec):
     train: PromptName
     evaluation: PromptName
     loss_on: Literal["answer", "sequence"]
-    max_length: int = Field(gt=0)
+    max_length: Count
     padding_side: Literal["left", "right"] | None = None
-    packing: bool = False
+    packing: StrictBool = False
 
 
 class GenerationSpec(Spec):
     """Decoding of one eval; always without sampling."""
 
-    max_new_tokens: int = Field(gt=0)
-    num_beams: int = Field(default=1, gt=0)
+    max_new_tokens: Count
+    num_beams: Count = 1
     stop: tuple[str, ...] = ()
 
 
@@ -89,7 +109,7 @@ class EvalSpec(Spec):
 
     younger = frozenset({"likelihood"})
 
-    name: str
+    name: Name
     data: SourceSpec
     reader: ReaderName
     metrics: tuple[MetricName, ...] = Field(min_length=1)
@@ -99,6 +119,8 @@ class EvalSpec(Spec):
 
     @model_validator(mode="after")
     def _metrics_fit_the_answer(self) -> EvalSpec:
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"eval {self.name}: metrics={', '.join(self.metrics)} names one twice")
         graded = {"accuracy", "accuracy_strict"}
         wrong = [name for name in self.metrics if (name in graded) != (self.answer is not None) and name != "accuracy"]
         if wrong:
@@ -146,21 +168,51 @@ class TaskSpec(Spec):
     describes = frozenset({"title", "source"})
     younger = frozenset({"validated_by"})
 
-    name: str
-    title: str
-    source: str
-    version: int = Field(gt=0)
+    name: PathOfNames
+    title: Text
+    source: Text
+    version: Count
     kind: Kind
     reader: ReaderName
-    labels: int | None = None
+    labels: Count | None = None
     train: SourceSpec
     validation: SourceSpec | None = None
-    validation_rows: int = Field(default=0, ge=0)
+    validation_rows: StrictInt = Field(default=0, ge=0)
     few_shot: FewShotSpec | None = None
-    max_length: int | None = None
+    max_length: Count | None = None
     prompt: PromptSpec | None = None
     validated_by: EvalSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
+
+    def _readers(self) -> list[tuple[str, ReaderName]]:
+        return [("reader", self.reader), *((f"evals.{item.name}.reader", item.reader) for item in self.evals)]
+
+    @model_validator(mode="after")
+    def _classes_are_counted_right(self) -> TaskSpec:
+        """Metrics for so many classes, and as many classes as the rows are known to have."""
+        if len({item.name for item in self.evals}) < len(self.evals):
+            raise ValueError(f"evals: two are called {' and '.join(item.name for item in self.evals)}")
+        if self.labels is None or self.kind == "causal_lm":
+            return self
+        known = BUILTIN_LABELS.get(self.train.builtin or "", self.labels)
+        if self.labels != known:
+            raise ValueError(f"labels={self.labels}: {self.train.builtin} has {known} classes")
+        valid = _metrics_of(self.labels)
+        for item in (*self.evals, self.chooser):
+            if wrong := [name for name in item.metrics if name not in valid]:
+                raise ValueError(
+                    f"evals.{item.name}.metrics={', '.join(wrong)} says nothing of labels={self.labels}; valid: "
+                    f"{', '.join(valid)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_left_to_train_on(self) -> TaskSpec:
+        if self.train.rows is not None and self.validation_rows >= self.train.rows:
+            raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {self.train.rows} rows")
+        if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
+            raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
+        return self
 
     @property
     def chooser(self) -> EvalSpec:
@@ -190,11 +242,28 @@ class TaskSpec(Spec):
                     f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
                     f"[token_accuracy]), this one is {self.kind}"
                 )
+        for place, reader in self._readers():
+            if not _takes(self.kind, reader):
+                raise ValueError(f"{place}={reader} reads no rows for {self.kind}")
         if self.few_shot is not None and self.validation_rows:
             raise ValueError(
                 f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
             )
         return self
+
+
+def _takes(kind: Kind, reader: ReaderName) -> bool:
+    """Whether rows as this reader reads them are of a kind; what no other kind reads is a language model's."""
+    if kind in READERS:
+        return reader in READERS[kind]
+    return all(reader not in names for names in READERS.values())
+
+
+def _metrics_of(labels: int) -> tuple[MetricName, ...]:
+    """What can be said of predictions of so many classes; one label is a number that is regressed."""
+    if labels == 1:
+        return ("pearson", "spearman")
+    return ("accuracy", "f1", "matthews") if labels == 2 else ("accuracy",)
 
 
 def has_validation(task: TaskSpec) -> bool:

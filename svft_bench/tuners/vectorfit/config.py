@@ -59,6 +59,8 @@ class VectorFitConfig(SingularConfig):
         for name in ("start", "interval", "k", "beta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not a fraction between 0 and 1.")
+        if self.freezing != "none" and not self.interval:
+            raise ValueError("interval=0 puts all rounds of freezing in one step; it is a fraction above 0.")
         if self.l1 < 0 or self.rounds < 0:
             raise ValueError(f"l1={self.l1} and rounds={self.rounds} must not be negative.")
         if self.total_step is not None and self.total_step < 1:
