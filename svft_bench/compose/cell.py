@@ -78,12 +78,9 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
         what.pop(name, None)
     try:
         settings = Settings.model_validate(how)
-    except ValidationError as error:
-        raise ValueError(sentences(error)) from None
-    try:
         task = TaskSpec.model_validate(what["task"])
     except ValidationError as error:
-        raise ValueError(sentences(error, under="task")) from None
+        raise ValueError(sentences(error)) from None
     if any_data:
         spec = parse_spec(what | {"data": "any"})
     else:
@@ -94,12 +91,15 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
 
 
 def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) -> None:
-    """Refuse a table that there is not, and a warm-up that was typed and is longer than the run.
+    """Refuse a table or rows that there are not, and a warm-up that was typed and is longer than the run.
 
     A task's own warm-up may be: a run is often cut short to try it.
     """
     if settings.table is not None and settings.table not in (known := [*options("experiment"), *reference_names()]):
         raise ValueError(f"table={settings.table} is unknown; {nearest(settings.table, known)}")
+    for source in (spec.task.train, *(item.data for item in spec.task.evals)):
+        if source.hub is None and source.local is None and source.builtin is None:
+            raise ValueError(f"task={spec.task.name}: {source.title} has no hub, no local and no builtin, so no rows")
     warmup = spec.train.warmup_steps
     if warmup and any(line.startswith("train.warmup_steps=") for line in overrides):
         steps = workload(spec).steps

@@ -71,9 +71,9 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
         swept = [*parsed(lines), *(item for item in typed.values() if item.is_sweep_override())]
         rows = [[_axis(item) for item in parsed(row.split())] for row in lists]
         axes = [_axis(item) for item in swept]
+        agreed = {_key(axis): set(axis) for axis in map(_axis, typed.values())} if rows else {}
     if not rows:
         return [Sweep(tuple(fixed), tuple(axes))]
-    agreed = {_key(axis): set(axis) for axis in (*axes, *((line,) for line in fixed))}
     kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
     kept = [row for row in kept if all(row)]
     if not kept:

@@ -92,21 +92,21 @@ def digest(identity: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def sentences(error: ValidationError, *, under: str = "") -> str:
-    """Every offending field with its path `under` a part, its value and what would be valid, in one line."""
+def sentences(error: ValidationError) -> str:
+    """Every offending field with its path, its value and what would be valid, in one line."""
     items = error.errors()
     places = [item["loc"] for item in items]
     # A list with a wrong part is also said to lack it.
     inner = [item for item in items if not any(_inside(place, item["loc"]) for place in places)]
-    return "; ".join(_sentence(item, under=under) for item in inner)
+    return "; ".join(_sentence(item) for item in inner)
 
 
 def _inside(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _sentence(item: Any, *, under: str) -> str:
-    path = ".".join(str(part) for part in (under, *item["loc"]) if part != "")
+def _sentence(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"])
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{path}: {message}" if path else message

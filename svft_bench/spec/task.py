@@ -59,11 +59,9 @@ class SourceSpec(Spec):
     rows: StrictInt | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
-    def _rows_come_from_somewhere(self) -> SourceSpec:
+    def _a_builtin_set_has_the_split(self) -> SourceSpec:
         if self.builtin is not None and self.split not in BUILTIN_SPLITS:
             raise ValueError(f"builtin={self.builtin} has no split {self.split!r}; it has {', '.join(BUILTIN_SPLITS)}")
-        if self.hub is None and self.local is None and self.builtin is None:
-            raise ValueError("hub, local and builtin are all null, so there are no rows")
         return self
 
 
