@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from svft_bench.assembly import assemble
 from svft_bench.compose import Cell, cells
-from svft_bench.methods import load_trained_state
+from svft_bench.methods import load_trained
 from svft_bench.record import record_path
 from svft_bench.spectra import Spectra, Update, save_spectra, update_of
 
@@ -40,7 +39,7 @@ def measure(cell: Cell) -> Spectra | None:
     ready = assemble(cell.spec, cell.settings)
     model = ready.model
     before = weights(model, head=ready.head_names)
-    load_trained_state(model, load_file(cell.settings.output_dir / cell.spec.train_id / "trained.safetensors"))
+    load_trained(cell.settings.output_dir / cell.spec.train_id, model)  # in the basis that it was trained in
     if isinstance(model, PeftModel):
         model.merge_adapter()
     after = weights(model, head=ready.head_names)

@@ -46,6 +46,7 @@ Ask:
   svft-bench rescore RECORD.json                                 score stored predictions again, without a model
   svft-bench leakage task=NAME                                   what a training set shares with its evals
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
+  svft-bench prepare --list | --prune [GB]                       what that cache holds; remove the least recently used
 
 Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking, force.
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted, 143 told to end by SIGTERM, SIGUSR1 or SIGHUP, for
