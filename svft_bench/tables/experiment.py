@@ -122,6 +122,8 @@ def facts(result: CellResult) -> dict[str, object]:
     spec = result.spec
     found: dict[str, object] = {"model": spec.model.name, "method": spec.method.name, "task": spec.task.name}
     found |= {"cell": spec.cell_id, "seeds": " ".join(str(record.spec.seed) for record in result.records)}
+    if result.choosing:
+        found["choosing_seeds"] = " ".join(map(str, result.choosing))
     for score in result.scores:
         found[f"{score.eval}.{score.metric}"] = score.mean
         found[f"{score.eval}.items"] = score.items
@@ -215,7 +217,8 @@ def _clear_best(results: Sequence[CellResult], evaluation: str) -> list[CellResu
 
 def _seeds(result: CellResult) -> str:
     done = len(result.records)
-    return str(done) + (f" of {done + len(result.missing)}" if result.missing else "")
+    chose = f" ({', '.join(map(str, result.choosing))} chose)" if result.choosing else ""
+    return str(done) + (f" of {done + len(result.missing)}" if result.missing else "") + chose
 
 
 def bytes_text(count: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 
 from svft_bench.record import RunRecord
 from svft_bench.spec import has_validation
@@ -36,6 +37,8 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += [f"Protocol: {text}." for text in _by_method(done, lambda result: _protocol(result.records[0]))]
     found += _switches(records)
     found += [f"Learning rates: {_rates(done)}."] if done else []
+    found += searches(done)
+    found += adapted(done)
     found += _intervals(done)
     found += _learning(done)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
@@ -137,6 +140,65 @@ def _rates(results: Sequence[CellResult]) -> str:
         return f"{result.spec.method.title} {train.lr:g}{head}"
 
     return ", ".join(_distinct(map(rate, results)))
+
+
+def searches(results: Sequence[CellResult]) -> list[str]:
+    """Chosen rates at an end of the grid that was tried, and the seeds that chose, with the means of the others."""
+    found: list[str] = []
+    for end, place in (("highest", -1), ("lowest", 0)):
+        edge = _distinct(
+            f"{one.spec.method.title} on {one.spec.task.name} ({one.spec.train.lr:g} of {len(one.search.rates)} rates)"
+            for one in results
+            if one.search is not None and one.search.rates[place] == one.spec.train.lr
+        )
+        found += [f"Chosen at the {end} rate tried, so that a better one may lie beyond: {', '.join(edge)}."] * bool(
+            edge
+        )
+    chose = [one for one in results if one.choosing]
+    if chose:
+        seeds = ", ".join(map(str, sorted({seed for one in chose for seed in one.choosing})))
+        found.append(
+            f"Seed {seeds} chose the rates of the rows that say so, on validation rows, and is in their means; the "
+            f"means of the other seeds: {'; '.join(text for one in chose for text in _without(one))}."
+        )
+    return found
+
+
+def _without(result: CellResult) -> list[str]:
+    """The mean of every score over the seeds that chose nothing."""
+    fresh = [record for record in result.records if record.spec.seed not in result.choosing]
+    means = []
+    for item in result.spec.task.evals:
+        values = [value for one in fresh if (value := one.scores[item.name][item.metrics[0]]) is not None]
+        means += [f"{item.name} {100 * fmean(values):.1f}"] if values else []
+    return [f"{result.spec.method.title} {', '.join(means) or 'none'}"]
+
+
+def adapted(results: Sequence[CellResult]) -> list[str]:
+    """The modules, rank and budget of every row, and whether rows adapt different places."""
+    if not results:
+        return []
+    places = {
+        (one.spec.model.name, str(one.spec.model.targets.get(str(one.spec.method.modules))))
+        for one in results
+        if one.spec.method.trains == "adapter"
+    }
+    several = len(places) > len({model for model, _ in places})
+    aside = " The places differ from row to row: an equal budget is not the same comparison." if several else ""
+    return [f"Adapted: {'; '.join(_distinct(map(_places, results)))}.{aside}"]
+
+
+SIZES = ("r", "rank", "off_diag", "entries", "freezing", "boft_block_size", "boft_n_butterfly_factor")
+
+
+def _places(result: CellResult) -> str:
+    """What a row trains: modules, and rank or budget of the adapter."""
+    method = result.spec.method
+    sizes = [f"{name}={method.adapter[name]}" for name in SIZES if method.adapter.get(name) is not None]
+    where = (
+        f"{method.modules}" if method.trains == "adapter" else "everything" if method.trains == "all" else "the head"
+    )
+    return " ".join([method.title, "on" if method.trains == "adapter" else "trains", where, *sizes])
 
 
 def _intervals(results: Sequence[CellResult]) -> list[str]:

@@ -44,6 +44,14 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class Search:
+    """The learning rates that were tried on validation rows, from the lowest, and the seeds of these trials."""
+
+    rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class CellResult:
     """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
 
@@ -56,11 +64,17 @@ class CellResult:
     other_seeds: tuple[int, ...]
     noise: Mapping[str, Noise] = field(default_factory=dict)
     learning: Mapping[str, Learning] = field(default_factory=dict)
+    search: Search | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of the records, in their order."""
         return tuple(record.spec.seed for record in self.records)
+
+    @property
+    def choosing(self) -> tuple[int, ...]:
+        """The seeds of the records at which trials chose the rate: they are no fresh ones."""
+        return tuple(seed for seed in self.seeds if self.search is not None and seed in self.search.seeds)
 
     @property
     def compared(self) -> list[tuple[str, ...]]:

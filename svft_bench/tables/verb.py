@@ -20,6 +20,7 @@ from svft_bench.tables.paper import Line, missing_commands, paper_lines, paper_t
 from svft_bench.tables.predictions import with_noise
 from svft_bench.tables.render import Format, render
 from svft_bench.tables.results import CellResult, cell_results
+from svft_bench.tables.searches import with_searches
 from svft_bench.tables.selecting import narrow
 from svft_bench.tables.value import Table
 from svft_bench.wording import Parser, folder, nearest
@@ -82,7 +83,8 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         every = [*known, *reference_names()]
         raise ValueError(f"table {name} is unknown; {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
-    return with_noise(cell_results(asked, load_records(folder)), folder=folder)
+    records = load_records(folder)
+    return with_searches(with_noise(cell_results(asked, records), folder=folder), records)
 
 
 def _experiment(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:

@@ -1,0 +1,40 @@
+"""Which rates were tried for a cell, at which seeds: what a search chose, and what it can no longer report on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from svft_bench.record import RunRecord
+from svft_bench.spec import RunSpec
+from svft_bench.tables.results import CellResult, Search
+
+
+def with_searches(results: Sequence[CellResult], records: Sequence[RunRecord]) -> list[CellResult]:
+    """The results with the trials behind their rates; a table that is itself a search has none."""
+    trials: dict[str, list[RunSpec]] = {}
+    for record in records:
+        if record.spec.score_on == "validation" or record.selected["by"] == "best_validation":
+            trials.setdefault(_kind(record.spec), []).append(record.spec)
+    own = [_kind(result.spec) for result in results]
+    return [
+        replace(result, search=_search(result.spec, trials.get(kind, []))) if own.count(kind) == 1 else result
+        for result, kind in zip(results, own, strict=True)
+    ]
+
+
+def _search(spec: RunSpec, trials: Sequence[RunSpec]) -> Search | None:
+    """The rates and the seeds that have several of them; None where nothing was searched."""
+    tried: dict[int, set[float]] = {}
+    for trial in trials:
+        tried.setdefault(trial.seed, set()).add(trial.train.lr)
+    seeds = tuple(sorted(seed for seed, rates in tried.items() if len(rates) > 1))
+    rates = sorted(set().union(*(tried[seed] for seed in seeds)) if seeds else set())
+    return Search(tuple(rates), seeds) if spec.train.lr in rates else None
+
+
+def _kind(spec: RunSpec) -> str:
+    """What the trials of one search share: everything about the training but its rate and seed."""
+    train: dict[str, Any] = {key: value for key, value in spec.train.identity().items() if key not in ("lr", "lr_head")}
+    return repr((spec.model.name, spec.method.name, spec.method.adapter, spec.task.name, spec.task.train, train))
