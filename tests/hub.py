@@ -27,14 +27,14 @@ ERRORS = {"GatedRepo": 403, "RepoNotFound": 404, "RevisionNotFound": 404, "Entry
 class Hub:
     """Repositories by commit, what has been asked, and what goes wrong.
 
-    `fault` is a status, `reset` (the connection breaks off) or `gated`, met by the next `times` requests whose path has
-    `where` in it; without `times` by all of them.
+    `fault` is a status, `reset` (the connection breaks off), `short` (it does in the middle of an answer) or `gated`,
+    met by the next `times` requests whose path has `where` in it; without `times` by all of them.
     """
 
     files: dict[tuple[Kind, str, str], dict[str, bytes]] = field(default_factory=dict)
     refs: dict[tuple[Kind, str, str], str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    fault: int | Literal["reset", "gated"] | None = None
+    fault: int | Literal["reset", "gated", "short"] | None = None
     times: int | None = None
     where: str = ""
     endpoint: str = ""
@@ -88,12 +88,13 @@ class _Answers(BaseHTTPRequestHandler):
         self.hub.asked.append(f"{self.command} {path}")
         self._body = body
         fault = self.hub.meets(path)
+        self._short = fault == "short"
         if fault == "reset":
             self.close_connection = True
             self.connection.close()
         elif fault == "gated":
             self._refuse("GatedRepo", status=401 if "Authorization" not in self.headers else 403)
-        elif fault is not None:
+        elif isinstance(fault, int):
             self._send(fault, b"{}", {})
         elif path.startswith("/api/"):
             self._api(path.removeprefix("/api/").split("/"))
@@ -167,7 +168,10 @@ class _Answers(BaseHTTPRequestHandler):
         for name, value in ({"Content-Length": str(len(content))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        if self._body:
+        if self._body and self._short:
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+        elif self._body:
             self.wfile.write(content)
 
 

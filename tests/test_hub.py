@@ -99,6 +99,7 @@ def test_another_commit_in_the_cache_is_never_loaded_under_the_pin(
         (500, "answered 500: it is down"),
         ("gated", "it is gated: accept the licence at .*/google/gemma-2b"),
         ("reset", "the connection to .* broke off"),
+        ("short", "the connection to .* broke off"),
     ],
 )
 def test_every_fault_is_told_by_its_cause_and_its_endpoint(
@@ -136,7 +137,7 @@ def test_what_is_mistyped_is_named(
     assert "gated" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", [500, 429, "reset"])
+@pytest.mark.parametrize("fault", [500, 429, "reset", "short"])
 def test_what_passes_is_waited_for(fault: Any, hub: Hub, online: Callable[..., None]) -> None:
     for spec in (GEMMA, GEMMA.model_copy(update={"revision": "main"})):
         hub.break_down(fault, times=2)

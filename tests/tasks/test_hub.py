@@ -70,7 +70,7 @@ def test_every_task_loads_from_the_hub_and_then_from_its_cache_alone(
     cold = loaded(spec)
     pins = {file.origin.split("@")[1] for file in cold.files}
     assert pins <= {spec.train.revision or UNPINNED, *(item.data.revision for item in spec.evals)}
-    assert all(re.fullmatch("[0-9a-f]{64}", file.content or "") for file in cold.files)
+    assert all(re.fullmatch("[0-9a-f]{32}", file.content or "") for file in cold.files)
     hub.asked.clear()
     assert loaded(spec).files == cold.files
     assert hub.asked == []
@@ -175,6 +175,7 @@ def test_a_folder_of_the_data_set_s_name_is_not_read(hub: Hub, online: Callable[
         (503, "answered 503: it is down"),
         ("gated", "it is gated: accept the licence at"),
         ("reset", "the connection to .* broke off"),
+        ("short", "the connection to .* broke off"),
     ],
 )
 def test_every_fault_is_told_by_its_cause_and_its_endpoint(
@@ -203,7 +204,7 @@ def test_what_is_mistyped_is_named(change: str, sentence: str, hub: Hub, online:
     assert "gated" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", [500, 429, "reset"])
+@pytest.mark.parametrize("fault", [500, 429, "reset", "short"])
 def test_what_passes_is_waited_for(fault: Any, hub: Hub, online: Callable[..., None]) -> None:
     hub.break_down(fault, times=2)
     assert loaded().files[0].rows == 8
