@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svft_bench import __version__, stopping
-from svft_bench.wording import Parser, folder, sentence
+from svft_bench.wording import Parser, folder, printable, sentence
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -206,7 +207,7 @@ def _job(config: DictConfig) -> int:
 
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = HydraConfig.get()
-    print(f"{position(int(job.job.num))} {' '.join(job.overrides.task)}", flush=True)
+    print(f"{position(int(job.job.num))} {printable(shlex.join(job.overrides.task))}", flush=True)
     cell = build_cell(values, overrides=list(job.overrides.task))
     runs = state(cell) != "done"
     start = time.perf_counter()

@@ -73,7 +73,7 @@ def leakage(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps([asdict(item) for item in found], indent=1, ensure_ascii=False))
     else:
-        Console().print(_table(found, n=n))
+        Console(markup=False).print(_table(found, n=n))
     return 0
 
 

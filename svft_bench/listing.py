@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     for name in asked:
         if name not in SECTIONS:
             raise ValueError(f"list {name}: there are {', '.join(SECTIONS)}")
-    console = Console()
+    console = Console(markup=False)
     for section in asked or SECTIONS:
         console.print(_section(section))
     return 0

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     found = cells(asked.overrides)
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
     planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
-    console = Console()
+    console = Console(markup=False)
     print(whole(_table(planned)), end="")
     for line in _notes(planned, on=on):
         console.print(line, highlight=False)

@@ -35,7 +35,7 @@ def rescore(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps(found, indent=1))
     else:
-        Console().print(_table(record.scores, found))
+        Console(markup=False).print(_table(record.scores, found))
     return 0 if found == record.scores else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -26,12 +27,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def printable(text: str) -> str:
     """Text without what a terminal would obey: control and format characters become their escapes."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def sentence(text: str) -> str:
     """One printable line, what is in the middle of a very long one left out."""
-    line = printable(" ".join(text.split()))
+    line = printable(" ".join(re.sub(r"://[^/\s@]*@", "://…@", text).split()))
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-150:]}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,9 +34,9 @@ class Cell:
 
     @property
     def command(self) -> str:
-        """The command that runs this cell anywhere: without the folders and conveniences of this machine."""
+        """The shell command that runs this cell anywhere: without the folders and conveniences of this machine."""
         own = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
-        return " ".join(["svft-bench", *own])
+        return shlex.join(["svft-bench", *own])
 
 
 def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from svft_bench.tables.value import Row, Table
+from svft_bench.wording import printable
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -21,7 +23,18 @@ LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
 def render(table: Table, *, form: Format) -> str:
     """The table as text that ends in one newline."""
     renderers = {"terminal": terminal, "markdown": markdown, "csv": as_csv, "latex": latex, "json": as_json}
-    return renderers[form](table)
+    return renderers[form](_printable(table))
+
+
+def _printable(table: Table) -> Table:
+    """The same table with every word on one line and nothing in it that a terminal would obey."""
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=tuple(replace(column, title=printable(column.title)) for column in table.columns),
+        rows=tuple(replace(row, cells=tuple(map(printable, row.cells))) for row in table.rows),
+        notes=tuple(map(printable, table.notes)),
+    )
 
 
 def terminal(table: Table) -> str:
@@ -30,9 +43,15 @@ def terminal(table: Table) -> str:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    grid = Grid(title=table.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Grid(
+        title=Text(table.title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in table.columns:
-        grid.add_column(column.title, justify=column.align, no_wrap=column.align == "right")
+        grid.add_column(Text(column.title), justify=column.align, no_wrap=column.align == "right")
     for row in table.rows:
         grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
     console = Console()
@@ -49,7 +68,7 @@ def whole(grid: Grid) -> str:
 
     console = Console()
     endless = console.options.update(max_width=10**4)
-    wide = Console(width=max(console.width, Measurement.get(console, endless, grid).maximum))
+    wide = Console(markup=False, width=max(console.width, Measurement.get(console, endless, grid).maximum))
     with wide.capture() as captured:
         wide.print(grid)
     return captured.get()
@@ -62,14 +81,19 @@ def markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     def cell(row: Row, index: int) -> str:
-        text = row.cells[index].replace("|", r"\|")
+        text = _bar(row.cells[index])
         return f"**{text}**" if index in row.bold else text
 
-    lines = [f"# {table.title}", "", line([column.title for column in table.columns])]
+    lines = [f"# {_bar(table.title)}", "", line([_bar(column.title) for column in table.columns])]
     lines.append(line(["---" if column.align == "left" else "---:" for column in table.columns]))
     lines += [line([cell(row, index) for index in range(len(row.cells))]) for row in table.rows]
     lines += ["", *(f"- {_code(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _bar(text: str) -> str:
+    """Text in which a bar parts no cells."""
+    return text.replace("|", r"\|")
 
 
 def _code(note: str) -> str:
@@ -84,8 +108,16 @@ def as_csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.facts for row in table.rows if row.facts)
+    writer.writerows({name: _inert(value) for name, value in row.facts.items()} for row in table.rows if row.facts)
     return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """A value of CSV that no spreadsheet runs: a text that would be a formula begins with a quote."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def as_json(table: Table) -> str:
