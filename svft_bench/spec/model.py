@@ -28,7 +28,7 @@ class ModelSpec(Spec):
         {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
     )
 
-    younger = frozenset({"pad_token_from", "trust_remote_code"})
+    younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code"})
 
     name: Name
     title: Text
@@ -43,6 +43,7 @@ class ModelSpec(Spec):
     padding_side: Literal["left", "right"] | None
     pad_token: str | None
     pad_token_from: Literal["vocabulary", "added"] = "vocabulary"
+    normaliser: Literal["model", "library"] = "model"
     image: ImageSpec | None
     head_modules: tuple[str, ...]
     targets: dict[str, str | tuple[str, ...]]

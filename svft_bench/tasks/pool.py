@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -96,15 +97,33 @@ class Images(Sequence[Example]):
 
 
 def open_image(stored: Any) -> Any:
-    """An RGB `PIL.Image` from the hub's `{"bytes", "path"}` or from an image; None if it does not decode."""
+    """An RGB `PIL.Image`, upright, from the hub's `{"bytes", "path"}` or from an image; None if there is none in it."""
+    from PIL import Image, ImageOps
+
+    if isinstance(stored, dict):
+        stored = stored["path"] if stored["bytes"] is None else BytesIO(stored["bytes"])
+    if stored is None:
+        return None
+    try:
+        image = ImageOps.exif_transpose(stored if isinstance(stored, Image.Image) else Image.open(stored))
+        return (_in_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        Image.DecompressionBombError,
+    ):  # what Pillow's decoders raise
+        return None
+
+
+def _in_eight_bits(image: Any) -> Any:
+    """Grey of 16 bits in 256 steps; Pillow's own conversion cuts everything above 255 off."""
+    import numpy
     from PIL import Image
 
-    try:
-        if isinstance(stored, dict):
-            stored = Image.open(BytesIO(stored["bytes"]) if stored["bytes"] is not None else stored["path"])
-        return stored.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow's decoders raise
-        return None
+    grey = numpy.asarray(image, dtype=numpy.float64) / 257
+    return Image.fromarray(grey.round().clip(0, 255).astype(numpy.uint8))
 
 
 def read_pool(
