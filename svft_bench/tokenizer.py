@@ -1,7 +1,8 @@
 """The tokenizer of a text model, and the token that fills up its batches: `fit_tokenizer(tokenizer, spec)`.
 
-`normaliser: model` prepares texts by the table that the model's SentencePiece file carries; `library` by what transformers
-puts in its place, which for DeBERTa is NFC: there a no-break space, ½ and ﬁ become unknown. `pad_token_from: vocabulary` takes a token that the model has; `added` adds one whose embedding is the mean of all
+`normaliser: model` prepares texts by the table that the model's SentencePiece file carries; `library` by what
+transformers puts in its place, which for DeBERTa is NFC: there a no-break space, ½ and ﬁ become unknown.
+`pad_token_from: vocabulary` takes a token that the model has; `added` adds one whose embedding is the mean of all
 others, as the released SVFT scripts do for LLaMA-3.
 """
 

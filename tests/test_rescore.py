@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from svft_bench.compose import cells
-from svft_bench.record import save_record
+from svft_bench.record import load_predictions, load_record, save_record
 from svft_bench.rescore import rescore, score_rows
 from tests.made_records import made_record
 
@@ -44,3 +44,24 @@ def test_a_recorded_run_is_scored_as_it_was(tmp_path: Path, capsys: pytest.Captu
 def test_anything_but_one_record_is_one_sentence(argv: list[str]) -> None:
     with pytest.raises(ValueError, match="expected the path of one record"):
         rescore(argv)
+
+
+def test_records_are_scored_anew_and_sealed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cell,) = cells(
+        ["model=smollm2-135m", "method=lora", "task=commonsense", "train.lr=1", "limit.eval=1"], any_data=True
+    )
+    record = made_record(cell, score=1.0, items=1)
+    names = [item.name for item in record.spec.task.evals]
+    rows = [
+        {"id": "0", "eval": name, "prediction": "I think\n\n### Response:\ntrue", "reference": "true"} for name in names
+    ]
+    path = save_record(record, results=tmp_path, predictions=rows)
+    assert rescore(["--write", str(path)]) == 0
+    assert "1 of 1 records were scored anew" in capsys.readouterr().out
+    again = load_record(path)
+    assert again.scores == {name: {"accuracy": 0.0, "accuracy_strict": 0.0} for name in names}
+    assert [row["prediction"] for row in load_predictions(path)] == ["I think"] * len(names)
+    assert again.model_copy(update={"scores": record.scores, "predictions_sha256": None}) == record
+    assert rescore([str(path)]) == 0
+    assert rescore(["--write", str(path)]) == 0
+    assert "0 of 1 records were scored anew" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from svft_bench.tasks.words import settled_on
 
 Rule = Callable[[str, str], bool]
 MARKER = "The answer is: "
+CUT = 400  # characters after which a text without a final stop counts as cut
 RESPONSE = "### Response:"  # where the template of the commonsense sets asks for an answer
 _RELEASED_NUMBER = re.compile(r"[\-+]?\d*[\.,/]?\d+")
 
@@ -89,8 +90,14 @@ def exact_number(text: str) -> Fraction | None:
 
 
 def _conclusion(text: str) -> str:
-    """The end of a text without a marker: its last sentence, if that concludes something or is a bare value."""
-    line = text.rstrip()[-WINDOW:].rpartition("\n")[2]
+    """The end of a text without a marker: its last sentence, if that concludes something or is a bare value.
+
+    A long text that stops inside a sentence was cut, and comes to nothing.
+    """
+    text = text.strip()
+    if len(text) > CUT and text[-1] not in ".!)]}$*":
+        return ""
+    line = text[-WINDOW:].rpartition("\n")[2]
     sentence = re.split(r"(?<=[.!?]) +(?=[A-Z\d$*(\\-])", line)[-1]
     if not re.search(r"[^\W\d_]{2}", sentence):
         return sentence

@@ -333,6 +333,13 @@ def test_with_another_marker_or_none(text: str, number: Fraction | int | None) -
     assert exact_number(text) == number
 
 
+@pytest.mark.parametrize("end", ["so he has 6 - 6 = 20", "there are 2000 x 5 = 1477", "The total is $5 and", "= 0.7"])
+def test_a_long_text_that_stops_inside_a_sentence_comes_to_nothing(end: str) -> None:
+    text = "He goes on and on. " * 30
+    assert exact_number(text + end) is None
+    assert exact_number(f"{text}So the total is 7.") == 7
+
+
 @pytest.mark.parametrize(("answer", "number"), [pair for pair in KINDS if pair[1] is not None])
 def test_right_and_wrong_are_told_apart(answer: str, number: Fraction | int) -> None:
     text = f"The answer is: {answer}"
