@@ -107,7 +107,9 @@ def truncate(factors: Factors, *, rank: int, fill_seed: int | None = None) -> Fa
 def _complete(columns: Tensor, count: int, generator: torch.Generator) -> Tensor:
     if columns.is_meta:
         return columns.new_empty(columns.shape[0], columns.shape[1] + count)
-    noise = torch.randn(columns.shape[0], count, generator=generator, dtype=torch.float64).to(columns.device)
+    noise = torch.randn(columns.shape[0], count, generator=generator, dtype=torch.float64, device="cpu").to(
+        columns.device
+    )
     known = columns.double()
     for _ in range(2):  # the second projection removes what rounding left of the first
         noise = noise - known @ (known.T @ noise)

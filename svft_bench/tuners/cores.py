@@ -101,10 +101,10 @@ class Scattered:
         return (self._sparse(m.to(exact)) @ b.to(exact)).to(m.dtype)
 
     def project(self, a: Tensor, b: Tensor) -> Tensor:
-        if self._is_sparse(a):
+        if self._is_sparse(a) and not torch.is_grad_enabled():  # with it, somebody differentiates a second time
             # The sampled product touches the wanted cells only; several times faster than the whole one on a CPU.
             exact = torch.promote_types(a.dtype, torch.float32)
-            zeros = torch.zeros(self.cells.shape[0], dtype=exact)
+            zeros = torch.zeros(self.cells.shape[0], dtype=exact, device=a.device)
             sampled = torch.sparse.sampled_addmm(self._sparse(zeros), a.T.to(exact), b.to(exact), beta=0.0)
             return cast(Tensor, sampled.values())
         return (a.T @ b).flatten()[self.cells].to(torch.promote_types(a.dtype, torch.float32))
@@ -114,27 +114,38 @@ class Scattered:
 
     def _is_sparse(self, like: Tensor) -> bool:
         # Drawn with replacement, there may be more entries than cells, which the sparse format does not take.
-        return like.is_cpu and len(self.cells) <= self.n**2
+        return like.is_cpu and len(self.cells) <= self.n**2 and not is_transformed()
 
     def _sparse(self, values: Tensor) -> Tensor:
         starts = torch.searchsorted(self.cells.long(), torch.arange(self.n + 1, device=self.cells.device) * self.n)
         columns = self.columns(self.cells.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(starts, columns.long(), values, (self.n, self.n), check_invariants=False)
+            return torch.sparse_csr_tensor(
+                starts, columns.long(), values, (self.n, self.n), device=values.device, check_invariants=False
+            )
+
+
+def is_transformed() -> bool:
+    """Whether this runs within a transform of `torch.func`, whose tensors have no memory of their own."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 class CoreProduct(torch.autograd.Function):
-    """p Mᵀ for p (tokens, n), with the sparse gradient of m."""
+    """p Mᵀ for p (tokens, n), with the sparse gradient of m, which can be differentiated again."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
-        ctx.save_for_backward(p, m)
-        ctx.pattern = pattern
+    def forward(p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
         return pattern.times(p, m.to(p.dtype))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pattern], output: Tensor) -> None:
+        p, m, ctx.pattern = inputs
+        ctx.save_for_backward(p, m)
+
+    @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         p, m = ctx.saved_tensors
         g = g.contiguous()

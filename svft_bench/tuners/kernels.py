@@ -116,8 +116,12 @@ class _WeightPath(torch.autograd.Function):
         return F.linear(x, adapted, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None]:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise NotImplementedError(
+                "The ready-made weight of path='weight' is differentiated once only, and create_graph=True asks for "
+                "more: path='token' in the adapter's config has derivatives of every order."
+            )
         x, adapted, u, vt = ctx.saved_tensors
         need_x, _, need_bias, need_m, _ = ctx.needs_input_grad
         tokens = g.reshape(-1, g.shape[-1])

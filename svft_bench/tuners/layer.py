@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from . import chooser, kernels, rounding
 from .adapted import AdaptedWeight, can_compare
 from .basis_layer import BasisLayer
+from .cores import is_transformed
 from .kernels import Core
 from .offloading import is_hooked, reclaim
 
@@ -103,7 +104,7 @@ class SingularLayer(BasisLayer):
             return bias, linear
         if plain:
             add = partial(rounding.add, bias, offset, how=how)
-            if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            if torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed():
                 bias = add()
             else:  # decoding few tokens, a GPU takes longer over the sum than over the layer
                 compare = bias.device.type == "cpu"
@@ -126,7 +127,7 @@ class SingularLayer(BasisLayer):
         # In training mode, a forward without gradients is one that checkpointing will repeat with them.
         trains = self.training or (torch.is_grad_enabled() and (x.requires_grad or core.m.requires_grad))
         compiling = torch.compiler.is_compiling()
-        dense = dense and self.has_room and not compiling
+        dense = dense and self.has_room and not compiling and not is_transformed()
         if basis.u is None or basis.vt is None:
             path = chooser.choose_one_sided(tokens=tokens, trains=trains, dense=dense, option=option)
             if trains:

@@ -29,9 +29,10 @@ def add(y: Tensor, update: Tensor, *, how: Rounding) -> Tensor:
 
 
 class _DitheredAdd(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, y: Tensor, update: Tensor) -> Tensor:
-        ctx.dtypes = (y.dtype, update.dtype)
+    def forward(y: Tensor, update: Tensor) -> Tensor:
         # In place, since the sum is as large as the activations. The carry out of a NaN of all ones, the usual one on
         # some devices, would be a zero; Python's has room.
         total = torch.add(update.float(), y).nan_to_num_(nan=math.nan, posinf=math.inf, neginf=-math.inf)
@@ -40,7 +41,10 @@ class _DitheredAdd(torch.autograd.Function):
         return total.to(y.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.dtypes = (inputs[0].dtype, inputs[1].dtype)
+
+    @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
         return g.to(ctx.dtypes[0]), g.to(ctx.dtypes[1])
 
@@ -48,6 +52,6 @@ class _DitheredAdd(torch.autograd.Function):
 @lru_cache(maxsize=256)
 def _thresholds(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What is added to the dropped bits before they are cut off, one for each column, spread by the golden ratio."""
-    spread = torch.frac(torch.arange(1, length + 1, dtype=torch.float64) * 0.6180339887498949)
+    spread = torch.frac(torch.arange(1, length + 1, dtype=torch.float64, device="cpu") * 0.6180339887498949)
     offsets: Tensor = (spread * 2 ** DROPPED[dtype]).to(torch.int32)
     return offsets.to(device)

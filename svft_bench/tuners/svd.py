@@ -134,8 +134,10 @@ def waves(length: int, count: int) -> Tensor:
 
     Cosines with incommensurate frequencies: spread like random vectors, but equal on every platform and release.
     """
-    primes = torch.tensor([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53][:count], dtype=torch.float64)
-    position = torch.arange(1, length + 1, dtype=torch.float64)[:, None]
+    primes = torch.tensor(
+        [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53][:count], dtype=torch.float64, device="cpu"
+    )
+    position = torch.arange(1, length + 1, dtype=torch.float64, device="cpu")[:, None]
     # Squared positions make the phase a chirp, so two directions never beat against each other.
     return torch.cos(2 * torch.pi * torch.frac(position * position * primes.sqrt())) * 2**0.5
 

@@ -33,6 +33,11 @@ def checked_weight(
         raise ValueError(f"Module {name!r} is a {type(module).__name__}; only {kinds} can be adapted.")
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
+    if hasattr(getattr(module, "weight", None), "full_tensor"):
+        raise ValueError(
+            f"Module {name!r} is sharded over processes already, and no process has its whole weight to decompose: "
+            "add every adapter with get_peft_model first, and then call fully_shard on the adapted model."
+        )
     try:
         weight = matrix_of(module, backend)
     except TypeError as error:

@@ -81,7 +81,7 @@ def cut(factors: Factors, origin: Origin) -> Factors:
 def close_pairs(s: Tensor, *, rank: int | None = None) -> Tensor:
     """The indices, among the leading `rank`, of pairs that another run of the SVD may turn."""
     if s.is_meta:
-        return torch.zeros(0, dtype=torch.long)
+        return torch.zeros(0, dtype=torch.long, device="cpu")
     values = s.detach().double().cpu()
     limit = CLOSE * torch.finfo(s.dtype).eps * float(values[0])
     # Zero is a neighbour too: beside a null space a pair turns out of the span, and u_i and v_i part.
@@ -92,7 +92,7 @@ def close_pairs(s: Tensor, *, rank: int | None = None) -> Tensor:
 
 def describe(basis: Basis, origin: Origin, weight: Callable[[], Tensor], *, diagonal: bool) -> dict[str, Tensor]:
     """The fields of `Saved` that say where the basis of `weight` comes from."""
-    found = {"of": torch.tensor(list(origin.kind.encode()), dtype=torch.uint8)}
+    found = {"of": torch.tensor(list(origin.kind.encode()), dtype=torch.uint8, device="cpu")}
     if not diagonal:
         found["pivots"] = pivots_of(basis.small)
     if len(origin.close):

@@ -70,3 +70,19 @@ def test_sharded_training_is_that_of_one_process_and_leaves_the_same_adapter(met
         torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-3)
     assert (len(history[-1]) < len(history[0])) == (method == "vectorfit")  # some vectors rest
     torch.testing.assert_close(state, dict(get_peft_model_state_dict(model)), atol=1e-5, rtol=1e-3)
+
+
+def _adapt_a_shard(rank: int, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    for config in (SVFTConfig, VectorFitConfig):
+        base = make("llama")
+        fully_shard(base)
+        modules = list(base.modules())
+        with pytest.raises(ValueError, match=r"q_proj' is sharded .* get_peft_model first, and then call fully_shard"):
+            get_peft_model(base, config(target_modules=["q_proj"]))
+        assert list(base.modules()) == modules
+    distributed.destroy_process_group()
+
+
+def test_a_base_that_is_sharded_already_is_refused_with_the_right_order(tmp_path: Path) -> None:
+    start_processes(_adapt_a_shard, args=(str(tmp_path),), nprocs=2, start_method="fork")

@@ -51,7 +51,7 @@ class SVFTLayer(SingularLayer):
         if (fingerprint := self.fingerprint(adapter_name)) is not None:
             self.svft_fingerprint[adapter_name] = fingerprint
         k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
-        m = torch.zeros(k, dtype=basis.s.dtype)
+        m = torch.zeros(k, dtype=basis.s.dtype, device="cpu")
         if config.init == "kaiming" and not basis.s.is_meta:
             nn.init.kaiming_normal_(m.view(1, -1))  # on the CPU, so that the start is the same on every device
         m = m.to(basis.device)

@@ -59,13 +59,13 @@ def random(n: int, *, entries: int, seed: int, replacement: bool = False) -> Ten
     generator = torch.Generator().manual_seed(seed)
     total = n * n
     if replacement:
-        rows = torch.randint(n, (entries,), generator=generator)
-        return (rows * n + torch.randint(n, (entries,), generator=generator)).sort().values
+        rows = torch.randint(n, (entries,), generator=generator, device="cpu")
+        return (rows * n + torch.randint(n, (entries,), generator=generator, device="cpu")).sort().values
     if 4 * entries > total:
-        return torch.randperm(total, generator=generator)[:entries].sort().values
-    chosen: Tensor = torch.unique(torch.randint(total, (entries,), generator=generator))
+        return torch.randperm(total, generator=generator, device="cpu")[:entries].sort().values
+    chosen: Tensor = torch.unique(torch.randint(total, (entries,), generator=generator, device="cpu"))
     while chosen.numel() < entries:
-        more = torch.randint(total, (entries - chosen.numel(),), generator=generator)
+        more = torch.randint(total, (entries - chosen.numel(),), generator=generator, device="cpu")
         chosen = torch.unique(torch.cat([chosen, more]))
     return chosen
 

@@ -48,4 +48,4 @@ def strongest(strength: Tensor, *, count: int) -> Tensor:
 def drawn(vectors: int, *, count: int, seed: int, number: int) -> Tensor:
     """A mask of `count` vectors drawn for round `number`, the same whenever training resumes."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return strongest(torch.rand(vectors, generator=generator), count=count)
+    return strongest(torch.rand(vectors, generator=generator, device="cpu"), count=count)

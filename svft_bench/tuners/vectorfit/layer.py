@@ -113,7 +113,7 @@ class VectorFitLayer(SingularLayer):
         """
         self._wake(adapter)
         if names != self.resting(adapter):
-            self.vectorfit_frozen[adapter].copy_(torch.tensor([name in names for name in VECTORS]))
+            self.vectorfit_frozen[adapter].copy_(torch.tensor([name in names for name in VECTORS], device="cpu"))
             self._planned[adapter] = names
         vectors = self.vectors(adapter)
         self.at_rest[adapter] = tuple(name for name in names if vectors[name].requires_grad)
