@@ -203,8 +203,13 @@ def _job(config: DictConfig) -> int:
 
     from svft_bench.compose import build_cell
     from svft_bench.failures import state
-    from svft_bench.sweep import note, pace, position
+    from svft_bench.sweep import in_a_worker, is_over, note, pace, position
 
+    if in_a_worker():
+        stopping.heed_signals()
+    note(os.getpid(), "works")
+    if is_over():
+        return stopping.CODE
     values: Any = OmegaConf.to_container(config, resolve=True)
     job = HydraConfig.get()
     print(f"{position(int(job.job.num))} {printable(shlex.join(job.overrides.task))}", flush=True)
@@ -212,7 +217,12 @@ def _job(config: DictConfig) -> int:
     runs = state(cell) != "done"
     start = time.perf_counter()
     note(int(job.job.num), "begun")
-    code = _attempt(cell)
+    try:
+        code = _attempt(cell)
+    except stopping.Stopped:
+        if not in_a_worker():
+            raise
+        code = stopping.CODE  # an exception would take the other workers down before they have their checkpoints
     note(int(job.job.num), "ended")
     if runs and (line := pace(time.perf_counter() - start)):
         print(f"  {line}", flush=True)

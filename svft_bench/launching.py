@@ -14,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from svft_bench import stopping
 from svft_bench.compose import Cell, hydra_over
 from svft_bench.failures import keep_failure, reason_of
 from svft_bench.sweep import noted
@@ -53,6 +54,7 @@ def _together(launcher: Launcher, cells: Sequence[Cell], numbers: Sequence[int])
     try:
         return _codes(launcher.launch([_own(cells[number]) for number in numbers], initial_job_idx=numbers[0]))
     except BrokenProcessPool as error:
+        stopping.check()
         left = [number for number in numbers if not noted(number, "ended")]
         suspects = [number for number in left if noted(number, "begun")]
         if len(numbers) == 1:

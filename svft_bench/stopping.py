@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,10 +17,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class _State:
-    """The signal that has come, and whether training is under way, which ends between two steps."""
+    """The signal that has come, whether training is under way, which ends between two steps, and who else is told."""
 
     signum: int | None = None
     between_steps = False
+    tell_others: Callable[[int], bool] | None = None
 
 
 _state = _State()
@@ -35,13 +36,28 @@ def heeding_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _state.signum = None
     try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, _hear)
+        heed_signals()
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def heed_signals() -> None:
+    """Turn the signals of schedulers into `Stopped` from now on, in a process that does nothing else."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _hear)
+
+
+@contextmanager
+def telling_others(tell: Callable[[int], bool]) -> Iterator[None]:
+    """Hand a signal on by `tell` while this lasts; if that says that there are others, this process waits for them."""
+    _state.tell_others = tell
+    try:
+        yield
+    finally:
+        _state.tell_others = None
 
 
 @contextmanager
@@ -72,5 +88,6 @@ def check(_count: int = 0) -> None:
 
 def _hear(signum: int, frame: FrameType | None) -> None:
     _state.signum = signum
-    if not _state.between_steps:
+    others = _state.tell_others is not None and _state.tell_others(signum)
+    if not (others or _state.between_steps):
         check()

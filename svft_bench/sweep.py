@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -13,11 +13,13 @@ from typing import Literal
 from svft_bench.compose import Cell
 from svft_bench.estimates import duration
 from svft_bench.failures import reason, state
+from svft_bench.stopping import telling_others
 
-Step = Literal["begun", "ended"]
+Step = Literal["begun", "ended", "works"]
 # Cells in all, cells to run when the sweep began, and its process: in the environment, for a launcher's other processes
 # too, as is the folder in which each notes the cells that it begins and ends.
 PLACE, NOTES = "SVFT_BENCH_PLACE", "SVFT_BENCH_NOTES"
+OVER = "over"
 
 _seconds: list[float] = []  # of the cells that this process has run
 
@@ -28,7 +30,8 @@ def going(planned: Sequence[Cell]) -> Iterator[None]:
     begin(planned)
     with tempfile.TemporaryDirectory(prefix="svft-bench-") as folder:
         os.environ[NOTES] = folder
-        yield
+        with telling_others(_tell_workers):
+            yield
     del os.environ[NOTES]
 
 
@@ -40,9 +43,34 @@ def begin(planned: Sequence[Cell]) -> None:
 
 
 def note(number: int, step: Step) -> None:
-    """Note that the cell of this number began or ended, for who looks after its process was killed."""
+    """Note that the cell of this number began or ended, for who looks after its process was killed.
+
+    Or that the process of this number works on cells. On another host there is no folder for it.
+    """
     if folder := os.environ.get(NOTES):
-        (Path(folder) / f"{number}.{step}").touch()
+        with suppress(FileNotFoundError):
+            (Path(folder) / f"{number}.{step}").touch()
+
+
+def in_a_worker() -> bool:
+    """Whether this process runs cells for another one, that began the sweep."""
+    return os.environ.get(PLACE, f"{os.getpid()}").split()[-1] != str(os.getpid())
+
+
+def is_over() -> bool:
+    """Whether a signal has ended the sweep."""
+    return NOTES in os.environ and (Path(os.environ[NOTES]) / OVER).exists()
+
+
+def _tell_workers(signum: int) -> bool:
+    """Hand a signal on to the processes that run cells; whether there are any beside this one."""
+    folder = Path(os.environ[NOTES])
+    (folder / OVER).touch()
+    workers = {int(path.stem) for path in folder.glob("*.works")} - {os.getpid()}
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signum)
+    return bool(workers)
 
 
 def noted(number: int, step: Step) -> bool:

@@ -120,7 +120,8 @@ def test_damaged_weights_are_trained_again(
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*is kept as.*")
         assert command(line) == 0
-    for damage in DAMAGES.values():
+    damages = list(DAMAGES.values())[:: 1 if name == "fitted.json" else 3]  # all of them are tried above
+    for damage in damages:
         shutil.rmtree(tmp_path / "results")
         (folder,) = (tmp_path / "outputs").glob("*/")
         damage(folder / name)
@@ -131,4 +132,4 @@ def test_damaged_weights_are_trained_again(
             with pytest.warns(UserWarning, match=f"{name} .*; the training begins again"):
                 assert command(line) == 0
         assert left(tmp_path) == expected
-    assert len(list((folder / "aside").iterdir())) == len(DAMAGES) - 1
+    assert len(list((folder / "aside").iterdir())) == len(damages) - 1

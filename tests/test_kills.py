@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,10 @@ def undisturbed(line: list[str], tmp_path: Path) -> tuple[Any, ...]:
     return left(tmp_path, "whole-")
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-@pytest.mark.parametrize("window", ["before it is scored", "once it is scored", "once it is kept"])
+@pytest.mark.parametrize(
+    ("epoch", "window"),
+    [(1, "before it is scored"), (2, "once it is scored"), (2, "once it is kept"), (3, "before it is scored")],
+)
 def test_an_epoch_whose_scoring_is_killed_is_scored_all_the_same(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, window: str
 ) -> None:
@@ -217,6 +221,24 @@ def test_a_signal_ends_the_whole_sweep_with_its_list(
     assert said.count("no record: svft-bench") == 3 and "3 missing" in said
     assert command(line) == 0
     assert [record.costs.resumed for record in load_records(tmp_path / "results")].count(True) == 1
+
+
+@pytest.mark.slow
+def test_a_signal_is_handed_on_to_the_processes_of_a_sweep(
+    arguments: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def signal_both() -> None:
+        while len(list((tmp_path / "outputs").glob("*/checkpoints"))) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    pool = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2"]
+    line = arguments("text", *pool, "train.max_steps=100000", "train.epochs=50000")
+    threading.Thread(target=signal_both, daemon=True).start()
+    assert command(line) == 143
+    assert len(list((tmp_path / "outputs").glob("*/checkpoints/checkpoint-*/manifest.json"))) == 2
+    said = capfd.readouterr().err
+    assert said.count("goes on from") == 2 and "3 missing" in said and "Ended by SIGTERM" in said
 
 
 def test_force_begins_anew_once(
