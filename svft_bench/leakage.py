@@ -79,7 +79,7 @@ def leakage(argv: list[str]) -> int:
 
 def _task(name: str) -> TaskSpec:
     if name not in options("task"):
-        raise ValueError(f"task={name} is unknown; {nearest(name, options('task'))}")
+        raise ValueError(f"task={name} is unknown; there are {len(options('task'))}; {nearest(name, options('task'))}")
     return TaskSpec.model_validate(yaml.safe_load((conf_dir() / "task" / f"{name}.yaml").read_text("utf-8"))["task"])
 
 

@@ -61,9 +61,8 @@ def peft_config(
     known_fields = {field.name for field in fields(config_class)}
     unknown = sorted(set(method.adapter) - known_fields)
     if unknown:
-        raise ValueError(
-            f"method.{unknown[0]} is no field of {config_class.__name__}; {nearest(unknown[0], sorted(known_fields))}"
-        )
+        near = nearest(unknown[0], sorted(known_fields))
+        raise ValueError(f"method.{unknown[0]} is not a field of {config_class.__name__}; {near}")
     check_types(config_class, method.adapter)
     of_the_run = {"total_step": total_steps, "pattern_seed": seed, "freezing_seed": seed, "projection_prng_key": seed}
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}

@@ -50,5 +50,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises a ValueError in place of printing the usage and leaving the process."""
+        message = re.sub(r"^unrecognized arguments: (\S+).*", r"\1 is no flag", message)
         verb = self.prog.removeprefix("svft-bench").strip()
         raise ValueError(f"{verb}{': ' if verb else ''}{message}; {self.prog} --help shows what it takes")

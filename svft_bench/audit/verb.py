@@ -48,7 +48,7 @@ def audit_rows(*, tables: Sequence[str] | None = None) -> list[AuditRow]:
     known = list(dict.fromkeys(item.table for item in prints))
     for name in tables or []:
         if name not in known:
-            raise ValueError(f"audit --table {name} is unknown; {nearest(name, known)}")
+            raise ValueError(f"audit --table {name}: {nearest(name, known)}")
     rows = judge(prints, counts_of=lambda item: counts(item.model, item.method, item.settings), groups=GROUPS)
     return [row for row in rows if not tables or row.printed.table in tables]
 

@@ -99,8 +99,8 @@ def _no_row(agreed: dict[str, set[str]], rows: Sequence[Sequence[tuple[str, ...]
     for key, lines in agreed.items():
         there = list(dict.fromkeys(line for row in rows for axis in row if _key(axis) == key for line in axis))
         if there and not lines & set(there):
-            return f"{' '.join(sorted(lines))} is in none of the experiment's {len(rows)} rows; {nearest(key, there)}"
-    return f"{told} agrees with none of the experiment's {len(rows)} rows"
+            return f"{' '.join(sorted(lines))} agrees with none of the experiment's rows; {nearest(key, there)}"
+    return f"{told} agrees with none of the experiment's rows"
 
 
 def _row_sweep(row: Sequence[tuple[str, ...]], *, fixed: Sequence[str], axes: Sequence[tuple[str, ...]]) -> Sweep:

@@ -16,8 +16,6 @@ from typing import Any, Literal
 import psutil
 import yaml
 
-from svft_bench.wording import nearest
-
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 THIS = "this"
@@ -54,7 +52,7 @@ def device(name: str, *, cpu: bool = False) -> Device:
     if name == THIS:
         return _cpu() if cpu or not _has_gpu() else _gpu()
     if name not in _sheet():
-        raise ValueError(f"device {name} is unknown; {nearest(name, device_names())}")
+        raise ValueError(f"device {name} is unknown; there are {', '.join(device_names())}")
     row = _sheet()[name]
     rates: dict[Dtype, float | None] = {
         dtype: None if row[dtype] is None else 1e12 * row[dtype] for dtype in ("float32", "bfloat16", "float16")

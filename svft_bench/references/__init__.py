@@ -149,7 +149,7 @@ def load_reference(name: str) -> Reference:
         ValueError: there is none of that name (the nearest are named), or its file does not fit the schema.
     """
     if name not in reference_names():
-        raise ValueError(f"reference {name} is unknown; {nearest(name, reference_names())}")
+        raise ValueError(f"reference {name}: {nearest(name, reference_names())}")
     path = Path(__file__).parent / f"{name}.yaml"
     return parse_reference(yaml.safe_load(path.read_text(encoding="utf-8")), name=name)
 

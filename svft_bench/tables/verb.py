@@ -81,7 +81,7 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
     known = experiment_names()
     if name not in known:
         every = [*known, *reference_names()]
-        raise ValueError(f"table {name} is unknown; {nearest(name, every)}")
+        raise ValueError(f"table {name}: {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
     records = load_records(folder)
     return with_searches(with_noise(cell_results(asked, records), folder=folder), records)
