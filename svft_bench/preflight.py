@@ -52,14 +52,17 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """Refuse what no cell could run with; `here`: on this machine, and not where a launcher's cluster is.
 
     Raises:
-        ValueError: a model that is nowhere, a device that is not there, a field that an adapter cannot take.
+        ValueError: a model that is nowhere, a device that is not there, a field that an adapter cannot take, a cache of
+            no size.
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
     from svft_bench.assembly import pick_device
     from svft_bench.fields import check_values
     from svft_bench.methods import peft_config
+    from svft_bench.tuners import svd_cache
 
+    svd_cache.limit()
     if here:
         for name in {cell.settings.device for cell in cells}:
             pick_device(name)

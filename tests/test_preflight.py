@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,11 @@ def test_under_torchrun_nothing_is_written(
     assert command([*line.split(), f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]) == 2
     assert capsys.readouterr().err.startswith("svft-bench: WORLD_SIZE=2: a run is one process here")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_of_no_size_is_refused_before_anything_loads(
+    arguments: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SVFT_BENCH_SVD_CACHE_GB", "a lot")
+    assert command([*arguments("image"), "method=svft_plain"]) == 2
+    assert "SVFT_BENCH_SVD_CACHE_GB=a lot is not a size in gigabytes" in capsys.readouterr().err

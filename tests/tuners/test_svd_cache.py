@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,19 @@ def test_the_least_recently_used_go_first(tmp_path: Path, monkeypatch: pytest.Mo
     for seed in (1, 3):
         svd.decompose(weight(seed), cache=tmp_path)
     assert len(svd_cache.entries(tmp_path)) == 2
+
+
+def _sums(folder: Path) -> list[float]:
+    return [float(svd.decompose(weight(seed % 5), cache=folder).u.abs().sum()) for seed in range(40)]
+
+
+def test_processes_share_a_cache_that_is_too_small_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [float(svd.factor(weight(seed % 5)).u.abs().sum()) for seed in range(40)]
+    monkeypatch.setenv("SVFT_BENCH_SVD_CACHE_GB", "0.000007")  # two files of five
+    with warnings.catch_warnings(), ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
+        warnings.simplefilter("error")
+        assert all(sums == expected for sums in pool.map(_sums, [tmp_path] * 4))
+    assert 1 <= len(list(tmp_path.iterdir())) <= 5
 
 
 @pytest.mark.parametrize("named", ["-1", "much", "nan", "inf"])
