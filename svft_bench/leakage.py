@@ -20,13 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from svft_bench.compose import conf_dir, options
-from svft_bench.spec import LimitSpec, TaskSpec
+from svft_bench.spec import LimitSpec, ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks import Example, load_task
 from svft_bench.tasks.pool import Pool, read_pool
 from svft_bench.wording import Parser, nearest
 
 N = 13  # words in a row; source: Brown et al. 2020 (arXiv 2005.14165), appendix C
 SHOWN = 5
+REWRITTEN: tuple[ReaderName, ...] = ("metamath", "metamath_solution")  # sets of questions made from others
+ORIGINAL = "original_question"
 LEFT = ("eval", "data", "against", "first row numbers")
 # The words that every question of a commonsense set has in common; they are no sign of leakage.
 _FRAME = re.compile(r"Please [^:]*: (.*?)\s*Answer format: \S+", re.DOTALL)
@@ -39,7 +41,8 @@ Against = Literal["questions and answers", "original questions", "images"]
 class Overlap:
     """Rows of one eval that stand in the training set whole, in part, or for half of their n-grams or more.
 
-    `against` says which texts of the training set are meant. Of images only the first count is known.
+    `against` says which texts of the training set are meant, and `note` how they were found, or why they were not: then
+    nothing is counted. Of images only the first count is known.
     """
 
     eval: str
@@ -47,10 +50,11 @@ class Overlap:
     data: str
     train: str
     rows: int
-    identical: int
+    identical: int | None
     sharing: int | None
     half: int | None
     first: tuple[str, ...]
+    note: str | None = None
 
 
 def leakage(argv: list[str]) -> int:
@@ -73,7 +77,10 @@ def leakage(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps([asdict(item) for item in found], indent=1, ensure_ascii=False))
     else:
-        Console(markup=False).print(_table(found, n=n))
+        console = Console(markup=False, highlight=False)
+        console.print(_table(found, n=n))
+        for note in dict.fromkeys(item.note for item in found if item.note is not None):
+            console.print(f"{note}.", soft_wrap=True)
     return 0
 
 
@@ -94,13 +101,16 @@ def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Over
     if task.kind == "image_classification":
         return _of_images(task, data_root=data_root)
     pool = read_pool(task, task.train, reader=task.reader, data_root=data_root)
+    trained, note = _training_texts(task, pool, data_root=data_root, n=n)
     found = []
     for item in task.evals:
         scored = read_pool(task, item.data, reader=item.reader, data_root=data_root)
         texts = {str(index): _question(fields) for index, fields in scored.fields.items()}
         data, train = scored.account(len(texts)).label, pool.account(len(pool.fields)).label
-        for against, training in _training_texts(pool).items():
-            found.append(Overlap(item.name, against, data, train, len(texts), *compare(texts, training, n=n)))
+        for against, training in trained.items():
+            told = note if against == "original questions" else None
+            same, sharing, half, first = (None, None, None, ()) if training is None else compare(texts, training, n=n)
+            found.append(Overlap(item.name, against, data, train, len(texts), same, sharing, half, first, told))
     return found
 
 
@@ -144,14 +154,61 @@ def _question(fields: Example) -> str:
     return framed.group(1) if framed else str(fields["instruction"])
 
 
-def _training_texts(pool: Pool) -> dict[Against, list[str]]:
-    """Questions and responses, and the original questions that rewritten ones were made from."""
+def _training_texts(
+    task: TaskSpec, pool: Pool, *, data_root: Path | None, n: int
+) -> tuple[dict[Against, list[str] | None], str | None]:
+    """Questions and responses, and the original questions that rewritten ones were made from; with a word on these.
+
+    None in place of the original questions: there are some, and they are not to be had.
+    """
     responses = [fields["response"] for fields in pool.fields.values() if "response" in fields]
-    found: dict[Against, list[str]] = {"questions and answers": [*map(_question, pool.fields.values()), *responses]}
-    originals = {pool.rows[index].get("original_question") for index in pool.fields} - {None}
+    asked = list(map(_question, pool.fields.values()))
+    found: dict[Against, list[str] | None] = {"questions and answers": [*asked, *responses]}
+    if task.reader not in REWRITTEN:
+        return found, None
+    originals = {pool.rows[index].get(ORIGINAL) for index in pool.fields} - {None}
     if originals:
-        found["original questions"] = sorted(map(str, originals))
-    return found
+        return found | {"original questions": sorted(map(str, originals))}, None
+    lacks = f"{pool.file.origin} has no column {ORIGINAL}"
+    seeds: list[str] = []
+    sources = _seed_sources(task)
+    try:
+        for source, reader in sources:
+            seeds += map(_question, read_pool(task, source, reader=reader, data_root=data_root).fields.values())
+    except (ValueError, OSError) as error:
+        return found | {"original questions": None}, f"{lacks}, and its questions cannot be matched by text: {error}"
+    matched, rows = _matched(seeds, asked, n=n)
+    names = " and ".join(f"{source.title} ({source.split})" for source, _ in sources)
+    told = f"{lacks}: {rows:,} of its {len(asked):,} questions share {n} words in a row with a question of {names}"
+    return found | {"original questions": matched}, f"{told}, and those {len(matched):,} questions stand for them"
+
+
+def _seed_sources(task: TaskSpec) -> list[tuple[SourceSpec, ReaderName]]:
+    """The training splits of everything that is scored after this training set: what its questions were made from."""
+    tasks = [other for other in map(_task, options("task")) if other.train == task.train]
+    found = {
+        item.data.title: (item.data.model_copy(update={"split": "train", "rows": None}), item.reader)
+        for other in tasks or [task]
+        for item in other.evals
+    }
+    return list(found.values())
+
+
+def _matched(seeds: Sequence[str], asked: Iterable[str], *, n: int) -> tuple[list[str], int]:
+    """The seeds that share n words in a row with a question, or all of its words, and how many questions do."""
+    of: dict[tuple[str, ...], set[int]] = {}
+    for index, seed in enumerate(seeds):
+        tokens = words(seed)
+        for gram in (tokens, *ngrams(tokens, n)):
+            of.setdefault(gram, set()).add(index)
+    matched: set[int] = set()
+    rows = 0
+    for question in asked:
+        tokens = words(question)
+        own = set().union(*(of.get(gram, set()) for gram in (tokens, *ngrams(tokens, n))))
+        matched |= own
+        rows += bool(own)
+    return [seeds[index] for index in sorted(matched)], rows
 
 
 def _of_images(task: TaskSpec, *, data_root: Path | None) -> list[Overlap]:

@@ -62,6 +62,47 @@ def test_original_questions_are_a_comparison_of_their_own(tmp_path: Path, capsys
     assert original["first"] == ["0", "1"]
 
 
+SEED = "A baker has thirty loaves of bread and sells twelve of them before noon on Sunday to the school."
+
+
+def write_without_originals(root: Path) -> None:
+    """MetaMathQA-40K's columns: the questions that were rewritten, and not those they were made from."""
+    asked = [f"{SEED} How many loaves are left?", f"If {SEED} then what is x?", "Nothing that anyone has asked before?"]
+    rows = [{"type": "t", "query": text, "response": "The answer is: 18"} for text in asked]
+    write_rows(root / "metamathqa" / "train.jsonl", rows)
+    write_rows(root / "gsm8k" / "main" / "test.jsonl", [{"question": f"{SEED} Why?", "answer": "#### 7"}])
+
+
+def test_without_a_column_the_original_questions_are_found_by_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_without_originals(tmp_path)
+    seeds = [{"question": text, "answer": "#### 7"} for text in (SEED, "Another question?")]
+    write_rows(tmp_path / "gsm8k" / "main" / "train.jsonl", seeds)
+    problem = {"problem": "What is $x$?", "solution": "$\\boxed{7}$", "level": "Level 1", "type": "Algebra"}
+    write_rows(tmp_path / "math" / "train.jsonl", [problem])
+    assert leakage(["task=gsm8k", f"data_root={tmp_path}", "--json"]) == 0
+    rewritten, original = json.loads(capsys.readouterr().out)
+    assert rewritten["note"] is None and (original["rows"], original["sharing"], original["half"]) == (1, 1, 1)
+    assert original["note"] == (
+        "metamathqa/train.jsonl has no column original_question: 2 of its 3 questions share 13 words in a row with a "
+        "question of GSM8K (train) and MATH (train), and those 1 questions stand for them"
+    )
+    leakage(["task=gsm8k", f"data_root={tmp_path}"])
+    assert "2 of its 3 questions share 13 words" in capsys.readouterr().out
+
+
+def test_originals_that_cannot_be_had_are_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_without_originals(tmp_path)
+    assert leakage(["task=gsm8k", f"data_root={tmp_path}", "--json"]) == 0
+    _, original = json.loads(capsys.readouterr().out)
+    assert original["identical"] is original["sharing"] is None
+    assert "has no column original_question, and its questions cannot be matched by text: " in original["note"]
+    assert "train" in original["note"]
+    leakage(["task=gsm8k", f"data_root={tmp_path}"])
+    assert "cannot be matched by text" in capsys.readouterr().out
+
+
 def test_the_report_names_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_math(tmp_path)
     leakage(["task=gsm8k", f"data_root={tmp_path}", "n=5"])
@@ -100,7 +141,7 @@ def test_bad_arguments_are_one_sentence(argv: list[str]) -> None:
 
 
 def test_an_unknown_task_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match="task=gsm is unknown; there are"):
+    with pytest.raises(ValueError, match="task=gsm is unknown; "):
         leakage(["task=gsm"])
 
 
