@@ -105,16 +105,16 @@ def measure(name: str, *, every: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print and store one JSON record."""
+    """Measure, print, and put the models into one JSON record beside those measured before."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(CARRIERS))
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth matrix")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "bases-cpu.json")
     options = parser.parse_args()
-    record: dict[str, Any] = {"schema": 1, "bench": "bases", "every": options.every, "torch": torch.__version__}
-    record["models"] = {}
+    known = json.loads(options.out.read_text()) if options.out.exists() else {"models": {}}
+    record: dict[str, Any] = {"schema": 1, "bench": "bases", "torch": torch.__version__, "models": known["models"]}
     for name in options.models:
-        record["models"][name] = found = measure(name, every=options.every)
+        record["models"][name] = found = {"every": options.every, **measure(name, every=options.every)}
         print(f"{name}: {found['matrices']} matrices, {found['pairs']} pairs, {found['stored']} stored")
         for place, row in found["places"].items():
             print(f"  {place:14s}", "  ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
