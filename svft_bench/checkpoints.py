@@ -60,12 +60,12 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
         try:
             manifest = unsealed(path / MANIFEST)
         except ValueError as error:
-            set_aside(path, why=f"cannot be trusted: its {MANIFEST} {error}", then=ELSE)
+            set_aside(path, why=f"cannot be trusted: its {MANIFEST} {error}", then=ELSE, into=folder.parent)
             continue
         if manifest["origin"] != origin:
-            set_aside(path, why="was made by other code or other package versions", then=ELSE)
+            set_aside(path, why="was made by other code or other package versions", then=ELSE, into=folder.parent)
         elif found := damage(path, manifest["files"]):
-            set_aside(path, why=f"cannot be trusted: its {found[0].name} {found[1]}", then=ELSE)
+            set_aside(path, why=f"cannot be trusted: its {found[0].name} {found[1]}", then=ELSE, into=folder.parent)
         else:
             if best.name in manifest["files"]:
                 _link(path / best.name, best)

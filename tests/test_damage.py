@@ -53,14 +53,14 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
     assert names >= {"adapter_model.safetensors", "trained.safetensors", "manifest.json"}
     for part in parts:
         for name, damage in DAMAGES.items():
-            copy = tmp_path / "copy" / f"{part.name} {name}"
+            copy = tmp_path / f"{part.name} {name}" / "checkpoints"
             shutil.copytree(folder, copy)
             damage(copy / part)
             with pytest.warns(UserWarning, match=f"checkpoint-6 cannot be trusted: its {part.name} .* is kept as"):
                 taken = take_up(copy, origin=code_state(), best=copy / "best.safetensors")
             assert taken is not None and taken.step == 5
             assert (copy / "best.safetensors").read_bytes() == (folder.parent / "best.safetensors").read_bytes()
-            assert (copy / "aside" / "checkpoint-6.1").exists()
+            assert (copy.parent / "aside" / "checkpoint-6.1").exists()  # which outlives the checkpoints
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,7 @@ def test_a_run_goes_on_from_what_is_good(
         assert command(line) == 0
     for part in parts:
         assert any(Path(part).name in str(warning.message) for warning in told)
+        assert (folder.parent / "aside" / f"{Path(part).parent}.1").exists()
     assert left(tmp_path) == expected and the_record(tmp_path).costs.resumed is goes_on
 
 
