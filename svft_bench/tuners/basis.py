@@ -29,13 +29,15 @@ class Basis(nn.Module):
     s: Tensor
     vt: Tensor | None
 
-    def __init__(self, factors: Factors, *, dtype: torch.dtype, side: Side = "both") -> None:
+    def __init__(
+        self, factors: Factors, *, dtype: torch.dtype, side: Side = "both", fingerprints: Fingerprints | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("u", None if side == "right" else factors.u.to(dtype), persistent=False)
         self.register_buffer("vt", None if side == "left" else factors.vt.to(dtype), persistent=False)
         # The singular values are few: rounding them would save nothing.
         self.register_buffer("s", factors.s, persistent=False)
-        self.fingerprints = None if factors.u.is_meta else fingerprints_of(factors)
+        self.fingerprints = None if factors.u.is_meta else fingerprints or fingerprints_of(factors)
         # A fingerprint of another dtype's basis that was taken for this one, with a warning.
         self.accepted: Tensor | None = None
 
@@ -138,18 +140,22 @@ class Fingerprints(NamedTuple):
         return any(same_basis(saved, own, size=size) for own in (self.of(diagonal=diagonal), self.earlier))
 
 
-def fingerprints_of(factors: Factors) -> Fingerprints:
-    """The fingerprints of a basis."""
+def fingerprints_of(factors: Factors, *, weight: Tensor | None = None) -> Fingerprints:
+    """The fingerprints of a basis of `weight`, without which rounded or truncated factors stand for it."""
     u, s, vt = (part.detach().double() for part in factors)
     first, second = _halves(s.shape[0], s)
     left, right = u.T @ _halves(u.shape[0], s)[0], vt @ _halves(vt.shape[1], s)[0]
     # Against other directions on the right: one and the same would miss what is antisymmetric.
     products = left * (vt @ _halves(vt.shape[1], s)[1])
     norm = torch.linalg.norm(s)
-    weight = (products * s[:, None]).sum(0) / norm
+    if weight is None:
+        whole = (products * s[:, None]).sum(0) / norm
+    else:
+        base, rows = weight.detach().double(), _halves(u.shape[0], s)[0]
+        whole = (rows * (base @ _halves(vt.shape[1], s)[1])).sum(0) / torch.linalg.norm(base)
     sketches = [
-        [(left * second).sum(0), (right * second).sum(0), weight],
-        [(products * second).sum(0), (products * first).sum(0), weight],
+        [(left * second).sum(0), (right * second).sum(0), whole],
+        [(products * second).sum(0), (products * first).sum(0), whole],
         [(left * second).sum(0), (right * second).sum(0), (second * s[:, None]).sum(0) / norm],
     ]
     return Fingerprints(*(torch.stack(rows).mul(SCALE).round().to(torch.int32) for rows in sketches))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import chooser, quantised, svd, transfer
-from .basis import Basis, Side
+from .basis import Basis, Side, fingerprints_of
 from .budget import Holding
 from .merging import MergingLayer
 from .offloading import onloaded
@@ -93,7 +93,8 @@ class BasisLayer(MergingLayer):
         side = self._side(factors, dtype, config)
         name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
         if name not in self.singular_bases:
-            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side)
+            fingerprints = None if weight.is_meta else fingerprints_of(factors, weight=weight)
+            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side, fingerprints=fingerprints)
         self.basis_names[adapter] = name
         return factors
 
@@ -175,7 +176,7 @@ class BasisLayer(MergingLayer):
         # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
         own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
         side: Side = self._side(found.factors, dtype, config) if own_weight else "both"
-        self.singular_bases[own] = basis = Basis(found.factors, dtype=dtype, side=side)
+        self.singular_bases[own] = basis = Basis(found.factors, dtype=dtype, side=side, fingerprints=found.fingerprints)
         if found.change and fingerprint is not None:
             basis.accepted = fingerprint.cpu()
         else:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import quantised, svd
-from .basis import Basis, fingerprint_distance, fingerprints_of, smaller, truncate
+from .basis import Basis, Fingerprints, fingerprint_distance, fingerprints_of, smaller, truncate
 from .svd import Factors
 
 # A pair is stored where the gap to the next singular value, or to zero, is under this many units in the last place of
@@ -30,7 +30,7 @@ CLOSE = 64
 
 # How far the weight (relative to its norm) and the basis (in the mean over its pairs) may be from those of training
 # where one of the two weights is a rounding of the other that cannot be repeated.
-FLOAT_ROUNDING, QUANTISING = 0.005, 0.2
+FLOAT_ROUNDING, QUANTISING = 0.02, 0.2
 TURNED = 0.5
 # How far it may be without a word: what is left between two SVDs of one weight, and the rounding of factors.
 UNFELT = 5e-3
@@ -69,6 +69,7 @@ class Found(NamedTuple):
     kind: str
     change: float = 0.0
     weight_change: float = 0.0
+    fingerprints: Fingerprints | None = None
 
 
 def cut(factors: Factors, origin: Origin) -> Factors:
@@ -164,17 +165,19 @@ def find(
         return _carried(Factors(saved.u, saved.s, saved.vt), kind, weight, origin, module=module)
     assert saved.fingerprint is not None
     again = weight if kind == origin.kind else quantised.rounded(weight, kind)
+    if again is not None and torch.equal(again.double(), weight.double()):
+        again = weight  # whose factors are at hand
     factors = mended(decompose(weight if again is None else again), saved)
-    own = fingerprints_of(factors)
+    own = fingerprints_of(factors, weight=weight if again is None else again)
     matches = own.has(saved.fingerprint, diagonal=diagonal, size=len(factors.s))
     if kind == origin.kind and matches:
-        return Found(factors, kind)
+        return Found(factors, kind, fingerprints=own)
     vectors, change = fingerprint_distance(saved.fingerprint, own.of(diagonal=diagonal))
     turned = vectors / len(factors.s) ** 0.5 * (1 if diagonal else 2**0.5)
     if not matches and (kind == origin.kind or turned > TURNED or change > _allowed(kind, origin.kind)):
         raise ValueError(refusal(module, trained_on=kind, here=origin.kind, turned=turned))
     change = max(change, 0.0 if again is None else _difference(again, weight))
-    return Found(factors, kind, turned if turned > UNFELT or not matches else 0.0, change)
+    return Found(factors, kind, turned if turned > UNFELT or not matches else 0.0, change, own)
 
 
 def _carried(factors: Factors, kind: str, weight: Tensor, origin: Origin, *, module: str) -> Found:

@@ -262,3 +262,16 @@ def test_another_base_is_refused_in_another_dtype_too(
     base.tall.weight.data = base.tall.weight.data.flip(0)
     with pytest.raises(ValueError, match=r"trained on \w+ weights and the base has \w+.*save_basis=True"):
         loaded(base.to(other), tmp_path)
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+@pytest.mark.parametrize(("there", "here"), itertools.permutations([torch.float32, torch.bfloat16], 2))
+def test_weights_of_equal_values_are_one_base_in_either_dtype(
+    case: str, there: torch.dtype, here: torch.dtype, tmp_path: Path
+) -> None:
+    model = trained(case, make_base(torch.bfloat16).to(there))
+    model.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = loaded(make_base(torch.bfloat16).to(here), tmp_path)
+    assert change(model, again) < 0.01
