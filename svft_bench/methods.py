@@ -28,9 +28,6 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
     "image_classification": None,
 }
 
-TRAINED = "trained.safetensors"
-ADAPTER = "adapter/adapter_model.safetensors"
-
 
 @dataclass(frozen=True)
 class Counts:
@@ -148,24 +145,24 @@ def load_trained_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None
             parameters[name].copy_(value)
 
 
-def save_trained(folder: Path, model: nn.Module, names: frozenset[str]) -> None:
-    """Write the named parameters to `folder`, and an adapter's own state, in which there may be more."""
-    with replacing(folder / TRAINED) as partial:
+def save_trained(model: nn.Module, names: frozenset[str], *, parameters: Path, adapter: Path) -> None:
+    """Write the named parameters to one file, and an adapter's own state, in which there may be more, to another."""
+    with replacing(parameters) as partial:
         save_file(trained_state(model, names), partial)
     if isinstance(model, PeftModel):
-        with replacing(folder / ADAPTER) as partial:
+        with replacing(adapter) as partial:
             save_file(get_peft_model_state_dict(model, save_embedding_layers=False), partial)  # no method trains them
 
 
-def load_trained(folder: Path, model: nn.Module) -> None:
+def load_trained(model: nn.Module, *, parameters: Path, adapter: Path) -> None:
     """Put back what `save_trained` wrote.
 
     Raises:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
     """
     if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
-        set_peft_model_state_dict(model, load_file(folder / ADAPTER))
-    load_trained_state(model, load_file(folder / TRAINED))
+        set_peft_model_state_dict(model, load_file(adapter))
+    load_trained_state(model, load_file(parameters))
 
 
 def bad_weight(model: nn.Module) -> str:

@@ -124,15 +124,19 @@ def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path
     def save(model: nn.Module, trial: object) -> None:
         step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
         with new_checkpoint(folder, step, origin=origin, loss=loss, logged=logged, best=best) as written:
-            save_trained(written, model, names)
+            save_trained(model, names, **_weights(written))
             trainer._save_optimizer_and_scheduler(str(written))
             trainer._save_rng_state(str(written))
             trainer.state.save_to_json(str(written / STATE))
 
     def load(checkpoint: str) -> None:
-        load_trained(Path(checkpoint), trainer.model)
+        load_trained(trainer.model, **_weights(Path(checkpoint)))
 
     trainer._save_checkpoint, trainer._load_from_checkpoint = save, load
+
+
+def _weights(checkpoint: Path) -> dict[str, Path]:
+    return {name: checkpoint / f"{name}.safetensors" for name in ("parameters", "adapter")}
 
 
 def _end_at(taken: Checkpoint, trainer: Trainer) -> None:

@@ -15,11 +15,12 @@ from peft import PeftModel
 from torch import nn
 
 from svft_bench.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
-from svft_bench.methods import ADAPTER, TRAINED, load_trained, save_trained
+from svft_bench.methods import load_trained, save_trained
 from svft_bench.provenance import package_state
 from svft_bench.train import Trained
 
 FITTED = "fitted.json"  # written last, with a digest of every other file
+TRAINED, ADAPTER = "trained.safetensors", "adapter/adapter_model.safetensors"
 AGAIN = "the training begins again"
 
 
@@ -44,8 +45,8 @@ def save_fitted(
 ) -> Fitted:
     """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
     (folder / FITTED).unlink(missing_ok=True)  # it would speak of other weights
-    save_trained(folder, model, names)
     shipped = folder / TRAINED
+    save_trained(model, names, parameters=shipped, adapter=folder / ADAPTER)
     if isinstance(model, PeftModel):
         shipped = folder / ADAPTER
         model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
@@ -75,7 +76,7 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     if fields["code"] != code_state():
         warnings.warn(f"{folder / FITTED} is of other code or other package versions; {AGAIN}.", stacklevel=2)
         return None
-    load_trained(folder, model)
+    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
     _drop_unfinished(folder)
     return Fitted(**fields)
 

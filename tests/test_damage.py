@@ -50,7 +50,7 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
     parts = [path.relative_to(folder) for path in sorted((folder / "checkpoint-6").rglob("*")) if path.is_file()]
     names = {part.name for part in parts}
     assert names >= {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "best.safetensors"}
-    assert names >= {"adapter_model.safetensors", "trained.safetensors", "manifest.json"}
+    assert names >= {"adapter.safetensors", "parameters.safetensors", "manifest.json"}
     for part in parts:
         for name, damage in DAMAGES.items():
             copy = tmp_path / f"{part.name} {name}" / "checkpoints"
