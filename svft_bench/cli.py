@@ -70,7 +70,17 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  
 def main() -> None:
     """Entry point of the console script."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
+    warnings.formatwarning = _warning
     sys.exit(command(sys.argv[1:]))
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours is a sentence, one of a library names its place."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent):
+        return f"svft-bench: {sentence(str(message))}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def command(argv: list[str]) -> int:

