@@ -35,7 +35,6 @@ import svft_bench.run  # noqa: E402  what every run needs, imported once and inh
 from svft_bench.cli import command  # noqa: E402
 from svft_bench.compose import cells  # noqa: E402
 from svft_bench.durable import write_whole  # noqa: E402
-from svft_bench.provenance import git_state  # noqa: E402
 from svft_bench.record import load_predictions, load_record  # noqa: E402
 from svft_bench.tiny import tiny_model_folder  # noqa: E402
 from tests.toy import KINDS, toy_data  # noqa: E402
@@ -248,7 +247,6 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         "by_cell": dict(sorted(runs.items())),
         "seed": seed,
         "seconds": round(time.monotonic() - began),
-        "commit": git_state()[0],
     }
 
 
