@@ -6,6 +6,8 @@ at another seed was recorded: then its own costs are shown, without the sign ≈
 
 from __future__ import annotations
 
+import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,7 @@ from svft_bench.record import RunRecord, load_records
 from svft_bench.spec import RunSpec
 from svft_bench.sweep import counted
 from svft_bench.tables.render import whole
+from svft_bench.tables.seeds import seeds_for
 from svft_bench.wording import Parser
 
 MEMORY = ("weights", "factors", "optimizer", "activations")
@@ -65,7 +68,8 @@ def main(argv: list[str]) -> int:
     planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
     console = Console(markup=False)
     print(whole(_table(planned)), end="")
-    for line in _notes(planned, on=on):
+    gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
+    for line in [*_notes(planned, on=on), *gaps]:
         console.print(line, highlight=False)
     return 0
 
@@ -154,6 +158,16 @@ def _paths(planned: Sequence[Planned]) -> dict[str, str]:
     return found
 
 
+def _points(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = math.nan
+    if not 0 < points < 100:
+        raise argparse.ArgumentTypeError(f"{text} is no gap in points; it lies between 0 and 100, such as 2")
+    return points
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="svft-bench plan",
@@ -162,5 +176,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("overrides", nargs="*", help="as for the run")
     parser.add_argument("--on", default=THIS, metavar="DEVICE", help=f"one of {', '.join(device_names())}")
+    parser.add_argument("--gap", type=_points, metavar="POINTS", help="also: the seeds that show such a gap")
     parser.add_argument("-m", "--multirun", action="store_true", help="as for the run; makes no difference here")
     return parser

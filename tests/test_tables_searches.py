@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from svft_bench.cli import command
 from svft_bench.compose import Cell, cells
-from svft_bench.record import RunRecord
+from svft_bench.record import RunRecord, save_record
 from svft_bench.tables.experiment import experiment_table
 from svft_bench.tables.results import CellResult, cell_results
 from svft_bench.tables.searches import with_searches
@@ -68,3 +75,28 @@ def test_a_table_says_what_every_row_adapts() -> None:
     (note,) = [note for note in notes if note.startswith("Adapted")]
     assert "LoRA on qv r=7; SVFT banded on all_linear off_diag=2; full fine-tuning trains everything." in note
     assert "The places differ from row to row" in note
+
+
+def test_a_plan_says_how_many_seeds_a_gap_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two methods of a standard deviation of two points between seeds, on items that lean to neither."""
+    line = ["experiment=demo", "method=head,lora", f"results_dir={tmp_path}"]
+    rng = random.Random(2)
+    for cell in cells([*line, "seed=0,1,2,3,4,5"], any_data=True):
+        share = 0.8 + rng.gauss(0, 0.02)
+        right = [rng.random() < share for _ in range(5000)]
+        rows = [{"eval": "digits", "id": i, "prediction": int(good), "reference": 1} for i, good in enumerate(right)]
+        record = made_record(cell, score=sum(right) / len(right), items=len(right))
+        save_record(record, results=tmp_path, predictions=rows)
+    needed = []
+    for gap in ("2", "4"):
+        assert command(["plan", *line, "--gap", gap]) == 0
+        found = re.search(r"corrected for 1 comparisons, needs (\d+) seeds", " ".join(capsys.readouterr().out.split()))
+        assert found is not None
+        needed.append(int(found.group(1)))
+    assert 9 <= needed[0] <= 40 and needed[1] < needed[0] / 2  # 2 · 7.85 · 2² / 2² = 16, of six seeds' variance
+
+
+@pytest.mark.parametrize("gap", ["x", "0", "-2", "nan", "100"])
+def test_a_gap_that_is_none_is_refused(gap: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["plan", "experiment=demo", f"--gap={gap}"]) == 2
+    assert f"{gap} is no gap in points; it lies between 0 and 100" in capsys.readouterr().err

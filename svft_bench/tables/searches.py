@@ -25,9 +25,15 @@ def with_searches(results: Sequence[CellResult], records: Sequence[RunRecord]) -
 
 
 def _search(spec: RunSpec, trials: Sequence[RunSpec]) -> Search | None:
-    """The rates and the seeds that have several of them; None where nothing was searched."""
+    """The rates and the seeds that have several of them; None where nothing was searched.
+
+    The cell's own runs are trials where others differ from them in the rate alone; else the search scored other rows.
+    """
+    alike = any(trial.train.lr != spec.train.lr and _but_rate(trial) == _but_rate(spec) for trial in trials)
     tried: dict[int, set[float]] = {}
     for trial in trials:
+        if trial.cell_id == spec.cell_id and not alike:
+            continue
         tried.setdefault(trial.seed, set()).add(trial.train.lr)
     seeds = tuple(sorted(seed for seed, rates in tried.items() if len(rates) > 1))
     rates = sorted(set().union(*(tried[seed] for seed in seeds)) if seeds else set())
@@ -36,5 +42,10 @@ def _search(spec: RunSpec, trials: Sequence[RunSpec]) -> Search | None:
 
 def _kind(spec: RunSpec) -> str:
     """What the trials of one search share: everything about the training but its rate and seed."""
-    train: dict[str, Any] = {key: value for key, value in spec.train.identity().items() if key not in ("lr", "lr_head")}
+    train = _but_rate(spec)["train"]
     return repr((spec.model.name, spec.method.name, spec.method.adapter, spec.task.name, spec.task.train, train))
+
+
+def _but_rate(spec: RunSpec) -> dict[str, Any]:
+    train = {key: value for key, value in spec.train.identity().items() if key not in ("lr", "lr_head")}
+    return spec.identity() | {"seed": None, "data": None, "train": train}
