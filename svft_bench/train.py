@@ -94,22 +94,16 @@ def train(
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
-    if taken is not None:
-        trainer.add_callback(callbacks.Taken(trainer, taken))
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
     start = time.perf_counter()
-    if taken is not None and taken.step == steps:
-        _end_at(taken, trainer)
-    elif steps:
-        trainer.train(resume_from_checkpoint=str(taken.folder) if taken else None)
-    losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
-    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    if steps:
+        _go_on(trainer, taken, steps=steps)
     return Trained(
         steps=steps,
         timed_steps=len(clock.seconds),
         seconds=time.perf_counter() - start,
         step_seconds=clock.median(),
-        curve=tuple(losses[::-stride][::-1]),
+        curve=_curve(trainer.state),
         resumed=taken is not None,
     )
 
@@ -139,13 +133,25 @@ def _weights(checkpoint: Path) -> dict[str, Path]:
     return {name: checkpoint / f"{name}.safetensors" for name in ("parameters", "adapter")}
 
 
-def _end_at(taken: Checkpoint, trainer: Trainer) -> None:
-    """Do what comes after the last step; `Trainer.train` would take one more."""
-    trainer._load_from_checkpoint(str(taken.folder))
-    trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
-    for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
-        event(trainer.args, trainer.state, trainer.control)
-    stopping.check()
+def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> None:
+    """Train from a checkpoint, or from the start; after the last step of all, `Trainer.train` would take one more."""
+    if taken is None:
+        trainer.train()
+    elif taken.step < steps:
+        trainer.add_callback(callbacks.Taken(trainer, taken))
+        trainer.train(resume_from_checkpoint=str(taken.folder))
+    else:
+        trainer._load_from_checkpoint(str(taken.folder))
+        trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
+        for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
+            event(trainer.args, trainer.state, trainer.control)
+        stopping.check()
+
+
+def _curve(state: TrainerState) -> tuple[tuple[int, float], ...]:
+    losses = [(int(row["step"]), float(row["loss"])) for row in state.log_history if "loss" in row]
+    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    return tuple(losses[::-stride][::-1])
 
 
 def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu: bool) -> TrainingArguments:
