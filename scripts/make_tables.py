@@ -41,11 +41,17 @@ def write_one(name: str, *, folder: Path) -> list[Path]:
 
 
 def show_tables(page: Path, *, tables: Path) -> None:
-    """Put the rows of every table for which a page has marks between them, so that no number there is typed."""
+    """Put the rows of every table for which a page has marks between them, so that no number there is typed.
+
+    Of a table of pairs, the differences that survive their correction.
+    """
 
     def shown(mark: re.Match[str]) -> str:
         lines = (tables / f"{mark.group(1)}.md").read_text(encoding="utf-8").splitlines()
         rows = [line for line in lines if line.startswith("|")]
+        if mark.group(1).endswith("_pairs"):
+            kept = [row for row in rows[2:] if "**" in row]
+            rows = [*rows[:2], *kept] if kept else ["No difference survives."]
         return "\n".join([f"<!-- begin {mark.group(1)} -->", *rows, f"<!-- end {mark.group(1)} -->"])
 
     text = page.read_text(encoding="utf-8")

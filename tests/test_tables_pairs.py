@@ -163,7 +163,12 @@ def test_a_metric_without_a_formula_has_its_interval_from_the_stored_predictions
     (found,) = with_noise([bare], folder=tmp_path)
     of_items = fmean(pvariance(of_seed) for of_seed in counts) / 100**2 / 200
     low, high = over_seeds([fmean(of_seed) / 100 for of_seed in counts], item_variance=of_items)
-    assert found.scores[0].interval == pytest.approx((low, high), abs=0.3 * (high - low))
+    interval = found.scores[0].interval
+    assert interval is not None
+    if seeds == "0":
+        assert interval == pytest.approx((low, high), abs=0.05 * (high - low))
+    else:  # what turns from seed to seed is the seeds' noise, and counted once
+        assert interval.high - interval.low <= high - low
     assert found.scores[0].mean == pytest.approx(fmean(map(fmean, counts)) / 100)
 
 

@@ -101,11 +101,13 @@ def spread_of_gap(one: Spread, other: Spread) -> Spread:
 def noise_of_gap(gaps: Sequence[Any], spread: Spread) -> Noise:
     """The noise of a gap that is the mean over evals, each an array of seeds by items.
 
-    Seeds add no less than their share of the items' noise, and items no less than one more would that each method won.
+    Seeds add no less than their share of the items' noise; items that all say the same, what one more would that each
+    method won.
     """
     evals, seeds = len(gaps), len(gaps[0])
     parts = [(split_variance(gap), gap.shape[1]) for gap in gaps]
-    items = sum(max(part.items / n, 2 / (n + 2) ** 2) for part, n in parts) / evals**2
+    least = [2 / (gap.shape[1] + 2) ** 2 if gap.std() == 0 else 0.0 for gap in gaps]
+    items = sum(max(part.items / n, one) for (part, n), one in zip(parts, least, strict=True)) / evals**2
     if seeds == 1:
         return Noise(0.0, MANY, items)
     rest = sum(part.rest / n for part, n in parts) / evals**2
