@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist, fmean
 
+from svft_bench.analysis.stats import CONFIDENCE
+from svft_bench.analysis.tables.results import CellResult, item_variance, items_of
+from svft_bench.analysis.tables.writing import experiment_results
 from svft_bench.cli import command
-from svft_bench.record import RunRecord
-from svft_bench.stats import CONFIDENCE
-from svft_bench.tables.results import CellResult, item_variance, items_of
-from svft_bench.tables.verb import experiment_results
+from svft_bench.records import RunRecord
 
 NAME = "anchor"
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from svft_bench.record import RunRecord, load_records
+from svft_bench.records import RunRecord, load_records
 
 PUBLISHED = Path(__file__).parents[1] / "results"
 

@@ -31,12 +31,12 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 
-import svft_bench.run  # noqa: E402  what every run needs, imported once and inherited by all of them
+import svft_bench.running.run  # noqa: E402  what every run needs, imported once and inherited by all of them
 from svft_bench.cli import command  # noqa: E402
 from svft_bench.compose import cells  # noqa: E402
-from svft_bench.durable import write_whole  # noqa: E402
-from svft_bench.record import load_predictions, load_record  # noqa: E402
-from svft_bench.tiny import tiny_model_folder  # noqa: E402
+from svft_bench.models.tiny import tiny_model_folder  # noqa: E402
+from svft_bench.records import load_predictions, load_record  # noqa: E402
+from svft_bench.records.durable import write_whole  # noqa: E402
 from tests.toy import KINDS, toy_data  # noqa: E402
 
 FILE = ROOT / "results" / "bench" / "kills.json"
@@ -89,7 +89,10 @@ class Run:
             return child
         code = 70
         try:
-            vars(svft_bench.weights)["package_state"] = lambda: ("of now", False)  # whatever is edited meanwhile
+            vars(svft_bench.running.weights)["package_state"] = lambda: (
+                "of now",
+                False,
+            )  # whatever is edited meanwhile
             with (
                 (self.folder / "log").open("a") as log,
                 redirect_stdout(log),
@@ -154,7 +157,7 @@ def writes_counted(file: Path, *, kill_at: int | None, after: bool) -> Iterator[
         (torch, "save"),
         (shutil, "rmtree"),
         (safetensors.torch, "save_file"),
-        (svft_bench.run, "check"),
+        (svft_bench.running.run, "check"),
         *((sys.modules[f"svft_bench.{name}"], "save_file") for name in ("methods", "selection")),
     ]
     for module, name in places:

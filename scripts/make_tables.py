@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.tables.paper import paper_lines
+from svft_bench.analysis.tables.writing import experiment_results, write_experiment, write_paper
 from svft_bench.compose import experiment_names
-from svft_bench.durable import write_whole
-from svft_bench.record import load_records
-from svft_bench.references import load_reference, reference_names
-from svft_bench.tables.paper import paper_lines
-from svft_bench.tables.verb import experiment_results, write_experiment, write_paper
+from svft_bench.records import load_records
+from svft_bench.records.durable import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

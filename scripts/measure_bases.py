@@ -24,7 +24,7 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from svft_bench.carriers import CARRIERS, model_folder  # noqa: E402
+from svft_bench.models.carriers import CARRIERS, model_folder  # noqa: E402
 from svft_bench.tuners import svd, transfer  # noqa: E402
 from svft_bench.tuners.basis import smaller  # noqa: E402
 from svft_bench.tuners.svd import Factors  # noqa: E402

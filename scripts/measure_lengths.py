@@ -1,6 +1,6 @@
 """Measure the token lengths that `svft-bench plan` counts with: `python scripts/measure_lengths.py glue/mnli gsm8k`.
 
-Prints each task's line of svft_bench/estimates/lengths.yaml, and how far its law of the longest of B is off; with
+Prints each task's line of svft_bench/analysis/estimates/lengths.yaml, and how far its law of the longest of B is off; with
 --write the file takes the lines. Without names it measures the tasks that the file has.
 """
 
@@ -17,11 +17,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from svft_bench.analysis.estimates.workload import longest_in_batch  # noqa: E402
 from svft_bench.compose import cells  # noqa: E402
-from svft_bench.durable import write_whole  # noqa: E402
-from svft_bench.estimates.workload import longest_in_batch  # noqa: E402
-from svft_bench.models import load_processor  # noqa: E402
-from svft_bench.rows import token_lengths, training_rows  # noqa: E402
+from svft_bench.models.loading import load_processor  # noqa: E402
+from svft_bench.records.durable import write_whole  # noqa: E402
+from svft_bench.running.rows import token_lengths, training_rows  # noqa: E402
 from svft_bench.tasks import load_task  # noqa: E402
 
 FILE = ROOT / "svft_bench" / "estimates" / "lengths.yaml"

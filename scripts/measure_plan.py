@@ -23,18 +23,18 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
-from svft_bench.assembly import Assembly, assemble  # noqa: E402
+from svft_bench.analysis.estimates import THIS, device, estimate  # noqa: E402
+from svft_bench.analysis.estimates.estimate import estimate_of  # noqa: E402
+from svft_bench.analysis.estimates.workload import body, workload  # noqa: E402
 from svft_bench.compose import Cell, cells  # noqa: E402
-from svft_bench.durable import write_whole  # noqa: E402
-from svft_bench.encoding import training_collate  # noqa: E402
-from svft_bench.estimates import THIS, device, estimate  # noqa: E402
-from svft_bench.estimates.estimate import estimate_of  # noqa: E402
-from svft_bench.estimates.workload import body, workload  # noqa: E402
-from svft_bench.methods import stored_bytes  # noqa: E402
-from svft_bench.provenance import provenance  # noqa: E402
-from svft_bench.rows import TrainingRows  # noqa: E402
-from svft_bench.tracking import tracking  # noqa: E402
-from svft_bench.train import Trained, train  # noqa: E402
+from svft_bench.methods.applying import stored_bytes  # noqa: E402
+from svft_bench.records.durable import write_whole  # noqa: E402
+from svft_bench.running.assembly import Assembly, assemble  # noqa: E402
+from svft_bench.running.encoding import training_collate  # noqa: E402
+from svft_bench.running.provenance import provenance  # noqa: E402
+from svft_bench.running.rows import TrainingRows  # noqa: E402
+from svft_bench.running.tracking import tracking  # noqa: E402
+from svft_bench.running.train import Trained, train  # noqa: E402
 
 SHORT = ["device=cpu", "train.max_steps=5", "train.gradient_accumulation=2"]
 TASKS = {

@@ -12,11 +12,11 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from svft_bench.assembly import assemble
+from svft_bench.analysis.spectra import Spectra, Update, save_spectra, update_of
 from svft_bench.compose import Cell, cells
-from svft_bench.methods import load_trained
-from svft_bench.record import record_path
-from svft_bench.spectra import Spectra, Update, save_spectra, update_of
+from svft_bench.methods.applying import load_trained
+from svft_bench.records import record_path
+from svft_bench.running.assembly import assemble
 
 
 def main(overrides: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from peft import BOFTConfig, LoraConfig, PeftConfig, VeraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import svft_bench.boft  # noqa: F401  gives BOFT its butterfly factors without a CUDA extension
+import svft_bench.methods.boft  # noqa: F401  gives BOFT its butterfly factors without a CUDA extension
 from svft_bench.tuners import SVFTConfig, VectorFitConfig
 
 ADAPTERS: dict[str, Callable[[list[str]], PeftConfig]] = {

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svft_bench import __version__, stopping
-from svft_bench.wording import Parser, folder, printable, sentence
+from svft_bench import __version__
+from svft_bench.config.wording import Parser, folder, printable, sentence
+from svft_bench.running import stopping
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -55,14 +56,14 @@ which a training writes a checkpoint first; after either of the last two the sam
 
 # Each verb's code, imported when it is asked for: most of them must answer without waiting for the others' libraries.
 VERBS = {
-    "list": "svft_bench.listing:main",
-    "plan": "svft_bench.plan:main",
-    "table": "svft_bench.tables:table",
-    "report": "svft_bench.report:report",
-    "audit": "svft_bench.audit:audit",
-    "prepare": "svft_bench.prepare:main",
-    "rescore": "svft_bench.rescore:rescore",
-    "leakage": "svft_bench.leakage:leakage",
+    "list": "svft_bench.commands.listing:main",
+    "plan": "svft_bench.commands.plan:main",
+    "table": "svft_bench.commands.table:table",
+    "report": "svft_bench.commands.report:report",
+    "audit": "svft_bench.commands.audit:audit",
+    "prepare": "svft_bench.commands.prepare:main",
+    "rescore": "svft_bench.commands.rescore:rescore",
+    "leakage": "svft_bench.commands.leakage:leakage",
 }
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what Hydra tells of itself
 
@@ -112,9 +113,10 @@ def _verb(name: str, argv: list[str]) -> int:
 
 
 def _benchmark(argv: list[str]) -> int:
-    from svft_bench import again, compose
-    from svft_bench.failures import state
-    from svft_bench.preflight import check_folders, check_surroundings, one_process
+    from svft_bench import compose
+    from svft_bench.running import again
+    from svft_bench.running.failures import state
+    from svft_bench.running.preflight import check_folders, check_surroundings, one_process
 
     asked = _parser().parse_intermixed_args(argv)
     overrides = [*_search_path(asked.config_dir), *asked.overrides]
@@ -139,8 +141,9 @@ def _benchmark(argv: list[str]) -> int:
 
 def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """Run the cells by Hydra's launcher; however the sweep ends, a list says what has no record."""
-    from svft_bench import compose, sweep
-    from svft_bench.launching import launch
+    from svft_bench import compose
+    from svft_bench.running import sweep
+    from svft_bench.running.launching import launch
 
     with sweep.going(planned):
         try:
@@ -212,8 +215,8 @@ def _job(config: DictConfig) -> int:
     from omegaconf import OmegaConf
 
     from svft_bench.compose import build_cell
-    from svft_bench.failures import state
-    from svft_bench.sweep import in_a_worker, is_over, note, pace, position
+    from svft_bench.running.failures import state
+    from svft_bench.running.sweep import in_a_worker, is_over, note, pace, position
 
     if in_a_worker():
         stopping.heed_signals()
@@ -241,17 +244,17 @@ def _job(config: DictConfig) -> int:
 
 def _attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
-    from svft_bench.again import is_due
-    from svft_bench.failures import failure_path, keep_failure, reason_of, standing
-    from svft_bench.record import find_record, record_path
+    from svft_bench.records import find_record, record_path
+    from svft_bench.running.again import is_due
+    from svft_bench.running.failures import failure_path, keep_failure, reason_of, standing
 
     path = record_path(cell.settings.results_dir, cell.spec)
     if not is_due(cell.spec, cell.settings) and find_record(path) is not None:
         print(f"  already recorded in {path} (force=true runs it again, once)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
-    from svft_bench.run import run
-    from svft_bench.summary import one_line
+    from svft_bench.commands.summary import one_line
+    from svft_bench.running.run import run
 
     try:
         record = run(cell.spec, cell.settings, command=cell.command)
@@ -272,8 +275,8 @@ def _attempt(cell: Cell) -> int:
 
 def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """After a sweep: the table that it asked for, and the cells that have no record, each with its reason."""
-    from svft_bench.failures import state
-    from svft_bench.sweep import outcome
+    from svft_bench.running.failures import state
+    from svft_bench.running.sweep import outcome
 
     left = outcome(planned)
     settings = planned[0].settings

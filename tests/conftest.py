@@ -48,7 +48,7 @@ def process() -> Iterator[Executor]:
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny folder for the model of every kind."""
-    from svft_bench.tiny import tiny_model_folder  # Hugging Face's libraries read the environment on import
+    from svft_bench.models.tiny import tiny_model_folder  # Hugging Face's libraries read the environment on import
 
     root = tmp_path_factory.mktemp("models")
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from svft_bench.compose import Cell
-from svft_bench.record import Costs, DataUse, Provenance, RunRecord, Sizes
+from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes
 
 COSTS = Costs(
     load_seconds=1,

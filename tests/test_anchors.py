@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from scripts.check_anchors import NAME, anchors, changed_versions, report
+from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.analysis.tables.writing import experiment_results
 from svft_bench.compose import Cell, cells
-from svft_bench.tables.results import CellResult, cell_results
-from svft_bench.tables.verb import experiment_results
 from tests.made_records import made_record
 
 RECORDED = {"head": (0.60, 0.64, 0.62), "lora": (0.65, 0.66, 0.70), "svft_banded": (0.70, 0.74, 0.73)}

@@ -11,8 +11,8 @@ import pytest
 
 from svft_bench.cli import command
 from svft_bench.compose import cells
-from svft_bench.record import load_records
-from svft_bench.tiny import tiny_model_folder
+from svft_bench.models.tiny import tiny_model_folder
+from svft_bench.records import load_records
 from tests.toy import toy_data
 
 GOLDEN: dict[tuple[str, str, str], list[float]] = {

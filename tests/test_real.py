@@ -8,10 +8,10 @@ import pytest
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, model_spec
-from svft_bench.evaluation import predict
-from svft_bench.models import load_model
-from svft_bench.record import RunRecord, load_predictions, load_records
-from svft_bench.spec import LimitSpec
+from svft_bench.config.spec import LimitSpec
+from svft_bench.models.loading import load_model
+from svft_bench.records import RunRecord, load_predictions, load_records
+from svft_bench.running.evaluation import predict
 from svft_bench.tasks import load_task
 
 pytestmark = [pytest.mark.carrier, pytest.mark.slow]

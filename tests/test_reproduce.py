@@ -13,7 +13,7 @@ import pytest
 
 from scripts import bench_layer, bench_step, bench_svd
 from svft_bench.compose import options
-from svft_bench.record import load_records
+from svft_bench.records import load_records
 
 ROOT = Path(__file__).parents[1]
 LINES = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from svft_bench.cli import command
-from svft_bench.record import RunRecord, load_records
+from svft_bench.records import RunRecord, load_records
 from tests.toy import KINDS
 
 

@@ -11,17 +11,17 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from svft_bench.checkpoint import as_read
+from svft_bench.analysis.estimates.workload import workload
+from svft_bench.analysis.references import reference_names
 from svft_bench.compose.over import composed, hydra_over
 from svft_bench.compose.sweeping import sweeps
 from svft_bench.compose.tree import options
-from svft_bench.counts import check_shapes
-from svft_bench.estimates.workload import workload
-from svft_bench.references import reference_names
-from svft_bench.settings import Settings, split_settings
-from svft_bench.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
+from svft_bench.config.settings import Settings, split_settings
+from svft_bench.config.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
+from svft_bench.config.wording import nearest
+from svft_bench.methods.counts import check_shapes
+from svft_bench.models.checkpoint import as_read
 from svft_bench.tasks import data_fingerprint
-from svft_bench.wording import nearest
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from svft_bench.compose.published import offer_to_hydra
 from svft_bench.compose.tree import GROUPS, conf_dir, options
-from svft_bench.spec import ModelSpec
-from svft_bench.wording import nearest
+from svft_bench.config.spec import ModelSpec
+from svft_bench.config.wording import nearest
 
 QUOTING = "a value with spaces, brackets or other signs stands in quotes, as in 'NAME=\"a value\"'"
 

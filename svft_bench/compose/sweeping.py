@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override, RangeSweep
 
 from svft_bench.compose.over import composed, hydra_over, parsed
 from svft_bench.compose.tree import conf_dir
-from svft_bench.wording import nearest
+from svft_bench.config.wording import nearest
 
 MOST = 10_000  # cells of one command: they are composed one by one before the first runs
 SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed

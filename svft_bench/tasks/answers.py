@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from svft_bench.spec import AnswerName
+from svft_bench.config.spec import AnswerName
 from svft_bench.tasks.latex import equivalent, last_boxed
 from svft_bench.tasks.mathematics import same
 from svft_bench.tasks.numbers import WINDOW, number_in

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from svft_bench.spec import FewShotSpec, TaskSpec
+from svft_bench.config.spec import FewShotSpec, TaskSpec
 from svft_bench.tasks.pool import Pool
 from svft_bench.tasks.readers import Fields
 

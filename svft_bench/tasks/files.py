@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from svft_bench.spec import SourceSpec
+from svft_bench.config.spec import SourceSpec
 
 Row = dict[str, Any]
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from svft_bench.hub import (
+from svft_bench.config.spec import SourceSpec
+from svft_bench.models.hub import (
     commit_of,
     damaged,
     endpoint,
@@ -25,7 +26,6 @@ from svft_bench.hub import (
     set_aside,
     without,
 )
-from svft_bench.spec import SourceSpec
 
 
 def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:

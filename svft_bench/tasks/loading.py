@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from svft_bench.spec import LimitSpec, ScoredOn, SourceSpec, TaskSpec
+from svft_bench.config.spec import LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
-from svft_bench.spec import ReaderName, SourceSpec, TaskSpec
+from svft_bench.config.spec import ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
 from svft_bench.tasks.sources import DataFile, column, read_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svft_bench.spec import PromptName
+from svft_bench.config.spec import PromptName
 
 _TASK = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 _TASK_WITH_INPUT = (

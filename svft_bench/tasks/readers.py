@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from svft_bench.spec import ReaderName
+from svft_bench.config.spec import ReaderName
 from svft_bench.tasks.answers import exact_number
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.latex import last_boxed, released_box

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from svft_bench.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
-from svft_bench.spec import AnswerName, EvalSpec, MetricName
+from svft_bench.config.spec import AnswerName, EvalSpec, MetricName
 from svft_bench.tasks.answers import RELEASED, STRICT, response
+from svft_bench.tasks.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
 
 Prediction = dict[str, Any]
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svft_bench.hub import commit_now, is_commit
-from svft_bench.spec import SourceSpec
+from svft_bench.config.spec import SourceSpec
+from svft_bench.models.hub import commit_now, is_commit
 from svft_bench.tasks.files import Row, local_files, read_file, sha256
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from svft_bench.spec import ReaderName, SourceSpec, TaskSpec
+from svft_bench.config.spec import ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.readers import IMAGE_COLUMNS
 from tests.hub import Hub
 from tests.tasks.data import png

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from svft_bench.compose import cells, conf_dir
-from svft_bench.spec import Kind, ReaderName, SourceSpec, TaskSpec
+from svft_bench.config.spec import Kind, ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.readers import IMAGE_COLUMNS
 from tests.tasks.data import write_images
 from tests.toy import write_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from svft_bench.spec import LimitSpec
+from svft_bench.config.spec import LimitSpec
 from svft_bench.tasks import Task, load_task
 from tests.tasks.layout import task_spec
 from tests.toy import write_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.spec import LimitSpec
+from svft_bench.config.spec import LimitSpec
 from svft_bench.tasks import load_task, score
 from tests.tasks.data import write_images
 from tests.tasks.layout import task_spec, write_layout

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from svft_bench.commands.rescore import rescore
 from svft_bench.compose import cells, options
-from svft_bench.record import RunRecord, load_predictions, record_path
-from svft_bench.rescore import rescore
-from svft_bench.run import run
-from svft_bench.spec import Kind
-from svft_bench.tiny import tiny_model_folder
+from svft_bench.config.spec import Kind
+from svft_bench.models.tiny import tiny_model_folder
+from svft_bench.records import RunRecord, load_predictions, record_path
+from svft_bench.running.run import run
 from tests.tasks.layout import MODELS, task_spec, write_layout
 from tests.tasks.test_real_data import SIZES
 

@@ -10,10 +10,10 @@ from typing import Any
 import datasets
 import pytest
 
-from svft_bench import hub as asking
+from svft_bench.commands.leakage import overlaps
 from svft_bench.compose import options
-from svft_bench.leakage import overlaps
-from svft_bench.spec import LimitSpec, TaskSpec
+from svft_bench.config.spec import LimitSpec, TaskSpec
+from svft_bench.models import hub as asking
 from svft_bench.tasks import Task, data_fingerprint, load_task
 from svft_bench.tasks.files import local_files, read_file
 from svft_bench.tasks.hub import load_split

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from svft_bench.spec import LimitSpec
+from svft_bench.config.spec import LimitSpec
 from svft_bench.tasks import data_fingerprint, load_task
 from svft_bench.tasks.readers import TEXT_READERS
 from tests.tasks.layout import task_spec, write_layout

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from svft_bench.compose import options
-from svft_bench.spec import SourceSpec
+from svft_bench.config.spec import SourceSpec
 from tests.tasks.layout import task_spec
 
 GLUE = "mnli sst2 mrpc cola qnli qqp rte stsb wnli".split()  # noqa: SIM905

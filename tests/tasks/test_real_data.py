@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.spec import LimitSpec
+from svft_bench.config.spec import LimitSpec
 from svft_bench.tasks import load_task, score
 from svft_bench.tasks.answers import MARKER
 from tests.tasks.layout import task_spec

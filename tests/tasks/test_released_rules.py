@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svft_bench.spec import EvalSpec, GenerationSpec, SourceSpec
+from svft_bench.config.spec import EvalSpec, GenerationSpec, SourceSpec
 from svft_bench.tasks import responded, score
 from svft_bench.tasks.answers import RELEASED, released_number
 from svft_bench.tasks.readers import TEXT_READERS

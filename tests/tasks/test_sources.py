@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.spec import LimitSpec, SourceSpec
+from svft_bench.config.spec import LimitSpec, SourceSpec
 from svft_bench.tasks import load_task
 from svft_bench.tasks.sources import DataFile, read_rows, source_fingerprint
 from tests.tasks.data import write_images
@@ -166,7 +166,7 @@ def test_the_hub_without_the_package_datasets_is_one_sentence(monkeypatch: pytes
 def test_plain_files_are_read_without_the_heavy_libraries(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS)
     code = (
-        "import sys; from pathlib import Path; from svft_bench.spec import SourceSpec\n"
+        "import sys; from pathlib import Path; from svft_bench.config.spec import SourceSpec\n"
         "import svft_bench.tasks; from svft_bench.tasks.sources import read_rows\n"
         f"source = SourceSpec(title='t', split='test', local='gsm8k')\n"
         f"read_rows(source, data_root=Path({str(tmp_path)!r}))\n"

@@ -1,0 +1,1 @@
+"""The audit: every parameter count that the papers print, recounted with the tuners themselves."""

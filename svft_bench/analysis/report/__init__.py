@@ -1,0 +1,1 @@
+"""The report: all records as one self-contained page."""

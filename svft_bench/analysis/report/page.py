@@ -1,0 +1,71 @@
+"""A report's content as one HTML text: everything inlined, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+from svft_bench.analysis.report.content import Content, Section
+from svft_bench.analysis.tables.value import Row, Table
+
+
+def page(content: Content) -> str:
+    """The whole page; data goes in as JSON that cannot end its own script element."""
+    parts = {name: (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")}
+    data = json.dumps(content.runs, ensure_ascii=False, separators=(",", ":"))
+    return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
+        style=parts["page.css"],
+        script=parts["page.js"],
+        data=data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+        contents="\n".join(_link(index, section) for index, section in enumerate(content.sections)),
+        sections="\n".join(_section(index, section) for index, section in enumerate(content.sections)),
+        summary=_summary(content),
+    )
+
+
+def _summary(content: Content) -> str:
+    dirty = sum(bool(run["provenance"]["dirty"]) for run in content.runs)
+    cells = {(run["model"], run["method"], run["task"]) for run in content.runs}
+    marks = f"; {dirty} made with uncommitted changes" if dirty else ""
+    return f"{len(content.runs)} runs, {len(cells)} combinations of model, method and task{marks}."
+
+
+def _link(index: int, section: Section) -> str:
+    return f'<li><a href="#part-{index}">{escape(section.title)}</a></li>'
+
+
+def _section(index: int, section: Section) -> str:
+    tables = "".join(_table(table) for table in section.tables)
+    figures = "".join(_figure(title, svg) for title, svg in section.figures)
+    head = f'<section id="part-{index}"><h2>{escape(section.title)}</h2>'
+    return f'{head}{tables}<div class="figures">{figures}</div></section>'
+
+
+def _figure(title: str, svg: str) -> str:
+    encoded = base64.b64encode(svg.encode()).decode()
+    image = f'<img alt="{escape(title, quote=True)}" src="data:image/svg+xml;base64,{encoded}">'
+    return f"<figure>{image}<figcaption>{escape(title)}</figcaption></figure>"
+
+
+def _table(table: Table) -> str:
+    """A table that sorts by a click on a heading, unless its rows are read in groups."""
+    heads = "".join(f'<th class="{column.align}">{escape(column.title)}</th>' for column in table.columns)
+    aligns = [column.align for column in table.columns]
+    rows = "".join(f"<tr>{_cells(row, aligns)}</tr>" for row in table.rows)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    kind = ' class="sortable"' if all(row.facts for row in table.rows) else ""
+    grid = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    about = f'<details><summary>Notes ({len(table.notes)})</summary><ul class="notes">{notes}</ul></details>'
+    return f'<h3>{escape(table.title)}</h3><div class="wide">{grid}</div>{about}'
+
+
+def _cells(row: Row, aligns: Sequence[str]) -> str:
+    cells = []
+    for index, (text, align) in enumerate(zip(row.cells, aligns, strict=True)):
+        shown = f"<b>{escape(text)}</b>" if index in row.bold else escape(text)
+        cells.append(f'<td class="{align}">{shown}</td>')
+    return "".join(cells)

@@ -1,0 +1,1 @@
+"""Tables from records and references; `svft-bench table NAME` prints one."""

@@ -1,0 +1,97 @@
+"""`svft-bench table lr_sweep --choose`: each method's best rate on validation rows, as files for `conf/tuned`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from svft_bench.analysis.tables.experiment import validation
+from svft_bench.analysis.tables.results import CellResult, differences
+
+Group = list[CellResult]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One method's best rate, how many were tried at how many seeds, and the end of the grid where it lies, if any."""
+
+    best: CellResult
+    score: float
+    rates: int
+    seeds: int
+    edge: Literal["lowest", "highest"] | None
+
+
+def choices(results: Sequence[CellResult]) -> list[Choice]:
+    """The best rate of every model, method and task by the mean validation score; the lower rate wins a tie.
+
+    Raises:
+        ValueError: a run is missing or has no validation score, cells differ in more than the rate, or there is but
+            one rate, or more for some methods than for others.
+    """
+    missing = [command for result in results for command in result.missing]
+    if missing:
+        raise ValueError(f"nothing is chosen before every trial is done; {len(missing)} missing, such as {missing[0]}")
+    groups: dict[tuple[str, str, str], Group] = {}
+    for result in sorted(results, key=lambda result: result.spec.train.lr):
+        spec = result.spec
+        groups.setdefault((spec.model.name, spec.method.name, spec.task.name), []).append(result)
+    for group in groups.values():
+        _refuse_more_than_a_rate(group)
+    budgets = {" ".join(key): (len(group), len(group[0].records)) for key, group in groups.items()}
+    if len(set(budgets.values())) > 1:
+        told = ", ".join(f"{name} {rates} x {seeds}" for name, (rates, seeds) in budgets.items())
+        raise ValueError(f"unequal trial budgets (rates x seeds) would favour a method: {told}")
+    if all(rates == 1 for rates, _ in budgets.values()):
+        raise ValueError("nothing to choose from: every cell has one learning rate; sweep train.lr")
+    order = {id(result): index for index, result in enumerate(results)}
+    return [_choice(group) for group in sorted(groups.values(), key=lambda group: min(order[id(one)] for one in group))]
+
+
+def tuned_files(found: Sequence[Choice], *, name: str) -> str:
+    """The choices as text: for each the file that makes it the cell's own rate, with a warning where one is due."""
+    parts = []
+    for choice in found:
+        spec = choice.best.spec
+        edge = f"# The {choice.edge} rate tried: the best one may lie beyond the grid.\n" if choice.edge else ""
+        parts.append(
+            f"# conf/tuned/{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml\n# @package _global_\n{edge}"
+            f"train:\n  lr: {spec.train.lr:g}\n"
+            f'  source: "ours: best validation score of {choice.rates} rates over {choice.seeds} seed'
+            f'{"s" if choice.seeds > 1 else ""}, {100 * choice.score:.1f} (experiment={name})"\n'
+        )
+    return "\n".join(parts)
+
+
+def _choice(group: Group) -> Choice:
+    scores = [_validated(result) for result in group]
+    index = max(range(len(group)), key=lambda index: (scores[index], -index))
+    ends: dict[int, Literal["lowest", "highest"]] = {0: "lowest", len(group) - 1: "highest"}
+    return Choice(group[index], scores[index], len(group), len(group[0].records), ends.get(index))
+
+
+def _validated(result: CellResult) -> float:
+    found = validation(result)
+    if found is None:
+        raise ValueError(
+            f"run {result.records[0].run_id} has no score on validation rows, and the reported set must not choose: "
+            "score_on=validation or train.selection=best_validation"
+        )
+    return found
+
+
+def _refuse_more_than_a_rate(group: Group) -> None:
+    first = group[0]
+    seeds = [record.spec.seed for record in first.records]
+    for other in group[1:]:
+        names = [text.split(" ")[0] for text in differences(_but_seed(first), _but_seed(other))]
+        if set(names) != {"train.lr"} or [record.spec.seed for record in other.records] != seeds:
+            raise ValueError(
+                f"{first.spec.method.name}: trials at {first.spec.train.lr:g} and {other.spec.train.lr:g} differ in "
+                f"{', '.join(names)} or their seeds; a choice of rate compares cells that differ in train.lr alone"
+            )
+
+
+def _but_seed(result: CellResult) -> dict[str, object]:
+    return result.spec.identity() | {"seed": None, "data": None}

@@ -1,0 +1,151 @@
+"""Every two methods of an experiment compared on the same items: the gap, its interval, and a corrected p-value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+
+from svft_bench.analysis.stats import Interval, around, clipped, detectable_gap, holm, mcnemar, two_sided
+from svft_bench.analysis.tables.beyond import beyond_pairs
+from svft_bench.analysis.tables.compared import Field, Gap, fields, judge_all
+from svft_bench.analysis.tables.experiment import cell_name
+from svft_bench.analysis.tables.results import CellResult, metric_range, shown_name
+from svft_bench.analysis.tables.value import Column, Row, Table
+
+LEVEL = 0.05
+FEWER_SEEDS = (
+    "Without p: the two share fewer seeds than others do, where a run is missing or a score undefined "
+    "(one answer to everything); what they did at these seeds alone is no fair comparison."
+)
+COLUMNS = (
+    Column("eval", "left"),
+    Column("method", "left"),
+    Column("against", "left"),
+    Column("difference"),
+    Column("p"),
+    Column("p (Holm)"),
+    Column("seeds"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two cells on one eval or the average of all, at the seeds that both have; the gap is first - second."""
+
+    field: Field
+    first: CellResult
+    second: CellResult
+    gap: Gap
+    p: float
+
+    @property
+    def interval(self) -> Interval:
+        """95 % around the gap, as far as two scores can be apart."""
+        low, high = metric_range(self.first.spec.task.evals[0].metrics[0])
+        return clipped(around(self.gap.mean, self.gap.noise), low=low - high, high=high - low)
+
+
+def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder: Path) -> Table:
+    """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05.
+
+    A pair that shares fewer seeds than its peers is shown and not tested. One seed carries no bold: what seeds do to a
+    method is not in its p-value.
+    """
+    done = [result for result in results if result.records]
+    competing = fields(done, judge_all(done, folder=folder))
+    pairs = [pair for field in competing for pair in _pairs(field)]
+    pairs.sort(key=lambda pair: (pair.field.name, pair.p))
+    tested = [pair for pair in pairs if len(pair.gap.seeds) == _most(pair, pairs)]
+    untested = [pair for pair in pairs if pair not in tested]
+    corrected = [*holm([pair.p for pair in tested]), *(None for _ in untested)]
+    rows = [_row(pair, p, among=done) for pair, p in zip([*tested, *untested], corrected, strict=True)]
+    notes = (
+        f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(tested)} "
+        "on all evals of this table, p-values corrected for all of them by Holm's method. Bold: corrected p below "
+        "0.05 at two seeds or more; everything else is inside the noise.",
+        "One seed of a share of right answers: exact McNemar test, blind to the noise between seeds and never bold. "
+        "Else a t-test over seeds and items: each method's variance between seeds moderated by that of the others "
+        "(empirical Bayes), the items' by how much the gap over all seeds varies from item to item (correlations and "
+        "F1 by influence values).",
+        *([FEWER_SEEDS] if untested else []),
+        *_seed_spread(competing),
+        *_detectable(tested),
+        *beyond_pairs(competing),
+    )
+    return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
+
+
+def _most(pair: Pair, pairs: Sequence[Pair]) -> int:
+    return max(len(other.gap.seeds) for other in pairs if other.field is pair.field)
+
+
+def _pairs(field: Field) -> list[Pair]:
+    found = []
+    for one, other in combinations(range(len(field.cells)), 2):
+        gap = field.gap(one, other)
+        if gap is not None and gap.mean < 0:
+            one, other, gap = other, one, field.gap(other, one)
+        if gap is not None:
+            p = mcnemar(*gap.alone) if len(gap.seeds) == 1 and gap.alone else two_sided(gap.mean, gap.noise)
+            found.append(Pair(field, field.cells[one], field.cells[other], gap, p))
+    return found
+
+
+def _row(pair: Pair, corrected: float | None, *, among: Sequence[CellResult]) -> Row:
+    """A pair as printed, its cells named as they are told apart; without a corrected p-value it was not tested."""
+    interval, gap = pair.interval, pair.gap
+    names = pair.first.spec.method.name, pair.second.spec.method.name
+    cells = (
+        shown_name(pair.field.name, [pair.first, pair.second]),
+        cell_name(pair.first, among),
+        cell_name(pair.second, among),
+        f"{100 * gap.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]",
+        "" if corrected is None else _p_text(pair.p),
+        "" if corrected is None else _p_text(corrected),
+        str(len(gap.seeds)),
+    )
+    facts = {"eval": pair.field.name, "method": names[0], "against": names[1], "difference": gap.mean}
+    facts |= {"low": interval.low, "high": interval.high, "p": None if corrected is None else pair.p}
+    facts |= {"p_holm": corrected}
+    marked = corrected is not None and corrected < LEVEL and len(gap.seeds) > 1
+    return Row(cells, facts, frozenset({3}) if marked else frozenset())
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _seed_spread(competing: Sequence[Field]) -> list[str]:
+    """The standard deviation between seeds of each method, with what the others say of it."""
+    found = []
+    for field in competing:
+        if len(field.seeds) > 1:
+            spreads = [
+                f"{cell_name(cell, field.cells)} {100 * math.sqrt(spread.variance):.1f}"
+                for cell, spread in zip(field.cells, field.spreads, strict=True)
+            ]
+            found.append(
+                f"{shown_name(field.name, field.cells)}: standard deviation between seeds, what all share removed and "
+                f"moderated by the other methods, in points: {', '.join(spreads)}."
+            )
+    return found
+
+
+def _detectable(tested: Sequence[Pair]) -> list[str]:
+    """For each eval with several seeds: the gap that a pair in the middle would show after correction."""
+    found = []
+    for field in dict.fromkeys(pair.field for pair in tested):
+        pairs = [pair for pair in tested if pair.field is field and len(pair.gap.seeds) > 1]
+        if pairs:
+            gap = median(detectable_gap(pair.gap.noise, comparisons=len(tested)) for pair in pairs)
+            items = sum(values.shape[2] for values in field.values)
+            found.append(
+                f"{shown_name(field.name, field.cells)}: {len(pairs[0].gap.seeds)} seeds and {items:,} items miss a "
+                f"gap under {100 * gap:.1f} points more than one time in five (paired, corrected for {len(tested)} "
+                "comparisons, the pair in the middle)."
+            )
+    return found

@@ -1,0 +1,148 @@
+"""One table in five formats; every renderer is a function from a table to text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from svft_bench.analysis.tables.value import Row, Table
+from svft_bench.config.wording import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
+
+Format = Literal["terminal", "markdown", "csv", "latex", "json"]
+
+LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Δ": r"$\Delta$"}
+
+
+def render(table: Table, *, form: Format) -> str:
+    """The table as text that ends in one newline."""
+    renderers = {"terminal": terminal, "markdown": markdown, "csv": as_csv, "latex": latex, "json": as_json}
+    return renderers[form](_printable(table))
+
+
+def _printable(table: Table) -> Table:
+    """The same table with every word on one line and nothing in it that a terminal would obey."""
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=tuple(replace(column, title=printable(column.title)) for column in table.columns),
+        rows=tuple(replace(row, cells=tuple(map(printable, row.cells))) for row in table.rows),
+        notes=tuple(map(printable, table.notes)),
+    )
+
+
+def terminal(table: Table) -> str:
+    """For a terminal; a table wider than it keeps whole cells and runs over, its notes do not."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(
+        title=Text(table.title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for column in table.columns:
+        grid.add_column(Text(column.title), justify=column.align, no_wrap=column.align == "right")
+    for row in table.rows:
+        grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
+    console = Console()
+    with console.capture() as captured:
+        for note in table.notes:
+            console.print(Text(note, style="dim"))
+    return whole(grid) + captured.get()
+
+
+def whole(grid: Grid) -> str:
+    """A rich table as text, wider than the terminal if its cells are."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    endless = console.options.update(max_width=10**4)
+    wide = Console(markup=False, width=max(console.width, Measurement.get(console, endless, grid).maximum))
+    with wide.capture() as captured:
+        wide.print(grid)
+    return captured.get()
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table between a heading and a list of notes."""
+
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    def cell(row: Row, index: int) -> str:
+        text = _bar(row.cells[index])
+        return f"**{text}**" if index in row.bold else text
+
+    lines = [f"# {_bar(table.title)}", "", line([_bar(column.title) for column in table.columns])]
+    lines.append(line(["---" if column.align == "left" else "---:" for column in table.columns]))
+    lines += [line([cell(row, index) for index in range(len(row.cells))]) for row in table.rows]
+    lines += ["", *(f"- {_code(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _bar(text: str) -> str:
+    """Text in which a bar parts no cells."""
+    return text.replace("|", r"\|")
+
+
+def _code(note: str) -> str:
+    """Commands in backticks, so that nothing in them is read as markup."""
+    start = note.find("svft-bench ")
+    return note if start < 0 or not note.startswith("Not run: ") else f"{note[:start]}`{note[start:]}`"
+
+
+def as_csv(table: Table) -> str:
+    """The numbers behind the table, unrounded; columns in order of first appearance."""
+    names = list(dict.fromkeys(name for row in table.rows for name in row.facts))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _inert(value) for name, value in row.facts.items()} for row in table.rows if row.facts)
+    return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """A value of CSV that no spreadsheet runs: a text that would be a formula begins with a quote."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def as_json(table: Table) -> str:
+    """The numbers behind the table with its title and notes."""
+    rows = [row.facts for row in table.rows if row.facts]
+    body = {"name": table.name, "title": table.title, "rows": rows, "notes": table.notes}
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A booktabs table; the notes follow as a comment-free footnotesize paragraph each."""
+
+    def cell(row: Row, index: int) -> str:
+        text = _escape(row.cells[index])
+        return rf"\textbf{{{text}}}" if index in row.bold else text
+
+    layout = "".join("l" if column.align == "left" else "r" for column in table.columns)
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
+    lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+    lines += [" & ".join(_escape(column.title) for column in table.columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(cell(row, index) for index in range(len(row.cells))) + r" \\" for row in table.rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {_escape(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _escape(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in text)

@@ -1,0 +1,261 @@
+"""Records grouped into cells: the mean over seeds and its interval, or a refusal to mix what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+from svft_bench.analysis.stats import Interval, Noise, around, clipped, fisher, over_seeds, phi, share_variance, wilson
+from svft_bench.compose import Cell
+from svft_bench.config.spec import EvalSpec, MetricName, RunSpec
+from svft_bench.records import DataUse, RunRecord
+
+SHARES = frozenset({"accuracy", "accuracy_strict"})
+CORRELATIONS = frozenset({"pearson", "spearman"})
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one eval, over the seeds of a cell; `interval` is None where no formula gives one.
+
+    `undefined` counts seeds that are in no mean: the metric has no value on what was predicted, one answer to all.
+    """
+
+    eval: str
+    metric: MetricName
+    mean: float
+    interval: Interval | None
+    items: int
+    seeds: int
+    undefined: int = 0
+
+
+@dataclass(frozen=True)
+class Learning:
+    """For each record, whether it beats the best constant answer by more than the noise of items; seeds that give one.
+
+    The second are the seeds at which every prediction is the same.
+    """
+
+    learns: tuple[bool, ...]
+    constant: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The learning rates that were tried on validation rows, from the lowest, and the seeds of these trials."""
+
+    rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
+
+    `noise` and `learning` are what the stored predictions say of an eval, where they were read.
+    """
+
+    spec: RunSpec
+    records: tuple[RunRecord, ...]
+    missing: tuple[str, ...]
+    other_seeds: tuple[int, ...]
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    learning: Mapping[str, Learning] = field(default_factory=dict)
+    search: Search | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the records, in their order."""
+        return tuple(record.spec.seed for record in self.records)
+
+    @property
+    def choosing(self) -> tuple[int, ...]:
+        """The seeds of the records at which trials chose the rate: they are no fresh ones."""
+        return tuple(seed for seed in self.seeds if self.search is not None and seed in self.search.seeds)
+
+    @property
+    def compared(self) -> list[tuple[str, ...]]:
+        """The names of each eval, and of all of them where their mean is a score of its own."""
+        names = tuple(item.name for item in self.spec.task.evals)
+        metrics = {item.metrics[0] for item in self.spec.task.evals}
+        return [*((name,) for name in names), *([names] if len(names) > 1 and len(metrics) == 1 else [])]
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The headline metric of every eval of a recorded cell, where it is defined at a seed."""
+        found = (_score(item, self.records, noise=self.noise.get(item.name)) for item in self.spec.task.evals)
+        return tuple(score for score in found if score is not None)
+
+    def score(self, evaluation: str) -> Score | None:
+        """The score on this eval, if the cell has been run and has it."""
+        return next((score for score in self.scores if score.eval == evaluation), None)
+
+    @property
+    def average(self) -> Score | None:
+        """The mean over the evals of a task that has several in one metric, as the papers average commonsense."""
+        metrics = [item.metrics[0] for item in self.spec.task.evals]
+        if not self.records or len(self.compared) == len(metrics) or any(score.undefined for score in self.scores):
+            return None
+        by_seed = [[r.score(item.name, item.metrics[0]) for item in self.spec.task.evals] for r in self.records]
+        items = [score.items for score in self.scores]
+        interval = average_interval(metrics, by_seed, items=items, noise=self.noise.get("average"))
+        return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
+
+    def cost(self, name: str) -> float:
+        """Median over the seeds of one of the record's costs."""
+        return float(median(getattr(record.costs, name) for record in self.records))
+
+
+def noise_key(names: Sequence[str]) -> str:
+    """What `noise` calls the mean over these evals."""
+    return names[0] if len(names) == 1 else "average"
+
+
+def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
+    """One result for each distinct cell, in order of appearance, with the records of the seeds that are asked for.
+
+    Raises:
+        ValueError: records of one cell differ in something besides the seed; the message names it.
+    """
+    wanted: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        wanted.setdefault(cell.spec.cell_id, {})[cell.spec.seed] = cell
+    held: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in wanted}
+    for record in records:
+        held.get(record.spec.cell_id, []).append(record)
+    results = []
+    for cell_id, asked in wanted.items():
+        found = sorted(held[cell_id], key=lambda record: record.spec.seed)
+        _refuse_mixture(found)
+        seeds = [record.spec.seed for record in found]
+        chosen = tuple(record for record in found if record.spec.seed in asked)
+        missing = tuple(cell.command for seed, cell in asked.items() if seed not in seeds)
+        others = tuple(seed for seed in seeds if seed not in asked)
+        results.append(CellResult(next(iter(asked.values())).spec, chosen, missing, others))
+    return results
+
+
+def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
+    """What this eval was scored on."""
+    return record.scored_on[evaluation.name]
+
+
+def shown_name(evaluation: str, results: Sequence[CellResult]) -> str:
+    """What a score on this eval may be called: its name, or the labels of its data where that is not the whole set."""
+    return shown_in(evaluation, [record for result in results for record in result.records])
+
+
+def shown_in(evaluation: str, records: Sequence[RunRecord]) -> str:
+    """The same for bare records."""
+    evals = [(item, record) for record in records for item in record.spec.task.evals if item.name == evaluation]
+    uses = [data_of(item, record) for item, record in evals]
+    if any(use.label != use.title for use in uses):
+        return " / ".join(dict.fromkeys(use.label for use in uses))
+    aside = bool(evals) and all(record.spec.score_on == "validation" for _, record in evals)
+    return f"{evaluation}: validation rows" if aside else evaluation
+
+
+def items_of(evaluation: str, record: RunRecord) -> int:
+    """How many examples the eval of this name was scored on."""
+    return record.scored_on[evaluation].used
+
+
+def _refuse_mixture(records: Sequence[RunRecord]) -> None:
+    for record in records[1:]:
+        first = records[0]
+        names = list(differences(first.spec.identity() | _facts(first), record.spec.identity() | _facts(record)))
+        if names:
+            raise ValueError(
+                f"runs {first.run_id} and {record.run_id} of one cell differ in {', '.join(names)}, not only in the "
+                f"seed; a mean over them would mix two measurements: move one record out of the results folder"
+            )
+    seeds = [record.spec.seed for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{records[0].spec.method.name}: two records of one cell carry the same seed")
+
+
+def _facts(record: RunRecord) -> dict[str, Any]:
+    """What equal specifications must also share for their scores to be repetitions of one measurement."""
+    evals = {item.name: data_of(item, record).used for item in record.spec.task.evals}
+    return {"seed": 0, "items": evals, "trainable": record.sizes.trainable}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -> Iterator[str]:
+    """Dotted names of the leaves in which two nested mappings differ, with both values."""
+    for key in sorted(one.keys() | other.keys()):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from differences(left, right, path=f"{path}{key}.")
+        elif left != right:
+            yield f"{path}{key} ({left} and {right})"
+
+
+def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: Noise | None) -> Score | None:
+    metric = evaluation.metrics[0]
+    found = [record.scores[evaluation.name][metric] for record in records]
+    values = [value for value in found if value is not None]
+    if not values:
+        return None
+    items = data_of(evaluation, records[0]).used
+    return Score(
+        eval=evaluation.name,
+        metric=metric,
+        mean=fmean(values),
+        interval=score_interval(metric, values, items=items, noise=noise),
+        items=items,
+        seeds=len(values),
+        undefined=len(found) - len(values),
+    )
+
+
+def score_interval(
+    metric: MetricName, values: Sequence[float], *, items: int, noise: Noise | None = None
+) -> Interval | None:
+    """Interval of the mean over seeds, the noise of items included, as far as the metric goes; None without a formula.
+
+    `noise` is that of the mean where predictions were read.
+    """
+    if len(values) == 1 and metric in SHARES:
+        return wilson(values[0], items=items)
+    if len(values) == 1 and metric == "matthews":
+        return phi(values[0], items=items)
+    if len(values) == 1 and metric in CORRELATIONS:
+        return fisher(values[0], items=items)
+    return average_interval([metric], [[value] for value in values], items=[items], noise=noise)
+
+
+def average_interval(
+    metrics: Sequence[MetricName],
+    by_seed: Sequence[Sequence[float]],
+    *,
+    items: Sequence[int],
+    noise: Noise | None = None,
+) -> Interval | None:
+    """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed."""
+    scores = [fmean(of_seed) for of_seed in by_seed]
+    low, high = metric_range(metrics[0])
+    if noise is not None:
+        return clipped(around(fmean(scores), noise), low=low, high=high)
+    means = [fmean(of_eval) for of_eval in zip(*by_seed, strict=True)]
+    parts = [item_variance(metric, mean, items=n) for metric, mean, n in zip(metrics, means, items, strict=True)]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return clipped(over_seeds(scores, item_variance=sum(known) / len(parts) ** 2), low=low, high=high)
+
+
+def metric_range(metric: MetricName) -> tuple[float, float]:
+    """The least and the most that a metric can be."""
+    return (-1.0 if metric in CORRELATIONS or metric == "matthews" else 0.0), 1.0
+
+
+def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
+    """Variance of one score from the choice of `items` examples: binomial, or that of a correlation (see `stats`)."""
+    if metric in SHARES:
+        return share_variance(score, items=items)
+    if metric == "matthews":
+        return (1 - score * score) / items
+    return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None

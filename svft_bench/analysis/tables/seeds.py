@@ -1,0 +1,57 @@
+"""How many seeds an experiment needs to show a gap, from the variances of what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+
+from svft_bench.analysis.stats import Noise, detectable_gap, seeds_needed, spread_of_gap
+from svft_bench.analysis.tables.compared import Field, fields, judge_all
+from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.compose import Cell
+from svft_bench.records import RunRecord, load_records
+
+
+def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path) -> list[str]:
+    """For each eval of these cells: the seeds at which a paired, corrected test shows the gap with a power of 0.8."""
+    methods: dict[tuple[str, str, str], set[str]] = {}
+    for cell in cells:
+        for item in cell.spec.task.evals:
+            methods.setdefault((cell.spec.model.name, cell.spec.task.name, item.name), set()).add(cell.spec.cell_id)
+    comparisons = sum(len(of_eval) * (len(of_eval) - 1) // 2 for of_eval in methods.values())
+    results = _recorded(cells, load_records(folder))
+    competing = fields(results, judge_all(results, folder=folder))
+    known = {(field.model, field.task, field.name): field for field in competing}
+    return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1)) for key in methods]
+
+
+def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
+    """The cells that are recorded at two seeds or more, at whatever seeds those are."""
+    found = cell_results(cells, records)
+    wanted = {result.spec.cell_id for result in found}
+    held = [record for record in records if record.spec.cell_id in wanted]
+    whole = []
+    for result in found:
+        own = tuple(record for record in held if record.spec.cell_id == result.spec.cell_id)
+        if len(own) > 1:
+            whole.append(CellResult(result.spec, own, (), ()))
+    return whole
+
+
+def _told(name: str, field: Field | None, gap: float, *, comparisons: int) -> str:
+    asked = f"{name}: a gap of {100 * gap:g} points, paired and corrected for {comparisons} comparisons,"
+    if field is None or len(field.cells) < 2:
+        return f"{asked} needs unknown seeds: no two of these cells are recorded at two seeds"
+    variances, items = [], []
+    for one, other in combinations(range(len(field.cells)), 2):
+        if (found := field.gap(one, other)) is not None:
+            variances.append(spread_of_gap(field.spreads[one], field.spreads[other]).variance)
+            items.append(found.noise.items)
+    needed = seeds_needed(gap, seed_variance=median(variances), item_variance=median(items), comparisons=comparisons)
+    basis = f"from {len(items)} recorded pairs, the pair in the middle"
+    if needed is None:
+        least = detectable_gap(Noise(0.0, 1.0, median(items)), comparisons=comparisons)
+        return f"{asked} is hidden by the items at any number of seeds; they show {100 * least:.1f} at best ({basis})"
+    return f"{asked} needs {needed} seeds ({basis})"

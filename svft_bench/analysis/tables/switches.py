@@ -1,0 +1,60 @@
+"""What happens between a row and a model, and between a model and a score, in words: the switches that papers hide."""
+
+from __future__ import annotations
+
+from svft_bench.config.spec import EvalSpec, ImageSpec, PromptSpec, RunSpec
+
+
+def inputs(spec: RunSpec) -> str:
+    """How a training row becomes tensors: pixels, or tokens with their template, mask, length and padding."""
+    if spec.model.image is not None:
+        return _pixels(spec.model.image)
+    prompt = spec.task.prompt
+    side = (prompt.padding_side if prompt else None) or spec.model.padding_side or "tokenizer's side"
+    padded = f"padded on the {side} with {spec.model.pad_token or 'its own pad token'}"
+    if spec.model.pad_token_from == "added":
+        padded += ", which is added to the vocabulary"
+    if spec.train.sampling == "group_by_length":
+        padded += ", in batches of similar lengths"
+    if prompt is None:
+        return f"text cut at {spec.task.max_length:,} tokens, {padded}"
+    return ", ".join([*_prompt(prompt), padded, f"loss averaged over {spec.train.loss_average.replace('_', '-')}"])
+
+
+def scoring(spec: RunSpec) -> str:
+    """How a prediction is made and judged, for each eval; those that share it are named together."""
+    rules: dict[str, list[str]] = {}
+    for item in spec.task.evals:
+        rules.setdefault(_rule(item, spec), []).append(item.name)
+    padded = ", padded on the left" if spec.task.kind == "causal_lm" else ""
+    found = "; ".join(f"{', '.join(names)} by {rule}" for rule, names in rules.items())
+    batches = f"batches of {spec.eval_batch_size}{padded}"
+    return f"{found}; {batches if spec.eval.backend == 'transformers' else 'decoded by vLLM'}"
+
+
+def _pixels(image: ImageSpec) -> str:
+    mean, std = ("/".join(f"{value:g}" for value in values) for values in (image.mean, image.std))
+    return f"images of {image.size} x {image.size} ({image.backend}, {image.resample}), mean {mean}, deviation {std}"
+
+
+def _prompt(prompt: PromptSpec) -> list[str]:
+    found = [f"template {prompt.train}", f"loss on the {prompt.loss_on}", f"cut at {prompt.max_length:,} tokens"]
+    return [*found, "packed"] if prompt.packing else found
+
+
+def _rule(item: EvalSpec, spec: RunSpec) -> str:
+    metrics = " and ".join(item.metrics)
+    if spec.task.prompt is None:
+        return metrics
+    template = f"template {spec.task.prompt.evaluation}"
+    if item.by_token:
+        return f"{metrics}, each token of the reference solution after the true ones before it, {template}"
+    if item.generation is None:
+        return f"{metrics} of the likeliest option after '{item.likelihood}', {template}"
+    generation = item.generation
+    search = "greedily" if generation.num_beams == 1 else f"with {generation.num_beams} beams"
+    stops = f", stopped at {', '.join(generation.stop)}" if generation.stop else ""
+    return (
+        f"{metrics} of answer rule {item.answer} on text generated {search}, at most {generation.max_new_tokens:,} "
+        f"tokens{stops}, {template}"
+    )

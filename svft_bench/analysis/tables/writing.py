@@ -1,0 +1,90 @@
+"""An experiment's and a paper's tables and figures, made from records and written below a results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from svft_bench.analysis.references import Reference, reference_names
+from svft_bench.analysis.tables.experiment import experiment_table
+from svft_bench.analysis.tables.pairs import pairs_table
+from svft_bench.analysis.tables.paper import Line, paper_table
+from svft_bench.analysis.tables.predictions import with_noise
+from svft_bench.analysis.tables.render import Format, render
+from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.analysis.tables.searches import with_searches
+from svft_bench.analysis.tables.value import Table
+from svft_bench.compose import cells, experiment_names
+from svft_bench.config.wording import nearest
+from svft_bench.records import load_records
+from svft_bench.records.durable import write_whole
+
+WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
+
+
+def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> list[CellResult]:
+    """The cells of an experiment, each with its records.
+
+    Raises:
+        ValueError: no such experiment, or records that cannot be trusted or mixed.
+    """
+    known = experiment_names()
+    if name not in known:
+        every = [*known, *reference_names()]
+        raise ValueError(f"table {name}: {nearest(name, every)}")
+    asked = cells([f"experiment={name}", *overrides], any_data=True)
+    records = load_records(folder)
+    return with_searches(with_noise(cell_results(asked, records), folder=folder), records)
+
+
+def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
+    title = experiment_names()[name]
+    if pairs:
+        return pairs_table(results, name=name, title=title, folder=folder)
+    return experiment_table(results, name=name, title=title)
+
+
+def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Table]:
+    """The table of an experiment, and that of the differences where it compares methods, one cell for each."""
+    single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    compares = single and sum(bool(result.records) for result in results) > 1
+    return [experiment_or_pairs(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
+
+
+def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written.
+
+    A comparison of methods, one cell for each and two of them recorded, also gets its paired differences; a search over
+    settings does not.
+    """
+    from svft_bench.analysis.figures import experiment_figures
+
+    return [
+        *(
+            path
+            for table in experiment_tables(name, results, folder=folder)
+            for path in write_table(table, folder=folder)
+        ),
+        *(
+            path
+            for figure in experiment_figures(results, folder=folder)
+            for path in figure.draw(path=folder / "figures" / f"{name}{figure.suffix}")
+        ),
+    ]
+
+
+def write_paper(reference: Reference, lines: Sequence[Line], *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv and results/figures/NAME.svg and .png; says what was written."""
+    from svft_bench.analysis.figures import paper_points
+
+    written = write_table(paper_table(reference, lines), folder=folder)
+    return written + paper_points(reference, lines, path=folder / "figures" / reference.name)
+
+
+def write_table(table: Table, *, folder: Path) -> list[Path]:
+    """Write results/tables/NAME.md and .csv; says what was written."""
+    written = []
+    for form, suffix in WRITTEN.items():
+        written.append(folder / "tables" / f"{table.name}.{suffix}")
+        write_whole(written[-1], render(table, form=form))
+    return written

@@ -1,0 +1,76 @@
+"""`svft-bench list`: what can be combined, read from `conf/` alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from svft_bench.compose import conf_dir, experiment_names, options
+from svft_bench.config.wording import Parser
+
+SECTIONS = ("models", "methods", "tasks", "experiments")
+
+
+def main(argv: list[str]) -> int:
+    """Print the sections asked for, all of them by default.
+
+    Raises:
+        ValueError: an unknown section.
+    """
+    parser = Parser(prog="svft-bench list", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=", ".join(SECTIONS))
+    asked = parser.parse_args(argv).sections
+    for name in asked:
+        if name not in SECTIONS:
+            raise ValueError(f"list {name}: there are {', '.join(SECTIONS)}")
+    console = Console(markup=False)
+    for section in asked or SECTIONS:
+        console.print(_section(section))
+    return 0
+
+
+def _section(section: str) -> Table:
+    table = Table(title=section, title_justify="left", box=None, pad_edge=False)
+    if section == "experiments":
+        for column in ("experiment=", "what it fills"):
+            table.add_column(column)
+        for name, title in experiment_names().items():
+            table.add_row(name, title)
+        return table
+    group = section.removesuffix("s")
+    rows = {"models": _model, "methods": _method, "tasks": _task}[section]
+    for column in (
+        f"{group}=",
+        "what it is",
+        {"models": "method.modules=", "methods": "PEFT type", "tasks": "kind"}[section],
+    ):
+        table.add_column(column)
+    for name in options(group):
+        table.add_row(name, *rows(_read(group, name)))
+    return table
+
+
+def _read(group: str, name: str) -> dict[str, Any]:
+    """The fields of one option, those of the files that it names in its defaults included."""
+    content = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    shared = [item for item in content.get("defaults", []) if item.startswith("/")]
+    found: dict[str, Any] = {}
+    for item in shared:
+        found |= _read(*item.split("@")[0].strip("/").rsplit("/", 1))
+    found |= content.get(group, content)
+    return found
+
+
+def _model(model: dict[str, Any]) -> tuple[str, str]:
+    return model["title"], ", ".join(model["targets"])
+
+
+def _method(method: dict[str, Any]) -> tuple[str, str]:
+    return method["title"], method["peft_type"] or "-"
+
+
+def _task(task: dict[str, Any]) -> tuple[str, str]:
+    return task["title"], task["kind"]

@@ -1,0 +1,181 @@
+"""`svft-bench plan OVERRIDES [--on DEVICE]`: the cells of a sweep, which are recorded, and what the others will take.
+
+Time and memory are arithmetic for the named device (`estimates`), except on this machine where a run of the same cell
+at another seed was recorded: then its own costs are shown, without the sign ≈.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from svft_bench.analysis.estimates import (
+    THIS,
+    UTILISATION,
+    Device,
+    Estimate,
+    device,
+    device_names,
+    duration,
+    error,
+    estimate,
+    gibibytes,
+    unfit,
+)
+from svft_bench.analysis.tables.render import whole
+from svft_bench.analysis.tables.seeds import seeds_for
+from svft_bench.compose import Cell, cells
+from svft_bench.config.spec import RunSpec
+from svft_bench.config.wording import Parser
+from svft_bench.methods.counts import trained_parameters
+from svft_bench.records import RunRecord, load_records
+from svft_bench.running.failures import State, reason, state
+from svft_bench.running.sweep import counted
+
+MEMORY = ("weights", "factors", "optimizer", "activations")
+COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One cell with its estimate, the record of another seed of it, and its state."""
+
+    cell: Cell
+    guess: Estimate
+    like: RunRecord | None
+    state: State
+    unfit: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Measured where another seed was recorded on such a machine, else estimated."""
+        if self.like is None:
+            return self.guess.seconds
+        costs = self.like.costs
+        return costs.load_seconds + costs.adapt_seconds + costs.train_seconds + costs.eval_seconds
+
+
+def main(argv: list[str]) -> int:
+    """Print the plan of the cells that these overrides stand for."""
+    asked = _parser().parse_intermixed_args(argv)
+    found = cells(asked.overrides)
+    on = device(asked.on, cpu=found[0].settings.device == "cpu")
+    planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
+    console = Console(markup=False)
+    print(whole(_table(planned)), end="")
+    gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
+    for line in [*_notes(planned, on=on), *gaps]:
+        console.print(line, highlight=False)
+    return 0
+
+
+def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:
+    """Each cell with what it will take on this device, and whether it is done."""
+    planned = []
+    for cell in found:
+        guess = estimate(cell.spec, on=on)
+        like = _newest(cell.spec, records, chip=on.chip)
+        planned.append(Planned(cell, guess, like, state(cell), unfit(cell.spec, guess, on=on)))
+    return planned
+
+
+def _newest(spec: RunSpec, records: Sequence[RunRecord], *, chip: str | None) -> RunRecord | None:
+    """The newest record of the same cell on such a processor or GPU, whatever its seed."""
+    alike = [r for r in records if r.spec.cell_id == spec.cell_id and r.provenance.chip == chip]
+    return max(alike, key=lambda record: record.provenance.created, default=None)
+
+
+def _table(planned: Sequence[Planned]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in (*COLUMNS, "state"):
+        words = name in ("model", "method", "task", "state")
+        table.add_column(name, justify="left" if words else "right")
+    for item in planned:
+        table.add_row(*_row(item))
+    return table
+
+
+def _row(item: Planned) -> list[str]:
+    spec, need = item.cell.spec, item.guess.memory
+    trained = trained_parameters(spec.model, spec.method)
+    measured = item.like is not None
+    peak = item.like.costs.peak_memory_bytes if item.like else need.total
+    parts = [getattr(need, name) for name in MEMORY]
+    own = [line.split(".", 1)[1] for line in item.cell.overrides if line.startswith(("method.", "train."))]
+    return [
+        spec.model.name,
+        " ".join([spec.method.name, *own]),
+        spec.task.name,
+        str(spec.seed),
+        "?" if trained is None else f"{trained:,}",
+        ("" if measured else "≈ ") + duration(item.seconds),
+        ("" if measured else "≈ ") + gibibytes(peak),
+        *(gibibytes(part) for part in parts),
+        item.unfit or {"done": "done", "failed": "failed", "missing": "-"}[item.state],
+    ]
+
+
+def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
+    states = [item.state for item in planned]
+    todo = [item for item in planned if item.state != "done" and item.unfit is None]
+    left = sum(item.seconds for item in todo)
+    lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
+    lines += [f"failed: {item.cell.command}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
+    lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
+    launched = ", with the launches of a GPU" if on.gpu else ""
+    lines.append(
+        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth{launched}, "
+        "without loading and decomposition; texts count at their usual or else longest length. "
+        "Memory: GiB at the peak of a step, without the process and its libraries."
+    )
+    return [*lines, *([known] if (known := error(on)) else [])]
+
+
+def _described(on: Device) -> str:
+    rates = " and ".join(f"{rate / 1e12:.3g} TFLOP/s in {dtype}" for dtype, rate in _rates(on).items())
+    return f"{'this machine' if on.name == THIS else on.name} ({rates}, {on.bandwidth / 1e9:.0f} GB/s: {on.source})"
+
+
+def _rates(on: Device) -> dict[str, float]:
+    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in ("float32", "bfloat16")}
+
+
+def _paths(planned: Sequence[Planned]) -> dict[str, str]:
+    """The paths that the layers of each method in the singular basis will take."""
+    found: dict[str, str] = {}
+    for item in planned:
+        shapes: dict[str, list[str]] = {}
+        for (inputs, outputs), path in item.guess.paths.items():
+            shapes.setdefault(path, []).append(f"{outputs} x {inputs}")
+        if shapes:
+            text = "; ".join(f"{path} path for {', '.join(names)}" for path, names in shapes.items())
+            found[f"{item.cell.spec.method.name} on {item.cell.spec.model.name}"] = text
+    return found
+
+
+def _points(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = math.nan
+    if not 0 < points < 100:
+        raise argparse.ArgumentTypeError(f"{text} is no gap in points; it lies between 0 and 100, such as 2")
+    return points
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="svft-bench plan",
+        description="What a command would run, which of it is recorded, and the time and memory of the rest.",
+        epilog="svft-bench plan model=gemma-2b method=svft_banded task=gsm8k --on A100-80GB",
+    )
+    parser.add_argument("overrides", nargs="*", help="as for the run")
+    parser.add_argument("--on", default=THIS, metavar="DEVICE", help=f"one of {', '.join(device_names())}")
+    parser.add_argument("--gap", type=_points, metavar="POINTS", help="also: the seeds that show such a gap")
+    parser.add_argument("-m", "--multirun", action="store_true", help="as for the run; makes no difference here")
+    return parser

@@ -1,0 +1,96 @@
+"""`svft-bench table NAME [OVERRIDES]`: an experiment's or a paper's table from the records, printed or written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from svft_bench.analysis.estimates import device, device_names
+from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.tables.choosing import choices, tuned_files
+from svft_bench.analysis.tables.missing import missing_table
+from svft_bench.analysis.tables.paper import missing_commands, paper_lines, paper_table
+from svft_bench.analysis.tables.render import Format, render
+from svft_bench.analysis.tables.selecting import narrow
+from svft_bench.analysis.tables.writing import (
+    experiment_or_pairs,
+    experiment_results,
+    write_experiment,
+    write_paper,
+)
+from svft_bench.compose import experiment_names
+from svft_bench.config.wording import Parser, folder
+from svft_bench.records import load_records
+
+
+def table(argv: Sequence[str]) -> int:
+    """Print one table; with --write also leave it and its figure under the results folder."""
+    asked = _parser().parse_intermixed_args(argv)
+    for path in (_published if asked.name in reference_names() else _recorded)(asked):
+        print(path)
+    return 0
+
+
+def _published(asked: argparse.Namespace) -> list[Path]:
+    """A paper's table; what is written is all of it, whatever part is printed."""
+    if asked.pairs or asked.choose:
+        flag = "--pairs" if asked.pairs else "--choose"
+        raise ValueError(f"table {asked.name}: {flag} is for an experiment of ours, this is a published table")
+    reference = load_reference(asked.name)
+    narrowed = narrow(reference, asked.overrides)
+    lines = paper_lines(reference, load_records(asked.results), extra=asked.overrides)
+    shown = [line for line in lines if line.row in narrowed]
+    if asked.missing:
+        _missing(asked, missing_commands(reference, shown), title=reference.title)
+        return []
+    print(render(paper_table(reference, shown), form=asked.format), end="")
+    return write_paper(reference, lines, folder=asked.results) if asked.write else []
+
+
+def _recorded(asked: argparse.Namespace) -> list[Path]:
+    """The table of an experiment, or what was asked for instead of it."""
+    results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
+    if asked.choose:
+        print(tuned_files(choices(results), name=asked.name), end="")
+        return []
+    if asked.missing:
+        commands = [command for result in results for command in result.missing]
+        _missing(asked, commands, title=experiment_names()[asked.name])
+        return []
+    made = experiment_or_pairs(asked.name, results, pairs=asked.pairs, folder=asked.results)
+    print(render(made, form=asked.format), end="")
+    return write_experiment(asked.name, results, folder=asked.results) if asked.write else []
+
+
+def _missing(asked: argparse.Namespace, commands: Sequence[str], *, title: str) -> None:
+    made = missing_table(commands, name=asked.name, title=title, on=device(asked.on))
+    print(render(made, form=asked.format), end="")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="svft-bench table",
+        description="An experiment's or a paper's table from the records; nothing is written without --write.",
+        epilog="svft-bench table demo --format latex; svft-bench table demo seed=0,1,2",
+    )
+    parser.add_argument("name", help="an experiment, or a published table such as svft_table1_math")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        help="as for the run whose records are meant; model= and method= show a part of a published table",
+    )
+    parser.add_argument("--format", choices=get_args(Format), default="terminal")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
+    instead.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")
+    instead.add_argument(
+        "--missing", action="store_true", help="instead: the cells not run, with command, time and memory"
+    )
+    parser.add_argument(
+        "--on", default="A100-80GB", metavar="DEVICE", help=f"for --missing; {', '.join(device_names())}"
+    )
+    parser.add_argument("--results", type=folder, default=Path("results"), metavar="DIR")
+    parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
+    return parser

@@ -1,0 +1,60 @@
+"""`RunSpec`: all that determines one run, validated before anything heavy is imported.
+
+A spec is composed from `conf/` and the command line, checked once here and trusted afterwards. `run_id` hashes what
+determines the result; titles, sources and tables of module names describe a run without determining it.
+"""
+
+from svft_bench.config.spec.base import Kind, Spec, one_line, sentences
+from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
+from svft_bench.config.spec.run import (
+    DecodingSpec,
+    LimitSpec,
+    RunSpec,
+    ScoredOn,
+    Selection,
+    TrainSpec,
+    check_kind,
+    parse_spec,
+)
+from svft_bench.config.spec.task import (
+    AnswerName,
+    EvalSpec,
+    FewShotSpec,
+    GenerationSpec,
+    MetricName,
+    PromptName,
+    PromptSpec,
+    ReaderName,
+    SourceSpec,
+    TaskSpec,
+    has_validation,
+)
+
+__all__ = [
+    "AnswerName",
+    "DecodingSpec",
+    "EvalSpec",
+    "FewShotSpec",
+    "GenerationSpec",
+    "ImageSpec",
+    "Kind",
+    "LimitSpec",
+    "MethodSpec",
+    "MetricName",
+    "ModelSpec",
+    "PromptName",
+    "PromptSpec",
+    "ReaderName",
+    "RunSpec",
+    "ScoredOn",
+    "Selection",
+    "SourceSpec",
+    "Spec",
+    "TaskSpec",
+    "TrainSpec",
+    "check_kind",
+    "has_validation",
+    "one_line",
+    "parse_spec",
+    "sentences",
+]

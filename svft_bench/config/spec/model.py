@@ -1,0 +1,100 @@
+"""The model of a run and the method that is applied to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
+
+from svft_bench.config.spec.base import Count, Kind, Name, Spec, Text, plain
+
+Spread = Annotated[StrictFloat, Field(gt=0)]
+
+
+class ImageSpec(Spec):
+    """How an image becomes a tensor: resized to `size` x `size` pixels, then normalised per channel."""
+
+    size: StrictInt = Field(gt=0, le=4096)
+    mean: tuple[StrictFloat, StrictFloat, StrictFloat]
+    std: tuple[Spread, Spread, Spread]
+    resample: Literal["bicubic", "bilinear"]
+    backend: Literal["pil"]
+
+
+class ModelSpec(Spec):
+    """A pre-trained model: where its weights come from, how they load, what its layers are called."""
+
+    describes = frozenset(
+        {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
+    )
+
+    younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code"})
+
+    name: Name
+    title: Text
+    architecture: Text
+    source: Literal["hub", "carrier"]
+    path: Annotated[Text, Field(min_length=1)]
+    revision: Text | None
+    trust_remote_code: StrictBool = False
+    kinds: tuple[Kind, ...]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    attention: Literal["sdpa", "eager"]
+    padding_side: Literal["left", "right"] | None
+    pad_token: str | None
+    pad_token_from: Literal["vocabulary", "added"] = "vocabulary"
+    normaliser: Literal["model", "library"] = "model"
+    image: ImageSpec | None
+    head_modules: tuple[str, ...]
+    targets: dict[str, str | tuple[str, ...]]
+    layers: Count
+    matrices: dict[str, tuple[Count, Count]]
+    biases: StrictBool
+    parameters: StrictInt = Field(gt=0)
+    patch: Count | None = None
+
+    @model_validator(mode="after")
+    def _an_image_is_whole_patches(self) -> ModelSpec:
+        if self.image and self.patch and self.image.size % self.patch:
+            raise ValueError(f"image.size={self.image.size} is no multiple of the patch size {self.patch}")
+        return self
+
+    @model_validator(mode="after")
+    def _an_added_token_has_a_name(self) -> ModelSpec:
+        if self.pad_token_from == "added" and self.pad_token is None:
+            raise ValueError("pad_token_from=added needs the token, for example pad_token='[PAD]'")
+        return self
+
+
+class MethodSpec(Spec):
+    """What the papers compare; every further field belongs to the PEFT config that `peft_type` names.
+
+    `one_shape` refuses targets whose shapes differ.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    describes = frozenset({"title", "one_shape"})
+
+    name: Name
+    title: Text
+    one_shape: StrictBool = False
+    peft_type: str | None
+    trains: Literal["adapter", "head", "all"]
+    modules: str | None
+
+    @property
+    def adapter(self) -> dict[str, Any]:
+        """The fields of the adapter's own config."""
+        return dict(self.model_extra or {})
+
+    def identity(self) -> dict[str, Any]:
+        """As for every part, with the adapter's fields beside the declared ones."""
+        return super().identity() | {key: plain(value) for key, value in self.adapter.items()}
+
+    @model_validator(mode="after")
+    def _an_adapter_has_a_type(self) -> MethodSpec:
+        if (self.trains == "adapter") != (self.peft_type is not None):
+            raise ValueError(f"trains={self.trains} with peft_type={self.peft_type}: only an adapter has a peft_type")
+        if self.peft_type is None and self.adapter:
+            raise ValueError(f"{', '.join(self.adapter)}: a field of an adapter, and method={self.name} has none")
+        return self

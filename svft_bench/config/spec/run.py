@@ -1,0 +1,202 @@
+"""All that determines one run, and the names that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError, model_validator
+
+from svft_bench.config.spec.base import Count, Kind, Spec, Text, digest, sentences
+from svft_bench.config.spec.model import MethodSpec, ModelSpec
+from svft_bench.config.spec.task import TaskSpec, has_validation
+
+Selection = Literal["last", "best_validation", "best_reported"]
+ScoredOn = Literal["reported", "validation"]
+
+
+Decay = Annotated[StrictFloat, Field(ge=0, lt=1)]
+
+
+class TrainSpec(Spec):
+    """The optimisation: AdamW with one group for the head and one for everything else.
+
+    `loss_average` says what an optimizer step's loss is the mean of: `tokens`, all targets of its micro-batches alike
+    (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts). `sampling`
+    says how rows meet in a batch: at random, or after their length, so that less of a batch is padding.
+    """
+
+    describes = frozenset({"source"})
+    younger = frozenset({"loss_average", "sampling"})
+
+    lr: StrictFloat = Field(gt=0)
+    lr_head: StrictFloat | None = Field(default=None, gt=0)
+    epochs: Count
+    max_steps: StrictInt | None = Field(default=None, ge=0, le=10**9)
+    batch_size: Count
+    gradient_accumulation: Count = 1
+    loss_average: Literal["tokens", "micro_batches"] = "tokens"
+    sampling: Literal["random", "group_by_length"] = "random"
+    weight_decay: StrictFloat = Field(ge=0, le=1)
+    betas: tuple[Decay, Decay]
+    eps: StrictFloat = Field(gt=0, lt=1)
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup_ratio: StrictFloat = Field(ge=0, lt=1)
+    warmup_steps: StrictInt | None = Field(default=None, ge=0)
+    max_grad_norm: StrictFloat = Field(gt=0)
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: StrictBool
+    selection: Selection
+    source: Text
+
+
+class LimitSpec(Spec):
+    """Fewer rows than the data set has; `None` takes them all."""
+
+    train: StrictInt | None = Field(default=None, gt=0)
+    eval: StrictInt | None = Field(default=None, gt=0)
+
+
+class DecodingSpec(Spec):
+    """Which program writes a language model's texts: its kernels and its beam search are part of the result."""
+
+    backend: Literal["transformers", "vllm"] = "transformers"
+
+
+class RunSpec(Spec):
+    """One cell (model, method, task) at one seed.
+
+    `score_on=validation` scores the rows set aside from training, by the one eval that fits them, and reads no reported
+    set: for choosing settings. It is no part of the training, so the chosen cell's own run takes up the trained
+    weights, and neither is `eval`.
+
+    `protocol` says which of its sources a published cell follows where they differ; its fields hold the difference.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    task: TaskSpec
+    train: TrainSpec
+    limit: LimitSpec
+    score_on: ScoredOn = "reported"
+    eval: DecodingSpec = DecodingSpec()
+    eval_batch_size: Count
+    data: str
+    seed: StrictInt = Field(ge=0, lt=2**32)  # what numpy's generator takes
+    protocol: Literal["paper", "released", "ours"] = "ours"
+
+    describes = frozenset({"eval_batch_size", "protocol"})
+    younger = frozenset({"score_on", "eval"})
+
+    @model_validator(mode="after")
+    def _validation_has_one_eval(self) -> RunSpec:
+        """Leaves the task the eval that scores its rows set aside, where they are all that is scored."""
+        if self.score_on == "reported":
+            return self
+        return self.model_copy(update={"task": self.task.model_copy(update={"evals": (self.task.chooser,)})})
+
+    @model_validator(mode="after")
+    def _model_takes_task(self) -> RunSpec:
+        check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
+        if self.method.trains == "head" and (self.task.kind == "causal_lm" or not self.model.head_modules):
+            raise ValueError(
+                f"method={self.method.name} trains the head alone, and model={self.model.name} has none for "
+                f"task={self.task.name}; every other method trains there"
+            )
+        if self.train.selection == "best_validation" and not has_validation(self.task):
+            raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
+        if self.train.sampling == "group_by_length" and self.task.kind == "image_classification":
+            raise ValueError(
+                f"train.sampling=group_by_length is for texts, the images of task={self.task.name} are all of one "
+                "length; train.sampling=random takes them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _validation_scores_are_clean(self) -> RunSpec:
+        if self.score_on == "reported":
+            return self
+        if not has_validation(self.task):
+            raise ValueError(
+                f"score_on=validation: task={self.task.name} sets no rows aside; task.validation_rows=N does"
+            )
+        if self.train.selection == "best_reported":
+            raise ValueError("score_on=validation with selection=best_reported would look at the reported set")
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_writes_texts(self) -> RunSpec:
+        if self.eval.backend == "transformers":
+            return self
+        modes = {item.name: item.generation for item in self.task.evals}
+        other = "eval.backend=transformers does"
+        if silent := [name for name, generation in modes.items() if generation is None]:
+            raise ValueError(f"eval.backend=vllm scores generated text alone, not {', '.join(silent)}; {other}")
+        if stopped := [name for name, mode in modes.items() if mode and mode.num_beams > 1 and mode.stop]:
+            raise ValueError(
+                f"eval.backend=vllm takes no stop strings with beams, as {', '.join(stopped)} has; {other}"
+            )
+        if (selection := self.train.selection) != "last":
+            raise ValueError(f"eval.backend=vllm cannot score in training for train.selection={selection}; {other}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that determine the result; what scores rows set aside is one only where these choose an epoch."""
+        identity = super().identity()
+        if self.train.selection != "best_validation":
+            identity["task"].pop("validated_by", None)
+        return identity
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hex digits that name this run: equal specs, equal ids, on any machine."""
+        return digest(self.identity())
+
+    @property
+    def cell_id(self) -> str:
+        """What repetitions of one measurement share: everything but the seed and where the data came from."""
+        identity = self.identity()
+        del identity["seed"], identity["data"]
+        return digest(identity)
+
+    @property
+    def train_id(self) -> str:
+        """Names the training alone, so that tasks which share it share the trained weights.
+
+        An epoch chosen by an eval set is part of the training, and so is that eval.
+        """
+        identity = self.identity()
+        for scoring in ("score_on", "eval"):
+            identity.pop(scoring, None)
+        if self.train.selection == "last":
+            del identity["task"]["evals"], identity["limit"]["eval"]
+            identity["data"] = self.data.split("+")[0]
+        elif self.train.selection == "best_validation":
+            identity["task"].pop("validated_by", None)
+            identity["task"]["evals"] = [self.task.chooser.identity()]
+        del identity["task"]["name"]
+        return digest(identity)
+
+
+def check_kind(kind: Kind, *, task: str, kinds: Sequence[Kind], model: str) -> None:
+    """Refuse a task that is not of a kind that the model does.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if kind not in kinds:
+        raise ValueError(
+            f"model={model} cannot take task={task}: the task is {kind}, the model does {', '.join(kinds)}"
+        )
+
+
+def parse_spec(values: dict[str, Any]) -> RunSpec:
+    """Validate a composed configuration.
+
+    Raises:
+        ValueError: names every offending field with its path, its value and what would be valid.
+    """
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(sentences(error)) from None

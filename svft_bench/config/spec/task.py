@@ -1,0 +1,270 @@
+"""The task of a run: where its rows are, how they become examples, and how predictions on them are scored."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
+
+from svft_bench.config.spec.base import LARGEST, Count, Kind, Name, PathOfNames, Spec, Text
+
+ReaderName = Literal[
+    "image_label",
+    "img_label",
+    "img_fine_label",
+    "sentence",
+    "sentence_pair",
+    "question_sentence",
+    "question_pair",
+    "premise_hypothesis",
+    "metamath",
+    "metamath_solution",
+    "gsm8k",
+    "gsm8k_solution",
+    "math",
+    "llm_adapters",
+    "llm_adapters_options",
+]
+PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
+AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option", "any_option"]
+MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy"]
+BUILTIN_SPLITS = ("all", "rest")  # all rows, and what a balanced draw from them leaves over
+BUILTIN_LABELS = {"digits": 10}
+READERS: dict[Kind, tuple[ReaderName, ...]] = {
+    "image_classification": ("image_label", "img_label", "img_fine_label"),
+    "sequence_classification": (
+        "sentence",
+        "sentence_pair",
+        "question_sentence",
+        "question_pair",
+        "premise_hypothesis",
+    ),
+}
+# Readers whose reference is a whole text.
+SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
+
+
+class SourceSpec(Spec):
+    """One split of one data set: on the hub, as files below the data root, or built into a library."""
+
+    describes = frozenset({"title", "rows", "local"})
+
+    title: Text
+    hub: Text | None = None
+    config: Text | None = None
+    revision: Text | None = None
+    split: Text = Field(min_length=1)
+    local: Text | None = None
+    builtin: Literal["digits"] | None = None
+    rows: StrictInt | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _a_builtin_set_has_the_split(self) -> SourceSpec:
+        if self.builtin is not None and self.split not in BUILTIN_SPLITS:
+            raise ValueError(f"builtin={self.builtin} has no split {self.split!r}; it has {', '.join(BUILTIN_SPLITS)}")
+        return self
+
+
+class FewShotSpec(Spec):
+    """A balanced draw: this many images of every class for training and for validation."""
+
+    train_per_class: Count
+    validation_per_class: StrictInt = Field(ge=0, le=LARGEST)
+
+
+class PromptSpec(Spec):
+    """How a question becomes tokens, and which tokens carry the loss.
+
+    `padding_side` is that of training; without one the model's own is taken. Evaluation always pads on the left, where
+    batched generation has to. With `packing` a row of training holds as many whole examples as fit.
+    """
+
+    younger = frozenset({"padding_side", "packing"})
+
+    train: PromptName
+    evaluation: PromptName
+    loss_on: Literal["answer", "sequence"]
+    max_length: Count
+    padding_side: Literal["left", "right"] | None = None
+    packing: StrictBool = False
+
+
+class GenerationSpec(Spec):
+    """Decoding of one eval; always without sampling."""
+
+    max_new_tokens: Count
+    num_beams: Count = 1
+    stop: tuple[str, ...] = ()
+
+
+class EvalSpec(Spec):
+    """One scored data set; the first metric is the one a table shows.
+
+    A language model's prediction is the text it generates, or with `likelihood` the likeliest of the options that the
+    question names: of all continuations with one in place of `{}`, the one of the highest probability. By
+    `token_accuracy` it is how many tokens of a reference solution would have been written next, all before them given.
+    """
+
+    younger = frozenset({"likelihood"})
+
+    name: Name
+    data: SourceSpec
+    reader: ReaderName
+    metrics: tuple[MetricName, ...] = Field(min_length=1)
+    generation: GenerationSpec | None = None
+    answer: AnswerName | None = None
+    likelihood: str | None = None
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_answer(self) -> EvalSpec:
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"eval {self.name}: metrics={', '.join(self.metrics)} names one twice")
+        graded = {"accuracy", "accuracy_strict"}
+        wrong = [name for name in self.metrics if (name in graded) != (self.answer is not None) and name != "accuracy"]
+        if wrong:
+            takes = ", ".join(sorted(graded)) if self.answer else "accuracy, f1, matthews, pearson, spearman"
+            raise ValueError(f"metrics={', '.join(wrong)} cannot be scored with answer={self.answer}; valid: {takes}")
+        if (self.answer is None) != (self.generation is None):
+            raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_of_a_solution(self) -> EvalSpec:
+        whole = self.reader in SOLUTION_READERS
+        alone = self.metrics == ("token_accuracy",) and self.generation is None and self.likelihood is None
+        if self.by_token != whole or (whole and not alone):
+            raise ValueError(
+                f"eval {self.name}: metrics=[token_accuracy] and reader={' or '.join(SOLUTION_READERS)} belong "
+                "together, without other metrics, generation or likelihood"
+            )
+        return self
+
+    @property
+    def by_token(self) -> bool:
+        """Whether tokens of a given text are foreseen, in place of an answer that is found."""
+        return "token_accuracy" in self.metrics
+
+    @model_validator(mode="after")
+    def _options_have_a_place(self) -> EvalSpec:
+        if self.likelihood is None:
+            return self
+        if self.likelihood.count("{}") != 1 or self.likelihood.strip("{}").count("{"):
+            raise ValueError(f"likelihood={self.likelihood!r}: expected a text with {{}} once, where the option stands")
+        if self.generation is not None or self.metrics != ("accuracy",) or self.reader != "llm_adapters_options":
+            raise ValueError(
+                f"eval {self.name}: likelihood takes no generation, metrics=[accuracy] and reader=llm_adapters_options"
+            )
+        return self
+
+
+class TaskSpec(Spec):
+    """One training set and the eval sets scored after it.
+
+    Rows set aside from training are scored as the first eval is, or by `validated_by` where that would not fit them.
+    """
+
+    describes = frozenset({"title", "source"})
+    younger = frozenset({"validated_by"})
+
+    name: PathOfNames
+    title: Text
+    source: Text
+    version: Count
+    kind: Kind
+    reader: ReaderName
+    labels: Count | None = None
+    train: SourceSpec
+    validation: SourceSpec | None = None
+    validation_rows: StrictInt = Field(default=0, ge=0)
+    few_shot: FewShotSpec | None = None
+    max_length: Count | None = None
+    prompt: PromptSpec | None = None
+    validated_by: EvalSpec | None = None
+    evals: tuple[EvalSpec, ...] = Field(min_length=1)
+
+    def _readers(self) -> list[tuple[str, ReaderName]]:
+        return [("reader", self.reader), *((f"evals.{item.name}.reader", item.reader) for item in self.evals)]
+
+    @model_validator(mode="after")
+    def _classes_are_counted_right(self) -> TaskSpec:
+        """Metrics for so many classes, and as many classes as the rows are known to have."""
+        if len({item.name for item in self.evals}) < len(self.evals):
+            raise ValueError(f"evals: two are called {' and '.join(item.name for item in self.evals)}")
+        if self.labels is None or self.kind == "causal_lm":
+            return self
+        known = BUILTIN_LABELS.get(self.train.builtin or "", self.labels)
+        if self.labels != known:
+            raise ValueError(f"labels={self.labels}: {self.train.builtin} has {known} classes")
+        valid = _metrics_of(self.labels)
+        for item in (*self.evals, self.chooser):
+            if wrong := [name for name in item.metrics if name not in valid]:
+                raise ValueError(
+                    f"evals.{item.name}.metrics={', '.join(wrong)} says nothing of labels={self.labels}; valid: "
+                    f"{', '.join(valid)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_left_to_train_on(self) -> TaskSpec:
+        if self.train.rows is not None and self.validation_rows >= self.train.rows:
+            raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {self.train.rows} rows")
+        if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
+            raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
+        return self
+
+    @property
+    def chooser(self) -> EvalSpec:
+        """What scores the rows set aside."""
+        return self.validated_by or self.evals[0]
+
+    @field_validator("evals", mode="before")
+    @classmethod
+    def _named(cls, evals: Any) -> Any:
+        """A mapping from name to eval, as a task's file writes it, so that an override can name what it changes."""
+        return [{"name": name, **item} for name, item in evals.items()] if isinstance(evals, dict) else evals
+
+    @model_validator(mode="after")
+    def _parts_fit_the_kind(self) -> TaskSpec:
+        needed: dict[Kind, tuple[str, ...]] = {
+            "image_classification": ("labels",),
+            "sequence_classification": ("labels", "max_length"),
+            "causal_lm": ("prompt",),
+        }
+        missing = [name for name in needed[self.kind] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
+        for item in (*self.evals, self.chooser):
+            text = item.generation is not None or item.likelihood is not None or item.by_token
+            if text != (self.kind == "causal_lm"):
+                raise ValueError(
+                    f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
+                    f"[token_accuracy]), this one is {self.kind}"
+                )
+        for place, reader in self._readers():
+            if not _takes(self.kind, reader):
+                raise ValueError(f"{place}={reader} reads no rows for {self.kind}")
+        if self.few_shot is not None and self.validation_rows:
+            raise ValueError(
+                f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
+            )
+        return self
+
+
+def _takes(kind: Kind, reader: ReaderName) -> bool:
+    """Whether rows as this reader reads them are of a kind; what no other kind reads is a language model's."""
+    if kind in READERS:
+        return reader in READERS[kind]
+    return all(reader not in names for names in READERS.values())
+
+
+def _metrics_of(labels: int) -> tuple[MetricName, ...]:
+    """What can be said of predictions of so many classes; one label is a number that is regressed."""
+    if labels == 1:
+        return ("pearson", "spearman")
+    return ("accuracy", "f1", "matthews") if labels == 2 else ("accuracy",)
+
+
+def has_validation(task: TaskSpec) -> bool:
+    """Whether the task sets rows aside that choose an epoch."""
+    drawn = task.few_shot is not None and task.few_shot.validation_per_class > 0
+    return drawn or task.validation is not None or task.validation_rows > 0

@@ -1,6 +1,0 @@
-"""Figures from records, readable in black and white and equal byte for byte when made twice."""
-
-from svft_bench.figures.experiment import experiment_figures
-from svft_bench.figures.papers import paper_points
-
-__all__ = ["experiment_figures", "paper_points"]

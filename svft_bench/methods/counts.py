@@ -1,0 +1,118 @@
+"""Trained parameters in closed form, for answers that must not wait for a model; `audit` counts with the real code.
+
+SVFT: n (2d + 1) - d (d + 1) per matrix, n = min(in, out)        LoRA: r (in + out)        DoRA: LoRA + out
+VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from svft_bench.config.spec import MethodSpec, ModelSpec
+
+# Fields of adapters that count something, and their least values.
+NUMBERS = {"r": 1, "off_diag": 0, "rank": 1, "entries": 1, "boft_block_size": 0, "boft_n_butterfly_factor": 1}
+
+Count = Callable[[int, int, dict[str, Any], bool], int]
+
+
+def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
+    """Parameters that train outside the head; None where only the model itself can tell (another PEFT type)."""
+    if method.trains == "head":
+        return 0
+    if method.trains == "all":
+        return model.parameters
+    formula = FORMULAS.get(method.peft_type or "")
+    if formula is None or method.modules is None:
+        return None
+    chosen = adapted_matrices(model, method.modules)
+    return model.layers * sum(formula(i, o, method.adapter, model.biases) for i, o in chosen)
+
+
+def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
+    """[in, out] of each matrix of a block in a group of modules, which is spelled by its matrices' letters."""
+    if modules == "all_linear":
+        return list(model.matrices.values())
+    chosen, rest = [], modules
+    for letters in sorted(model.matrices, key=len, reverse=True):
+        if letters in rest:
+            chosen.append(model.matrices[letters])
+            rest = rest.replace(letters, "", 1)
+    return chosen
+
+
+def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
+    """Refuse targets of several shapes for a method that takes one, and what is larger than the smallest target.
+
+    Raises:
+        ValueError: names the shapes, and the groups of this model that have one; or the number and its limit.
+    """
+    for name, least in NUMBERS.items():
+        value = method.adapter.get(name)
+        if value is not None and (type(value) is not int or value < least):
+            raise ValueError(f"method.{name}={value!r}: expected a whole number of {least} or more")
+    _check_limits(model, method)
+    if not method.one_shape or method.modules is None:
+        return
+    shapes = dict.fromkeys(adapted_matrices(model, method.modules))
+    if len(shapes) > 1:
+        told = ", ".join(f"{outputs} x {inputs}" for inputs, outputs in shapes)
+        fitting = [group for group in model.targets if len(set(adapted_matrices(model, group))) == 1]
+        raise ValueError(
+            f"method.modules={method.modules}: {method.name} shares one pair of matrices among targets of one shape, "
+            f"those of model={model.name} are {told}; of one shape are {', '.join(fitting)} "
+            "(method.one_shape=false cuts the pair to fit)"
+        )
+
+
+def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
+    """A core has as many rows as the shorter side of its matrix: no diagonal, rank or entry lies beyond."""
+    if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
+        return
+    side = min((min(shape) for shape in adapted_matrices(model, method.modules)), default=None)
+    limits = {} if side is None else {"off_diag": side - 1, "rank": side, "entries": side * side}
+    for name, most in limits.items():
+        value = method.adapter.get(name)
+        if value is not None and value > most:
+            raise ValueError(
+                f"method.{name}={value}: the smallest matrix of method.modules={method.modules} in model={model.name} "
+                f"has {side} singular values, so {most:,} is the most"
+            )
+
+
+def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:
+    """Numbers in the singular vectors that a method keeps beside the weights: those of the short side alone, n^2, where
+    a matrix is at least twice as long as wide, else n (in + out). A badly conditioned long matrix keeps both."""
+    if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
+        return 0
+    shapes = [(min(pair), max(pair)) for pair in adapted_matrices(model, method.modules)]
+    return model.layers * sum(n * n if long >= 2 * n else n * (n + long) for n, long in shapes)
+
+
+def _lora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return int(adapter["r"]) * (inputs + outputs) + (outputs if adapter.get("use_dora") else 0)
+
+
+def _vera(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return outputs + int(adapter["r"])
+
+
+def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    block, factors = int(adapter["boft_block_size"]), int(adapter["boft_n_butterfly_factor"])
+    return factors * inputs * block + outputs + (outputs if bias and adapter["bias"] != "none" else 0)
+
+
+def _svft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    side = min(inputs, outputs, adapter.get("rank") or inputs)
+    distance = int(adapter.get("off_diag", 0))
+    gate = 1 if adapter.get("gate") or adapter.get("variant") == "released" else 0
+    return int(adapter.get("entries") or side * (2 * distance + 1) - distance * (distance + 1)) + gate
+
+
+def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    sigma = min(inputs, outputs) if adapter.get("train_sigma", True) else 0
+    return sigma + (outputs if bias and adapter.get("train_bias", True) else 0)
+
+
+FORMULAS: dict[str, Count] = {"LORA": _lora, "VERA": _vera, "BOFT": _boft, "SVFT": _svft, "VECTORFIT": _vectorfit}

@@ -1,0 +1,84 @@
+"""The fields of an adapter's config against its own annotations, and the adapter against the shapes of one block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_type_hints
+
+import torch
+from peft import PeftConfig, inject_adapter_in_model
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from torch import nn
+
+from svft_bench.config.spec import ModelSpec
+
+ARBITRARY = ConfigDict(arbitrary_types_allowed=True)
+# With these a single block is no stand-in for a model.
+SELECTING = ("layers_to_transform", "layers_pattern", "exclude_modules", "target_parameters", "layer_replication")
+
+
+def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> None:
+    """Refuse a value that is not of its field's type: a dataclass takes anything, and text is true.
+
+    Raises:
+        ValueError: names the field, the value and the type.
+    """
+    for name, value in values.items():
+        try:
+            _validator(config_class, name).validate_python(value, strict=True)
+        except ValidationError:
+            hint = get_type_hints(config_class)[name]
+            told = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+            raise ValueError(f"method.{name}={value!r}: {config_class.__name__} takes {told}") from None
+        if name.endswith("dropout") and not 0 <= value < 1:
+            raise ValueError(f"method.{name}={value!r} is no probability: 0 is none, and 1 would leave nothing")
+
+
+def _validator(config_class: type[PeftConfig], name: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(get_type_hints(config_class)[name], config=ARBITRARY)
+    except (NameError, PydanticSchemaGenerationError):  # of types that pydantic or this process does not know
+        return TypeAdapter(Any)
+
+
+def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
+    """Refuse values that PEFT refuses only when it meets a layer: one block of the model's shapes, without memory.
+
+    A tuner of the singular basis decomposes weights, which the stand-in has not; `counts.check_shapes` knows its
+    limits.
+
+    Raises:
+        ValueError: PEFT's own sentence.
+    """
+    targets = config.target_modules if hasattr(config, "target_modules") else None
+    selects = any(getattr(config, name, None) is not None for name in SELECTING)
+    if config.peft_type in ("SVFT", "VECTORFIT") or isinstance(targets, str) or not targets or selects:
+        return
+    block = nn.Module()
+    for name, (inputs, outputs) in _named_matrices(model):
+        if any(f".{name}".endswith(f".{target}") for target in targets):
+            _place(block, name.split("."), nn.Linear(inputs, outputs, bias=model.biases, device="meta"))
+    if not any(True for _ in block.children()):
+        return
+    try:
+        with torch.device("meta"):
+            inject_adapter_in_model(config, block)
+    except (ValueError, ZeroDivisionError) as error:
+        if "does not support" not in str(error):  # a tuner that needs a whole model
+            raise ValueError(f"method={method}: {error}") from None
+    except Exception:  # what only weights, a library or a whole model can tell is told when they are there
+        return
+
+
+def _named_matrices(model: ModelSpec) -> Iterator[tuple[str, tuple[int, int]]]:
+    for letter, shape in model.matrices.items():
+        names = model.targets.get(letter, ())
+        yield from ((name, shape) for name in ([names] if isinstance(names, str) else names))
+
+
+def _place(parent: nn.Module, path: list[str], layer: nn.Module) -> None:
+    for name in path[:-1]:
+        if not hasattr(parent, name):
+            parent.add_module(name, nn.Module())
+        parent = getattr(parent, name)
+    parent.add_module(path[-1], layer)

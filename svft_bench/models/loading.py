@@ -1,0 +1,220 @@
+"""From a `ModelSpec` to a model and its tokenizer or image processor: from the hub, a carrier, or a local folder.
+
+`model, processor = load_model(spec, kind="causal_lm", num_labels=0, seed=0)`
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import Any, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.image_utils import PILImageResampling
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from svft_bench.config.spec import ImageSpec, Kind, ModelSpec
+from svft_bench.models.architectures import architecture
+from svft_bench.models.blocks import check_numbers
+from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
+from svft_bench.models.tokenizer import embed_added_token, fit_tokenizer
+
+AUTO: dict[Kind, Any] = {
+    "causal_lm": AutoModelForCausalLM,
+    "sequence_classification": AutoModelForSequenceClassification,
+    "image_classification": AutoModelForImageClassification,
+}
+# What the libraries raise on files that are not what they should be.
+UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, EOFError, UnpicklingError, SafetensorError)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
+
+
+def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tuple[PreTrainedModel, Processor]:
+    """The pre-trained model, on the CPU and in eval mode, with a fresh head drawn from `seed` alone.
+
+    Raises:
+        ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
+    """
+    checkpoint = fetch(spec, weights=True)
+    # With a mask and a length of 64 modulo 128, cuDNN's attention may return NaN gradients on an H100 or H200, where
+    # PyTorch prefers it from 2.11 on (pytorch/pytorch#196678).
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    with _loading(spec, checkpoint):
+        config = _configuration(spec, checkpoint, **_label_fields(kind, num_labels))
+        model, found = AUTO[kind].from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=DTYPES[spec.dtype],
+            attn_implementation=spec.attention,
+            trust_remote_code=spec.trust_remote_code,
+            output_loading_info=True,
+        )
+    if checkpoint.commit is not None:
+        model.config._name_or_path = (
+            spec.path
+        )  # for what is saved of it: the repository, not this machine's cache of it
+    if stand_in(checkpoint.folder) is None:
+        check_numbers(model, spec)
+    processor = _processor(spec, checkpoint)
+    _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
+    if spec.image:
+        resize_positions(model, size=spec.image.size)
+    else:
+        if spec.pad_token_from == "added":
+            embed_added_token(model, processor)
+        model.config.pad_token_id = processor.pad_token_id
+    return model.eval(), processor
+
+
+def load_processor(spec: ModelSpec) -> Processor:
+    """The tokenizer or image processor alone.
+
+    Raises:
+        ValueError: it cannot be had, or does not fit the specification.
+    """
+    return _image_processor(spec.image) if spec.image else _processor(spec, fetch(spec, weights=False))
+
+
+def _processor(spec: ModelSpec, checkpoint: Checkpoint) -> Processor:
+    if spec.image:
+        return _image_processor(spec.image)
+    with _loading(spec, checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=spec.trust_remote_code)
+    return fit_tokenizer(tokenizer, spec)
+
+
+def build_meta(
+    spec: ModelSpec, *, kind: Kind, num_labels: int, layers: int | None = None, from_path: bool = False
+) -> PreTrainedModel:
+    """The architecture on the meta device: every module and shape, no weight, no network.
+
+    With `layers` it has that many blocks instead of all of its own. With `from_path` the configuration is the one at
+    `spec.path`, a folder or a repository of the hub, instead of the one that is shipped.
+
+    Raises:
+        ValueError: the configuration cannot be had.
+    """
+    changes = _label_fields(kind, num_labels) | ({} if layers is None else {"num_hidden_layers": layers})
+    config = read_config(spec, **changes) if from_path else architecture(spec.name, **changes)
+    if spec.image:
+        config.image_size = spec.image.size
+    with torch.device("meta"):
+        model: PreTrainedModel = AUTO[kind].from_config(config, dtype=DTYPES[spec.dtype])
+    return model.eval()
+
+
+def read_config(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
+    """The configuration beside the weights.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    checkpoint = fetch(spec, weights=False)
+    with _loading(spec, checkpoint):
+        return _configuration(spec, checkpoint, **changes)
+
+
+def _configuration(spec: ModelSpec, checkpoint: Checkpoint, **changes: Any) -> PretrainedConfig:
+    config: PretrainedConfig = AutoConfig.from_pretrained(
+        checkpoint.folder, trust_remote_code=spec.trust_remote_code, **changes
+    )
+    return config
+
+
+def resize_positions(model: PreTrainedModel, *, size: int) -> None:
+    """Interpolate a vision transformer's position grid once, so that it takes images of `size` pixels as its own."""
+    embeddings: Any = model.base_model.embeddings
+    patch = model.config.patch_size
+    if size % patch:
+        raise ValueError(f"model.image.size={size} is no multiple of the patch size {patch}")
+    if size == model.config.image_size:
+        return
+    first, grid = embeddings.position_embeddings.detach().split([1, embeddings.patch_embeddings.num_patches], dim=1)
+    old, new = model.config.image_size // patch, size // patch
+    grid = grid.unflatten(1, (old, old)).permute(0, 3, 1, 2)  # [1, width, old, old]
+    grid = functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([first, grid.flatten(2).transpose(1, 2)], dim=1))
+    embeddings.image_size = embeddings.patch_embeddings.image_size = (size, size)
+    embeddings.patch_embeddings.num_patches = new * new
+    model.config.image_size = size
+
+
+def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
+    if kind == "causal_lm":
+        return {}
+    return {
+        "num_labels": num_labels,
+        "problem_type": "regression" if num_labels == 1 else "single_label_classification",
+    }
+
+
+def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, missing: set[str], seed: int) -> None:
+    """Fill what the checkpoint lacks, which may only be the head, from a generator that nothing else draws from."""
+    headless = {name for name in missing if name.split(".")[0] not in spec.head_modules}
+    if headless:
+        raise ValueError(f"model={spec.name}: the checkpoint {spec.path} lacks {', '.join(sorted(headless)[:3])}")
+    generator = torch.Generator().manual_seed(seed)
+    std = model.config.initializer_range
+    for name, parameter in model.named_parameters():
+        if name in missing:
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
+                parameter.data.copy_(drawn)
+
+
+def _image_processor(image: ImageSpec) -> BaseImageProcessor:
+    return ViTImageProcessorPil(
+        size={"height": image.size, "width": image.size},
+        resample=PILImageResampling[image.resample.upper()],
+        image_mean=list(image.mean),
+        image_std=list(image.std),
+        do_convert_rgb=True,
+    )
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keep the libraries' retries and reports of a missing head off the terminal: both end in a sentence of ours."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _loading(spec: ModelSpec, checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever the libraries raise on files that are not what they should be ends in one sentence.
+
+    Raises:
+        ValueError: such a sentence.
+    """
+    try:
+        with _errors_only():
+            yield
+    except UNREADABLE as error:
+        raise ValueError(unloadable(spec, checkpoint, error)) from error

@@ -1,0 +1,80 @@
+"""A random model of a few thousand parameters in the form of a real one: same modules, same loading, no download."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+from svft_bench.config.spec import ModelSpec
+from svft_bench.models.architectures import architecture
+from svft_bench.models.blocks import numbers
+from svft_bench.models.checkpoint import STAND_IN
+from svft_bench.models.loading import AUTO
+
+WIDTH, LAYERS, HEADS = 32, 2, 4
+
+
+def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
+    """Write a model folder that `load_model` takes in place of the real one (`model.path=FOLDER`), without its head.
+
+    Beside its files it says what it stands in for and which numbers it has: a run on it is recorded with these.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    changes: dict[str, Any] = {}
+    if spec.image is None:
+        tokenizer = _tokenizer(spec)
+        tokenizer.save_pretrained(path)
+        changes = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        changes["vocab_size"] = len(tokenizer)
+    config = tiny_architecture(spec, **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AUTO[spec.kinds[0]].from_config(config)
+    body = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in spec.head_modules}
+    model.save_pretrained(path, state_dict=body)
+    (path / STAND_IN).write_text(json.dumps({"model": spec.name, **asdict(numbers(model, spec))}) + "\n")
+    return path
+
+
+def tiny_architecture(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
+    """The real configuration with two narrow layers; grouped key/value heads and wide heads stay so."""
+    real = architecture(spec.name)
+    fields = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "pooler_hidden_size": WIDTH,
+    }
+    if hasattr(real, "num_key_value_heads"):
+        fields["num_key_value_heads"] = max(1, HEADS * real.num_key_value_heads // real.num_attention_heads)
+        fields["head_dim"] = WIDTH * real.head_dim * real.num_attention_heads // (real.hidden_size * HEADS)
+    if spec.image:
+        fields["image_size"] = 2 * real.patch_size
+    return architecture(spec.name, **fields | changes)
+
+
+def _tokenizer(spec: ModelSpec) -> PreTrainedTokenizerFast:
+    """Bytes as tokens, so that it reads and writes any text; an encoder's frames one or two texts as BERT's does."""
+    encoder = "sequence_classification" in spec.kinds
+    first, last = ("[CLS]", "[SEP]") if encoder else ("<bos>", "<eos>")
+    own = spec.pad_token if spec.pad_token_from == "vocabulary" else None  # an added one is not there yet
+    special = [own or "<pad>", first, last]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate([*special, *alphabet])}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if encoder:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A {last}",
+            pair=f"{first} $A {last} $B:1 {last}:1",
+            special_tokens=[(first, 1), (last, 2)],
+        )
+    names = {"cls_token": first, "sep_token": last} if encoder else {"bos_token": first, "eos_token": last}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=special[0], model_max_length=512, **names)

@@ -1,0 +1,86 @@
+"""What can be said of a folder's weights without loading them: which files, whole or damaged, of which shapes.
+
+`fingerprint(folder)`
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from svft_bench.config.spec import ModelSpec
+
+NAMES = (  # the first that are there
+    ("model.safetensors", "model-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model-*.bin"),
+)
+SAMPLES, SAMPLE = 64, 1 << 16  # places of a file and bytes at each that its fingerprint looks at
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a folder that hold its weights, safetensors before pickles."""
+    for names in NAMES:
+        if found := sorted(path for name in names for path in folder.glob(name)):
+            return found
+    return []
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the weight files' names, sizes, headers and samples of their bytes: the same wherever they lie."""
+    states = [(path, path.stat()) for path in weight_files(folder)]
+    return _fingerprint(tuple((path, state.st_size, state.st_mtime_ns) for path, state in states))
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Remembered until a file changes: the cells of a sweep have one model."""
+    total = hashlib.sha256()
+    for path, size, _ in files:
+        total.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            if path.suffix == ".safetensors":
+                total.update(file.read(int.from_bytes(file.read(8), "little")))
+            for place in range(SAMPLES):
+                file.seek(place * max(size - SAMPLE, 0) // (SAMPLES - 1))
+                total.update(file.read(SAMPLE))
+    return total.hexdigest()
+
+
+def unreadable(folder: Path) -> dict[Path, str]:
+    """Weight files that are no whole safetensors files, each with what is wrong; pickles show it as they load."""
+    found = {}
+    for path in weight_files(folder):
+        try:
+            _shapes(path)
+        except SafetensorError as error:
+            found[path] = str(error)
+    return found
+
+
+def check_matrices(spec: ModelSpec, folder: Path) -> None:
+    """Refuse weights that lack matrices of the shapes that the model's blocks have, as far as their files tell.
+
+    Raises:
+        ValueError: names the first shape that is not there often enough.
+    """
+    files = weight_files(folder)
+    if not files or files[0].suffix != ".safetensors" or unreadable(folder):
+        return  # what does not tell its shapes is found out when it loads
+    there = Counter(shape for path in files for shape in _shapes(path))
+    for shape, count in Counter((outputs, inputs) for inputs, outputs in spec.matrices.values()).items():
+        if there[shape] < count * spec.layers:
+            raise ValueError(
+                f"model={spec.name}: {folder} holds {there[shape]} matrices of {shape[0]} x {shape[1]}, and "
+                f"{spec.name} has {count * spec.layers} in its {spec.layers} blocks: it is another model"
+            )
+
+
+def _shapes(path: Path) -> list[tuple[int, ...]]:
+    if path.suffix != ".safetensors":
+        return []
+    with safe_open(path, framework="numpy") as file:
+        return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118

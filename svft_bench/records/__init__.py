@@ -1,0 +1,32 @@
+"""The one JSON file that a finished run leaves, with its predictions: written whole or not at all, and sealed."""
+
+from svft_bench.records.predictions import DamagedRecord, load_predictions, predictions_of
+from svft_bench.records.shape import (
+    Costs,
+    DataUse,
+    Provenance,
+    RunRecord,
+    Sizes,
+    Weights,
+    predictions_path,
+    record_path,
+)
+from svft_bench.records.stored import find_record, load_record, load_records, save_record
+
+__all__ = [
+    "Costs",
+    "DamagedRecord",
+    "DataUse",
+    "Provenance",
+    "RunRecord",
+    "Sizes",
+    "Weights",
+    "find_record",
+    "load_predictions",
+    "load_record",
+    "load_records",
+    "predictions_of",
+    "predictions_path",
+    "record_path",
+    "save_record",
+]

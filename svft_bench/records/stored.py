@@ -1,0 +1,138 @@
+"""Records on disk: written whole or not at all, sealed, and migrated from older versions when they are read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from svft_bench.config.spec import sentences
+from svft_bench.records.durable import ASIDE, set_aside, write_whole
+from svft_bench.records.predictions import DamagedRecord, check_predictions
+from svft_bench.records.shape import RunRecord, predictions_path, record_path
+
+SCHEMA_VERSION = 2
+
+
+def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[str, Any]]) -> Path:
+    """Write predictions, then the record: a record on disk always has its predictions.
+
+    Raises:
+        ValueError: a score, cost or loss is not finite; nothing is written.
+    """
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predictions).encode()
+    body = record.model_dump(mode="json") | {"predictions_sha256": hashlib.sha256(lines).hexdigest()}
+    bad = sorted(_not_finite(body))
+    if bad:
+        raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
+    path = record_path(results, record.spec)
+    predictions_path(path).unlink(missing_ok=True)  # a run that is made again may have left a plain file
+    write_whole(predictions_path(path), gzip.compress(lines, mtime=0))
+    write_whole(path, json.dumps(body | {"sha256": _seal(body)}, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def find_record(path: Path) -> RunRecord | None:
+    """The record at `path`, if there is one; a damaged one is set aside, and the run has none.
+
+    Raises:
+        ValueError: it is of a schema version that this program does not read.
+    """
+    if not path.exists():
+        return None
+    try:
+        return load_record(path)
+    except DamagedRecord as error:
+        then = "the cell runs again"
+        if predictions_path(path).exists():
+            set_aside(predictions_path(path), why=f"belongs to a damaged record ({error})", then=then)
+        set_aside(path, why=f"is damaged ({error})", then=then)
+        return None
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read one record, and make sure that its predictions lie beside it as its run left them.
+
+    Raises:
+        DamagedRecord: one of the files is truncated, missing, or was edited after the run.
+        ValueError: the record is of a schema version that this program does not read.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        seal, version = body.pop("sha256"), body["schema_version"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecord(f"{path} is not a complete run record ({error})") from None
+    if version not in (1, SCHEMA_VERSION):
+        raise ValueError(f"{path} has schema_version {version}; this program reads 1 to {SCHEMA_VERSION}")
+    if seal != _seal(body):
+        raise DamagedRecord(f"{path} was changed after its run: its sha256 does not match its content")
+    current = body if version == SCHEMA_VERSION else _from_version_1(body)
+    try:
+        record = RunRecord.model_validate_json(json.dumps(current))
+    except ValidationError as error:
+        raise DamagedRecord(f"{path} does not fit schema_version {version}: {sentences(error)}") from None
+    check_predictions(record, predictions_path(path))
+    return record
+
+
+def _from_version_1(body: dict[str, Any]) -> dict[str, Any]:
+    """What version 2 added, a record of version 1 leaves open: every field of it has a default that says so."""
+    return body | {"schema_version": 2}
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def load_records(results: Path) -> list[RunRecord]:
+    """Read every record below `results`, in the order of their paths.
+
+    Raises:
+        ValueError: one of them cannot be trusted, or two carry one run_id.
+    """
+    records: dict[str, RunRecord] = {}
+    for path in sorted((results / "runs").rglob("*.json")):
+        if path.parent.name == ASIDE:
+            continue
+        record = _read_once(path, _written(path), _written(predictions_path(path)))
+        if record.run_id in records:
+            raise ValueError(f"{path} repeats run_id {record.run_id} of another record")
+        records[record.run_id] = record
+    return list(records.values())
+
+
+@cache
+def _read_once(path: Path, *written: tuple[int, int] | None) -> RunRecord:
+    """A record that many tables of one process ask for; one that was written since is another."""
+    return load_record(path)
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """When a file was written, and its size; None for none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _seal(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _not_finite(value: Any, path: str = "") -> Iterable[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path

@@ -1,0 +1,63 @@
+"""`force=true` done once: what it asks for survives the kills of its command, and is forgotten once it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from svft_bench.config.settings import Settings
+from svft_bench.config.spec import RunSpec
+from svft_bench.records import record_path
+from svft_bench.records.durable import write_whole
+
+BEGUN = "again"  # in a training's folder: for which request it was last begun anew
+
+
+def ask(cells: Sequence[tuple[RunSpec, Settings]]) -> None:
+    """Note for each of these cells that its record is to be made again; a command that goes on asks for nothing new."""
+    command = hashlib.sha256(" ".join(sorted(spec.run_id for spec, _ in cells)).encode()).hexdigest()[:12]
+    notes = [_note(spec, settings) for spec, settings in cells]
+    if any(_text(note).startswith(command) for note in notes):
+        return
+    for note in notes:
+        write_whole(note, f"{command} {secrets.token_hex(8)}")
+
+
+def is_asked(spec: RunSpec, settings: Settings) -> bool:
+    """Whether the record of this cell is still to be made again."""
+    return _note(spec, settings).exists()
+
+
+def is_due(spec: RunSpec, settings: Settings) -> bool:
+    """Whether the cell has to run, as far as can be seen without reading its record."""
+    done = record_path(settings.results_dir, spec).exists()
+    return not done or (settings.force and is_asked(spec, settings))
+
+
+def begin_anew(spec: RunSpec, settings: Settings) -> None:
+    """Drop what an earlier training left, unless it was begun for this very request; asked by the training's owner."""
+    request, folder = _text(_note(spec, settings)), settings.output_dir / spec.train_id
+    if request == _text(folder / BEGUN):
+        return
+    for path in (folder / name for name in ("checkpoints", "adapter", "aside")):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    (folder / "fitted.json").unlink(missing_ok=True)
+    write_whole(folder / BEGUN, request)
+
+
+def done(spec: RunSpec, settings: Settings) -> None:
+    """Note that the record is made, or cannot be."""
+    _note(spec, settings).unlink(missing_ok=True)
+
+
+def _note(spec: RunSpec, settings: Settings) -> Path:
+    return settings.output_dir / spec.train_id / f"again-{spec.run_id}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -1,0 +1,96 @@
+"""`assemble(spec)`: the model with its method and the data of its task, on the device where the cell runs."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+from svft_bench.analysis.estimates import Dtype, times_slower
+from svft_bench.config.settings import Settings
+from svft_bench.config.spec import RunSpec
+from svft_bench.methods.applying import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
+from svft_bench.models.checkpoint import describe, fetch
+from svft_bench.models.loading import load_model, load_processor
+from svft_bench.records import Weights
+from svft_bench.running.rows import TrainingRows, check_context, training_rows
+from svft_bench.running.train import total_steps
+from svft_bench.tasks import Task, load_task
+
+EMULATED = 4.0  # a product that takes this much longer than in float32 is worth a word; source: ours
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A model with its method applied, and the data of its task."""
+
+    task: Task
+    rows: TrainingRows
+    model: nn.Module
+    processor: Any
+    device: torch.device
+    trained_names: frozenset[str]
+    head_names: frozenset[str]
+    counts: Counts
+    weights: Weights
+    load_seconds: float
+    adapt_seconds: float
+
+
+def assemble(spec: RunSpec, settings: Settings) -> Assembly:
+    """Load data and model and apply the method; seeded so that every method starts from the same head."""
+    device = pick_device(settings.device)
+    if device.type == "cpu" and spec.train.precision != "float32":
+        _warn_if_emulated(spec.train.precision)
+    start = time.perf_counter()
+    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
+    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
+    rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
+    steps = total_steps(spec.train, rows=len(rows.rows))
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
+    weights = describe(spec.model, fetch(spec.model, weights=True))
+    model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
+    model.to(device)
+    loaded, base_bytes = time.perf_counter(), stored_bytes(model)
+    set_seed(spec.seed)
+    adapted = apply_method(model, spec.method, config, head_modules=head)
+    names = trainable_names(adapted)
+    return Assembly(
+        task=task,
+        rows=rows,
+        model=adapted,
+        processor=processor,
+        device=device,
+        trained_names=names,
+        head_names=frozenset(name for name in names if set(name.split(".")) & set(head)),
+        counts=count(adapted, head_modules=head, base_bytes=base_bytes),
+        weights=weights,
+        load_seconds=loaded - start,
+        adapt_seconds=time.perf_counter() - loaded,
+    )
+
+
+def _warn_if_emulated(precision: Dtype) -> None:
+    if (times := times_slower(precision)) > EMULATED:
+        warnings.warn(
+            f"This processor takes {times:.0f} times as long in {precision} as in float32, which "
+            "train.precision=float32 would choose.",
+            stacklevel=3,
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `device=` names; `auto` prefers a GPU.
+
+    Raises:
+        ValueError: CUDA is asked for and absent.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but PyTorch sees no CUDA device here; device=cpu or device=auto would run")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,146 @@
+"""What `transformers.Trainer` does beside training: the schedule of a tuner, checkpoints, progress, an end in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from svft_bench.methods.applying import bad_weight
+from svft_bench.running import stopping
+from svft_bench.running.checkpoints import Checkpoint
+from svft_bench.running.tracking import Tracker
+
+
+class Schedule(TrainerCallback):  # type: ignore[misc]
+    """Tells a tuner which optimizer step begins, by the method that PEFT names for it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.allocate is not None:
+            self.allocate(state.global_step)
+
+
+class Finite(TrainerCallback):  # type: ignore[misc]
+    """Ends a training that has diverged, whose scores would be those of a model that knows nothing."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float],
+        model: nn.Module,
+        **_: Any,
+    ) -> None:
+        for name, title in {"loss": "the loss", "grad_norm": "the gradient norm"}.items():
+            if not math.isfinite(logs.get(name, 0.0)):
+                if found := bad_weight(model):
+                    raise ValueError(f"{title} is not finite{found}")
+                raise _diverged(title, logs[name], state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, model: nn.Module, **_: Any
+    ) -> None:
+        if not all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad):
+            raise _diverged("a trained parameter", math.nan, state)
+
+
+def _diverged(what: str, value: float, state: TrainerState) -> FloatingPointError:
+    return FloatingPointError(
+        f"training diverged: {what} is {value} at step {state.global_step}; a lower train.lr may keep it finite"
+    )
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
+
+    def __init__(self, minutes: float) -> None:
+        self.interval = 60 * minutes
+        self.saved = self.began = time.perf_counter()
+        self.seconds: list[float] = []
+
+    def median(self) -> float:
+        """Seconds of the median step, 0 without steps; the first step warms up and counts only when alone."""
+        timed = sorted(self.seconds[1:] or self.seconds or [0.0])
+        return timed[len(timed) // 2]
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds.append(now - self.began)
+        if now - self.saved >= self.interval and state.global_step < state.max_steps:
+            control.should_save = True
+            self.saved = now
+
+
+class Epochs(TrainerCallback):  # type: ignore[misc]
+    """Tells `after_epoch` how many epochs have ended, the last one begun counted as one.
+
+    After the last step of an epoch there may be a checkpoint already. So an epoch that a training begins after is told
+    again: a kill may have come before, and nobody is harmed by hearing it twice.
+    """
+
+    def __init__(self, after_epoch: Callable[[int], None]) -> None:
+        self.after_epoch = after_epoch
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.epoch and state.epoch == int(state.epoch):
+            self.after_epoch(int(state.epoch))
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        try:
+            self.after_epoch(math.ceil(state.epoch or 0))
+        except stopping.Stopped:
+            if (Path(args.output_dir) / f"checkpoint-{state.global_step}").exists():
+                raise
+            control.should_save = True
+
+
+class Taken(TrainerCallback):  # type: ignore[misc]
+    """Sums the losses on from a checkpoint; the Trainer would leave them out of the curve's next point."""
+
+    def __init__(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.trainer._tr_loss += self.checkpoint.loss
+        self.trainer._globalstep_last_logged = self.checkpoint.logged
+
+
+class Stop(TrainerCallback):  # type: ignore[misc]
+    """Ends a training that a signal says to end, once it has a checkpoint; comes last, to hear of it in this step."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if stopping.asked() and state.global_step < state.max_steps:  # else what is left is nearly through
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        stopping.check()
+
+
+class Report(TrainerCallback):  # type: ignore[misc]
+    """Hands progress and what the Trainer logs to the tracker."""
+
+    def __init__(self, tracker: Tracker, steps: int) -> None:
+        self.tracker, self.steps = tracker, steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.tracker.progress(state.global_step, self.steps)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.tracker.log({f"train/{name}": value for name, value in logs.items()}, step=state.global_step)

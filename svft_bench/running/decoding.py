@@ -1,0 +1,90 @@
+"""Texts that a causal language model writes after its prompts, without sampling: `generate(model, prompts, ...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from svft_bench.config.spec import GenerationSpec
+
+Tokens = list[int]
+
+
+class Engine(Protocol):
+    """Another program that holds the model's weights and writes in its place."""
+
+    def write(
+        self, prompts: Sequence[Tokens], *, limits: Sequence[int], ends: Sequence[int], generation: GenerationSpec
+    ) -> list[Tokens]:
+        """The tokens after each prompt, no more than its limit; one of `ends` ends them and is the last of them."""
+
+
+def generate(
+    model: Any, prompts: Sequence[str], *, generation: GenerationSpec, processor: Any, engine: Engine | None = None
+) -> list[dict[str, str]]:
+    """One `prediction` for every prompt; `cut` says what ended one that did not end by itself.
+
+    Text and prompt share the model's context: where the rest is shorter than `max_new_tokens`, it is the limit, and a
+    prompt that leaves none is not answered (`cut` is "prompt"). With an `engine`, of the model only its configuration
+    is needed.
+    """
+    asked: list[Tokens] = processor(list(prompts), verbose=False)["input_ids"]
+    limits = [min(model.config.max_position_embeddings - len(ids), generation.max_new_tokens) for ids in asked]
+    fitting = [ids for ids, limit in zip(asked, limits, strict=True) if limit > 0]
+    open_limits = [limit for limit in limits if limit > 0]
+    ends = _ids(model.generation_config.eos_token_id)
+    if engine is None:
+        rows = _write(model, fitting, limits=open_limits, generation=generation, processor=processor)
+    else:
+        rows = engine.write(fitting, limits=open_limits, ends=ends, generation=generation)
+    stopping = {processor.pad_token_id, *ends}
+    found = (
+        _finished(text, ended=not stopping.isdisjoint(row[-1:]), stops=generation.stop)
+        for text, row in zip(processor.batch_decode(rows, skip_special_tokens=True), rows, strict=True)
+    )
+    return [next(found) if limit > 0 else {"prediction": "", "cut": "prompt"} for limit in limits]
+
+
+def _write(
+    model: Any, prompts: Sequence[Tokens], *, limits: Sequence[int], generation: GenerationSpec, processor: Any
+) -> list[Tokens]:
+    """By the model itself; prompts of several limits are done one by one, so that no prediction depends on the others.
+
+    A text that ends before its batch is filled up with pad tokens.
+    """
+    if len(set(limits)) != 1:
+        pairs = zip(prompts, limits, strict=True)
+        alone = (_write(model, [ids], limits=[n], generation=generation, processor=processor) for ids, n in pairs)
+        return [row for (row,) in alone]
+    longest = max(map(len, prompts))
+    stops: dict[str, Any] = {"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}
+    padded = torch.tensor([[processor.pad_token_id] * (longest - len(ids)) + ids for ids in prompts])
+    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
+    tokens = model.generate(
+        input_ids=padded.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=limits[0],
+        num_beams=generation.num_beams,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=processor.pad_token_id,
+        **stops,
+    )
+    rows: list[Tokens] = tokens[:, longest:].tolist()
+    return rows
+
+
+def _ids(tokens: int | list[int] | None) -> list[int]:
+    return tokens if isinstance(tokens, list) else [] if tokens is None else [tokens]
+
+
+def _finished(text: str, *, ended: bool, stops: Sequence[str]) -> dict[str, str]:
+    """The text before the first stop string; cut off if neither such a string nor the model ended it."""
+    places = [text.find(stop) for stop in stops if stop in text]
+    if places:
+        return {"prediction": text[: min(places)]}
+    return {"prediction": text} if ended else {"prediction": text, "cut": "text"}

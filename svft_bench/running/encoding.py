@@ -1,0 +1,100 @@
+"""Rows to tensors, one function per kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from svft_bench.config.spec import Kind, TaskSpec
+from svft_bench.running.rows import IGNORED
+from svft_bench.tasks import Example
+
+Batch: TypeAlias = dict[str, Any]  # tensors, and switches of the model
+Collate: TypeAlias = Callable[[Sequence[Example]], Batch]
+
+
+def training_collate(task: TaskSpec, processor: Any) -> Collate:
+    """The function that turns a list of `training_rows` into one batch with `labels`."""
+    makers: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
+        "image_classification": _images,
+        "sequence_classification": _sequences,
+        "causal_lm": _completions,
+    }
+    return makers[task.kind](task, processor)
+
+
+def _images(task: TaskSpec, processor: Any) -> Collate:
+    def collate(examples: Sequence[Example]) -> Batch:
+        pixels = processor([example["image"] for example in examples], return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels, "labels": torch.tensor([example["label"] for example in examples])}
+
+    return collate
+
+
+def _sequences(task: TaskSpec, processor: Any) -> Collate:
+    def collate(examples: Sequence[Example]) -> Batch:
+        first = [example["text"] for example in examples]
+        second = [example["text_pair"] for example in examples]
+        batch = processor(
+            first,
+            second if second[0] is not None else None,
+            truncation=True,
+            max_length=task.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        number = torch.float32 if task.labels == 1 else torch.int64
+        return {**batch, "labels": torch.tensor([example["label"] for example in examples], dtype=number)}
+
+    return collate
+
+
+def _completions(task: TaskSpec, processor: Any) -> Collate:
+    assert task.prompt is not None
+    side = task.prompt.padding_side or processor.padding_side
+    # Positions that begin again make the model's own mask keep packed examples apart, if there is neither a mask nor a
+    # cache beside them; what fills a row up is one more example that nothing learns from.
+    beside = "positions" if task.prompt.packing else "attended"
+    fill = {"ids": processor.pad_token_id, "labels": IGNORED, "attended": 0}
+    names = {"ids": "input_ids", "labels": "labels", "attended": "attention_mask", "positions": "position_ids"}
+
+    def collate(rows: Sequence[Example]) -> Batch:
+        longest = max(len(row["ids"]) for row in rows)
+
+        def tensor(name: str) -> torch.Tensor:
+            filled = []
+            for row in rows:
+                values = [1] * len(row["ids"]) if name == "attended" else list(row[name])
+                missing = longest - len(values)
+                more = list(range(missing)) if name == "positions" else [fill[name]] * missing
+                filled.append(more + values if side == "left" else values + more)
+            return torch.tensor(filled)
+
+        batch: Batch = {names[name]: tensor(name) for name in ("ids", "labels", beside)}
+        return batch | ({"use_cache": False} if beside == "positions" else {})
+
+    return collate
+
+
+class SimilarLengths(LengthGroupedSampler):  # type: ignore[misc]
+    """Rows in an order in which neighbours are of similar length; an epoch's order follows from the seed alone.
+
+    So a run that was killed in an epoch finds the same batches again, which the library's own sampler does not promise.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, together: int, seed: int) -> None:
+        super().__init__(together, lengths=list(lengths), generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.generator.manual_seed(self.seed + epoch)
+
+
+def text_length(example: Example) -> int:
+    """Characters of an example, the cheap stand-in for tokens by which batches are sorted."""
+    return sum(len(example.get(name) or "") for name in ("prompt", "text", "text_pair"))

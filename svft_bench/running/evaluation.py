@@ -1,0 +1,154 @@
+"""Predictions of a model on one eval set; scoring them is the task's business and needs no model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from svft_bench.config.spec import EvalSpec, TaskSpec
+from svft_bench.methods.applying import bad_weight
+from svft_bench.running.decoding import Engine, generate
+from svft_bench.running.encoding import text_length, training_collate
+from svft_bench.running.likelihood import foreseen, likeliest
+from svft_bench.running.rows import token_lengths
+from svft_bench.tasks import Example, responded
+
+Prediction = dict[str, Any]
+Found = dict[str, Any]  # a prediction before it is said of which example
+Progress = Callable[[int], None]
+
+
+def predict(
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    merged: bool,
+    progress: Progress,
+    engine: Engine | None = None,
+) -> list[Prediction]:
+    """One prediction for every example, in the examples' order; `progress` hears how many a batch finished.
+
+    Batches hold examples of similar length, longest first, so that a batch that does not fit fails at once. `merged`
+    folds an adapter into the weights meanwhile, which is fast but, for tuners that subtract it again, leaves rounding
+    behind: for the end of a run, not for its middle. An `engine` writes a language model's texts in its place.
+    """
+    predictor = partial(_text, engine=engine) if task.kind == "causal_lm" else _class_or_value
+    order = list(range(len(examples)))
+    if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
+        order.sort(key=lambda index: -text_length(examples[index]))
+    found: dict[int, Prediction] = {}
+    with evaluating(model, merged=merged and engine is None):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = [examples[index] for index in chosen]
+            values = predictor(
+                model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size
+            )
+            for index, example, value in zip(chosen, batch, values, strict=True):
+                found[index] = {"id": example["id"], **_gold(example), **value}
+            progress(len(batch))
+    return [found[index] for index in range(len(examples))]
+
+
+def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, int]:
+    """How many of these predictions come from a text that was cut, by reason; all of them are scored."""
+    longest = evaluation.generation.max_new_tokens if evaluation.generation is not None else 0
+    reasons = {
+        "prompt": "prompt longer than the model's context, scored as wrong",
+        "text": f"no end of the text within {longest:,} tokens or the model's context",
+        "input": "input cut at the task's max_length",
+    }
+    counts = Counter(row.get("cut") for row in predictions)
+    return {f"{evaluation.name}: {text}": counts[cut] for cut, text in reasons.items() if counts[cut]}
+
+
+def _class_or_value(
+    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any, batch_size: int
+) -> list[Found]:
+    inputs = training_collate(task, processor)(batch)
+    inputs.pop("labels")
+    logits = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()}).logits.float()
+    values: list[int | float] = (logits[:, 0] if task.labels == 1 else logits.argmax(-1)).tolist()
+    lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
+    cut = [length > (task.max_length or 0) for length in lengths]
+    return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
+
+
+def _text(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    prompts = [example["prompt"] for example in batch]
+    if evaluation.generation is not None:
+        assert evaluation.answer is not None
+        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
+        return [responded(row, answer=evaluation.answer) for row in found]
+    if evaluation.likelihood is None:
+        return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
+    return likeliest(
+        model,
+        prompts,
+        options=[example["options"] for example in batch],
+        template=evaluation.likelihood,
+        processor=processor,
+        batch_size=batch_size,
+    )
+
+
+def _gold(example: Example) -> Found:
+    """What a prediction is compared with: a class, or the answer as each rule reads it."""
+    if "label" in example:
+        return {"reference": example["label"]}
+    return {name: example[name] for name in ("reference", "reference_strict") if name in example}
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
+
+
+@contextmanager
+def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
+    """No gradients, no dropout; with `merged`, an adapter is part of the weights while this lasts.
+
+    Raises:
+        ValueError: the model gives logits that are not finite, which any rule would make a prediction of.
+    """
+    was_training = model.training
+    model.eval()
+    merges = merged and isinstance(model, PeftModel)
+    looked_at = (model.get_base_model() if isinstance(model, PeftModel) else model).register_forward_hook(_check_logits)
+    try:
+        if merges:
+            model.merge_adapter()
+        with torch.no_grad():
+            yield
+    finally:
+        looked_at.remove()
+        if merges:
+            model.unmerge_adapter()
+        model.train(was_training)
+
+
+def _check_logits(model: nn.Module, inputs: object, output: Any) -> None:
+    """Of a text, the last position is looked at: it sees all others, and no padding stands there."""
+    logits = output.logits if output.logits.dim() < 3 else output.logits[:, -1]
+    if not bool(logits.sum(dtype=torch.float32).isfinite()):  # a twentieth of the time of a look at each
+        raise ValueError(f"the model's logits are not finite, so nothing is scored{bad_weight(model)}")

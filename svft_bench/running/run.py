@@ -1,0 +1,208 @@
+"""`run(spec)`: one cell at one seed, from a validated specification to one record, step after step."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from svft_bench.config.settings import Settings
+from svft_bench.config.spec import EvalSpec, RunSpec
+from svft_bench.records import Costs, DataUse, RunRecord, Sizes, find_record, record_path, save_record
+from svft_bench.records.durable import PARTIAL, sweep, write_whole
+from svft_bench.running import again
+from svft_bench.running.assembly import Assembly, assemble, pick_device
+from svft_bench.running.decoding import Engine
+from svft_bench.running.encoding import training_collate
+from svft_bench.running.evaluation import Prediction, cuts, predict
+from svft_bench.running.ownership import owning
+from svft_bench.running.provenance import peak_memory, provenance
+from svft_bench.running.selection import BestEpoch
+from svft_bench.running.stopping import check, stopping_between_steps
+from svft_bench.running.tracking import Tracker, tracking
+from svft_bench.running.train import total_steps, train
+from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of
+from svft_bench.running.weights import Fitted, code_state, load_fitted, save_fitted
+from svft_bench.tasks import Example, score
+
+
+def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
+    """Load, adapt, train, evaluate and record; a cell that has its record is not run again unless `force`.
+
+    `command` is what the record gives as its origin. Of two processes that are to do the same, one does it, and the
+    other waits and takes up what there is then: trained weights, or the record.
+
+    Raises:
+        ValueError: data, weights or modules are not what the specification says; nothing is left under results.
+        OSError: a folder cannot be written; found out before the model loads.
+        Stopped: a signal came; a training has a checkpoint of that moment.
+    """
+    path = record_path(settings.results_dir, spec)
+    if not settings.force and (found := find_record(path)) is not None:
+        return found
+    if spec.eval.backend == "vllm":
+        check_engine(spec.model, device=pick_device(settings.device))
+    folder = settings.output_dir / spec.train_id
+    for needed in (path.parent, folder):
+        check_writable(needed)
+        sweep(needed)
+    if settings.force and not again.is_asked(spec, settings):
+        again.ask([(spec, settings)])
+    with owning(folder / f"run-{spec.run_id}.lock", command=command):
+        if not again.is_due(spec, settings) and (found := find_record(path)) is not None:
+            return found
+        record, predictions = _made(spec, settings, folder=folder, command=command)
+        save_record(record, results=settings.results_dir, predictions=predictions)
+        again.done(spec, settings)
+    return record
+
+
+def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> tuple[RunRecord, list[dict[str, Any]]]:
+    """The record of a run that takes place now, and its predictions."""
+    title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
+    with tracking(
+        settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
+    ) as tracker:
+        with owning(folder / "training.lock", command=command):
+            if settings.force:
+                again.begin_anew(spec, settings)
+            ready = assemble(spec, settings)
+            fitted = load_fitted(folder, ready.model)
+            if fitted is None:
+                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
+        start = time.perf_counter()
+        with engine_of(spec, ready.model, ready.processor, folder=folder) as engine:
+            predictions = {
+                item.name: predict_eval(
+                    ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine
+                )
+                for item in spec.task.evals
+            }
+        eval_seconds = time.perf_counter() - start
+        scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
+        defined = {
+            f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
+        }
+        tracker.log(defined, step=None)
+    cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
+    record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, command=command)
+    return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
+
+
+def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
+    """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
+    first = spec.task.evals[0]
+    choices: dict[str, tuple[EvalSpec, Sequence[Example]]] = {
+        "last": (first, ()),
+        "best_validation": (spec.task.chooser, ready.task.validation),
+        "best_reported": (first, ready.task.evals[first.name]),
+    }
+    chooser, rows = choices[spec.train.selection]
+
+    def headline() -> float | None:
+        found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
+        return score(chooser, found)[chooser.metrics[0]]
+
+    best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
+    tracker.stage("train", total=total_steps(spec.train, rows=len(ready.rows.rows)), unit="step")
+    with stopping_between_steps():
+        with peak_memory(ready.device) as peak:
+            trained = train(
+                ready.model,
+                ready.rows,
+                spec=spec.train,
+                collate=training_collate(spec.task, ready.processor),
+                head=ready.head_names,
+                folder=folder / "checkpoints",
+                seed=spec.seed,
+                use_cpu=ready.device.type == "cpu",
+                checkpoint_minutes=settings.checkpoint_minutes,
+                after_epoch=best.after_epoch if rows else None,
+                tracker=tracker,
+                origin=code_state(),
+                best=best.file,
+            )
+        chosen = best.restore() if rows else None
+        selected: dict[str, float | int | str] = {"by": spec.train.selection}
+        if chosen is not None:
+            selected |= {"epoch": chosen[0]} | ({} if chosen[1] is None else {"score": chosen[1]})
+        return save_fitted(
+            folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
+        )
+
+
+def predict_eval(
+    ready: Assembly,
+    spec: RunSpec,
+    item: EvalSpec,
+    *,
+    examples: Sequence[Example],
+    tracker: Tracker | None,
+    engine: Engine | None = None,
+) -> list[Prediction]:
+    """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
+    if tracker is not None:
+        tracker.stage(f"eval {item.name}", total=len(examples), unit="example")
+    return predict(
+        ready.model,
+        examples,
+        task=spec.task,
+        evaluation=item,
+        processor=ready.processor,
+        batch_size=spec.eval_batch_size if engine is None else AT_A_TIME,
+        merged=tracker is not None,
+        progress=tracker.advance if tracker is not None else check,
+        engine=engine,
+    )
+
+
+def _record(
+    spec: RunSpec,
+    ready: Assembly,
+    fitted: Fitted,
+    *,
+    scores: dict[str, dict[str, float | None]],
+    cut: dict[str, int],
+    eval_seconds: float,
+    command: str,
+) -> RunRecord:
+    per_row = ready.rows.examples / len(ready.rows.rows)
+    seen = fitted.timed_steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
+    return RunRecord(
+        run_id=spec.run_id,
+        train_id=spec.train_id,
+        spec=spec,
+        scores={name: {**found} for name, found in scores.items()},
+        sizes=Sizes(checkpoint_bytes=fitted.checkpoint_bytes, **vars(ready.counts)),
+        costs=Costs(
+            load_seconds=ready.load_seconds,
+            adapt_seconds=ready.adapt_seconds,
+            train_seconds=fitted.seconds,
+            step_seconds=fitted.step_seconds,
+            eval_seconds=eval_seconds,
+            examples_per_second=seen / fitted.seconds if fitted.timed_steps else 0.0,
+            peak_memory_bytes=fitted.peak_bytes,
+            memory_of="cuda" if ready.device.type == "cuda" else "process",
+            steps=fitted.steps,
+            resumed=fitted.resumed,
+        ),
+        curve=tuple((step, loss) for step, loss in fitted.curve),
+        selected=fitted.selected,
+        data=tuple(DataUse(label=file.label, **vars(file)) for file in ready.task.files),
+        weights=ready.weights,
+        skipped=ready.task.skipped | ready.rows.skipped | cut,
+        provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
+    )
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and prove that a file can be written there, before any time is spent.
+
+    Raises:
+        OSError: it cannot.
+    """
+    test = folder / f"writable-{os.getpid()}{PARTIAL}"
+    write_whole(test, "0" * 4096)
+    test.unlink()

@@ -1,0 +1,199 @@
+"""One call of `transformers.Trainer`, for every model, method and task alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
+
+from svft_bench.config.spec import TrainSpec
+from svft_bench.methods.applying import load_trained, save_trained, trainable_names
+from svft_bench.running import callbacks, stopping
+from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
+from svft_bench.running.encoding import Collate, SimilarLengths
+from svft_bench.running.rows import TrainingRows
+from svft_bench.running.tracking import Tracker
+
+CURVE_POINTS = 50
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median.
+
+    `seconds` is what the last `timed_steps` took: all of them, unless an earlier call was killed and taken up.
+    """
+
+    steps: int
+    timed_steps: int
+    seconds: float
+    step_seconds: float
+    curve: tuple[tuple[int, float], ...]
+    resumed: bool
+
+
+def total_steps(spec: TrainSpec, *, rows: int) -> int:
+    """Optimizer steps that these rows take, packed or not; an incomplete last batch of an epoch counts as one."""
+    batches = math.ceil(rows / spec.batch_size)
+    steps = math.ceil(batches / spec.gradient_accumulation) * spec.epochs
+    return steps if spec.max_steps is None else min(steps, spec.max_steps)
+
+
+def train(
+    model: nn.Module,
+    data: TrainingRows,
+    *,
+    spec: TrainSpec,
+    collate: Collate,
+    head: frozenset[str],
+    folder: Path,
+    seed: int,
+    use_cpu: bool,
+    checkpoint_minutes: float,
+    after_epoch: Callable[[int], None] | None,
+    tracker: Tracker,
+    origin: str = "",
+    best: Path | None = None,
+) -> Trained:
+    """Train in place; a checkpoint in `folder` of the same `origin` that an earlier, killed call left is taken up.
+
+    `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs
+    and may keep what it learns in the file `best`, which is part of every checkpoint.
+
+    Raises:
+        FloatingPointError: a loss, a gradient or a trained parameter is not finite.
+        Stopped: a signal came; there is a checkpoint of that moment.
+    """
+    steps = total_steps(spec, rows=len(data.rows))
+    best = best or folder.with_name("best.safetensors")
+    taken = take_up(folder, origin=origin, best=best)
+    clock = callbacks.Clock(checkpoint_minutes)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
+        train_dataset=data.rows,
+        data_collator=collate,
+        optimizers=(_optimizer(model, spec, head=head), None),
+        callbacks=[
+            callbacks.Schedule(model),
+            callbacks.Finite(),
+            clock,
+            callbacks.Report(tracker, steps),
+            callbacks.Stop(),
+            *([callbacks.Epochs(after_epoch)] if after_epoch is not None else []),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.model_accepts_loss_kwargs &= spec.loss_average == "tokens"  # with it, the model divides by all targets
+    if spec.sampling == "group_by_length":
+        alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
+        trainer._get_train_sampler = lambda dataset=None: alike
+    _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
+    start = time.perf_counter()
+    if steps:
+        _go_on(trainer, taken, steps=steps)
+    return Trained(
+        steps=steps,
+        timed_steps=len(clock.seconds),
+        seconds=time.perf_counter() - start,
+        step_seconds=clock.median(),
+        curve=_curve(trainer.state),
+        resumed=taken is not None,
+    )
+
+
+def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path, names: frozenset[str]) -> None:
+    """Let the Trainer write checkpoints that are whole or absent, and read them.
+
+    Its own would hold all of a model of which a head alone is trained, and of some models the weights under names that
+    it does not find again.
+    """
+
+    def save(model: nn.Module, trial: object) -> None:
+        step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
+        with new_checkpoint(folder, step, origin=origin, loss=loss, logged=logged, best=best) as written:
+            save_trained(model, names, **_weights(written))
+            trainer._save_optimizer_and_scheduler(str(written))
+            trainer._save_rng_state(str(written))
+            trainer.state.save_to_json(str(written / STATE))
+
+    def load(checkpoint: str) -> None:
+        load_trained(trainer.model, **_weights(Path(checkpoint)))
+
+    trainer._save_checkpoint, trainer._load_from_checkpoint = save, load
+
+
+def _weights(checkpoint: Path) -> dict[str, Path]:
+    return {name: checkpoint / f"{name}.safetensors" for name in ("parameters", "adapter")}
+
+
+def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> None:
+    """Train from a checkpoint, or from the start; after the last step of all, `Trainer.train` would take one more."""
+    if taken is None:
+        trainer.train()
+    elif taken.step < steps:
+        trainer.add_callback(callbacks.Taken(trainer, taken))
+        trainer.train(resume_from_checkpoint=str(taken.folder))
+    else:
+        trainer._load_from_checkpoint(str(taken.folder))
+        trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
+        for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
+            event(trainer.args, trainer.state, trainer.control)
+        stopping.check()
+
+
+def _curve(state: TrainerState) -> tuple[tuple[int, float], ...]:
+    losses = [(int(row["step"]), float(row["loss"])) for row in state.log_history if "loss" in row]
+    stride = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    return tuple(losses[::-stride][::-1])
+
+
+def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu: bool) -> TrainingArguments:
+    schedules = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+    warmup = spec.warmup_steps if spec.warmup_steps is not None else math.ceil(spec.warmup_ratio * steps)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=max(steps, 1),
+        per_device_train_batch_size=spec.batch_size,
+        gradient_accumulation_steps=spec.gradient_accumulation,
+        learning_rate=spec.lr,
+        lr_scheduler_type=schedules[spec.schedule],
+        warmup_steps=warmup,
+        max_grad_norm=spec.max_grad_norm,
+        bf16=spec.precision == "bfloat16",
+        activation_checkpointing=spec.gradient_checkpointing,
+        logging_steps=max(1, steps // CURVE_POINTS),
+        logging_nan_inf_filter=False,  # it would log a loss of zero
+        save_strategy="no",
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=not use_cpu,
+        use_cpu=use_cpu,
+        seed=seed,
+        data_seed=seed,
+    )
+    # Several GPUs would multiply the batch: transformers then runs a replica of the model on each. A cell has one.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> torch.optim.Optimizer:
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    rates = {True: spec.lr_head or spec.lr, False: spec.lr}
+    groups = [
+        {"params": [parameter for name, parameter in trained if (name in head) is of_head], "lr": rate}
+        for of_head, rate in rates.items()
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        betas=spec.betas,
+        eps=spec.eps,
+        weight_decay=spec.weight_decay,
+    )

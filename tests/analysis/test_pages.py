@@ -1,0 +1,52 @@
+"""No number on the page of results is typed: what stands outside its marks has none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.make_tables import show_tables
+
+ROOT = Path(__file__).parents[2]
+MADE = re.compile(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", flags=re.DOTALL)
+NAMES = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)", flags=re.DOTALL)  # code and links
+NUMBER = re.compile(r"[-±+(\[]*\d[\d.,:]*(?:e-?\d+)?[%.,;:)\]]*")
+
+
+def typed(page: str) -> list[str]:
+    """The numbers outside marks, code and links; a digit within a name, such as SST-2, is none."""
+    return [word for word in NAMES.sub(" ", MADE.sub("", page)).split() if NUMBER.fullmatch(word)]
+
+
+def test_every_number_of_the_page_stands_between_marks() -> None:
+    assert typed((ROOT / "results" / "README.md").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("text", ["a gap of 1.2 points", "± 6 to", "at 3e-2, as", "(95 %)", "all 1,043 rows"])
+def test_a_typed_number_is_found(text: str) -> None:
+    assert typed(text)
+
+
+def test_between_marks_stand_the_rows_of_a_table_and_of_pairs_those_that_survive(tmp_path: Path) -> None:
+    head = "# T\n\n| a | b |\n| --- | ---: |\n"
+    (tmp_path / "t.md").write_text(head + "| x | 1 |\n", encoding="utf-8")
+    (tmp_path / "t_pairs.md").write_text(head + "| x | **+1.0** |\n| y | +0.1 |\n", encoding="utf-8")
+    (tmp_path / "u_pairs.md").write_text(head + "| y | +0.1 |\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "".join(f"<!-- begin {n} --><!-- end {n} -->\n" for n in ("t", "t_pairs", "u_pairs")), encoding="utf-8"
+    )
+    show_tables(page, tables=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "| x | 1 |" in text and "| x | **+1.0** |" in text and "| y |" not in text
+    assert "<!-- begin u_pairs -->\nNo difference survives.\n<!-- end u_pairs -->" in text
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- begin (\w+) -->", (ROOT / "results/README.md").read_text("utf-8")))
+def test_the_page_shows_the_tables_as_they_are(name: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- begin {name} -->\n<!-- end {name} -->\n", encoding="utf-8")
+    show_tables(page, tables=ROOT / "results" / "tables")
+    assert page.read_text(encoding="utf-8").strip() in (ROOT / "results" / "README.md").read_text(encoding="utf-8")

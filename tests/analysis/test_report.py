@@ -1,0 +1,206 @@
+"""The report is one file that needs nothing else, and works in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svft_bench.analysis.report import content, report
+from svft_bench.analysis.report.content import Content
+from svft_bench.analysis.report.page import page
+from svft_bench.compose import cells
+from svft_bench.records import save_record
+from tests.browser import PROGRAM, Browser
+from tests.made_records import made_record
+
+HOSTILE = "</script><img src=x onerror=alert(1)> & the answer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_the_demo() -> Iterator[None]:
+    """The large sweeps have no record here, and composing them to find that out takes longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "experiment_names", lambda: {"demo": "Demo"})
+        yield
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of three methods of the demo, one with a hostile prediction."""
+    folder = tmp_path_factory.mktemp("results")
+    asked = cells(["experiment=demo", "method=head,lora,svft_plain"], any_data=True)
+    for wrong, cell in zip((30, 20, 10), asked, strict=True):
+        rows = [
+            {"eval": "digits", "id": index, "prediction": HOSTILE if index < wrong else "1", "reference": "1"}
+            for index in range(100)
+        ]
+        record = made_record(cell, score=(100 - wrong) / 100, items=100, trained=wrong * 1000, dirty=wrong == 30)
+        save_record(record, results=folder, predictions=rows)
+    assert report(["--results", str(folder), "--predictions", "40"]) == 0
+    return folder / "report.html"
+
+
+class Structure(HTMLParser):
+    """Every tag that was opened and closed, and every address that is fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.ids += [value for key, value in attributes if key == "id" and value]
+        self.addresses += [value for key in ("src", "href") if (value := found.get(key))]
+        if tag not in ("meta", "img", "input", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def structure(file: Path) -> Structure:
+    parsed = Structure()
+    parsed.feed(file.read_text(encoding="utf-8"))
+    return parsed
+
+
+def test_every_tag_closes_and_every_id_is_one(structure: Structure) -> None:
+    assert structure.open == []
+    assert len(structure.ids) == len(set(structure.ids))
+
+
+def test_nothing_is_fetched(structure: Structure, file: Path) -> None:
+    assert structure.addresses
+    assert all(address.startswith(("data:", "#")) for address in structure.addresses)
+    style = file.read_text(encoding="utf-8").split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_a_negative_number_of_predictions_is_refused(file: Path) -> None:
+    with pytest.raises(ValueError, match="--predictions -5: 0 or more"):
+        report(["--results", str(file.parent), "--predictions", "-5"])
+
+
+def test_predictions_cannot_leave_their_script(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    runs = json.loads(data.group(1))
+    assert runs[0]["predictions"]["digits"]["total"] == 100
+    assert [len(run["predictions"]["digits"]["rows"]) for run in runs] == [40, 40, 40]
+    assert HOSTILE in {row["prediction"] for run in runs for row in run["predictions"]["digits"]["rows"]}
+
+
+def test_a_score_on_a_part_of_a_set_is_listed_under_the_name_of_that_part(tmp_path: Path) -> None:
+    (cell,) = cells(["task=digits", "method=head", "limit.eval=20"], any_data=True)
+    rows = [{"eval": "digits", "id": index, "prediction": "1", "reference": "1"} for index in range(20)]
+    save_record(
+        made_record(cell, score=1.0, items=20, label="digits (20 of 1,677)"), results=tmp_path, predictions=rows
+    )
+    (run,) = content.report_content(tmp_path, predictions=0).runs
+    assert run["shown"] == {"digits": "digits (20 of 1,677)"}
+
+
+def test_two_reports_of_the_same_records_are_equal(file: Path) -> None:
+    before = file.read_bytes()
+    report(["--results", str(file.parent), "--predictions", "40"])
+    assert file.read_bytes() == before
+
+
+def test_an_empty_page_still_closes() -> None:
+    parsed = Structure()
+    parsed.feed(page(Content((), ())))
+    assert parsed.open == []
+
+
+def test_an_empty_results_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run record"):
+        report(["--results", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if PROGRAM is None:
+        pytest.skip("no Chromium is installed")
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+def column(browser: Browser, index: int) -> Any:
+    return browser.ask(f"[...document.querySelectorAll('#runs tbody tr')].map(row => row.cells[{index}].textContent)")
+
+
+def test_a_browser_opens_it_without_an_error(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    assert browser.ask("document.querySelectorAll('#runs tbody tr').length") == 3
+    assert browser.ask("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    links = "[...document.querySelectorAll('nav a')].map(link => link.hash.slice(1))"
+    assert browser.ask(f"{links}.every(id => document.getElementById(id))")
+    assert browser.problems == []
+
+
+def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    trained = browser.ask("columns.findIndex(([name]) => name === 'trained')")
+    head = f"document.querySelectorAll('#runs thead th')[{trained}]"
+    browser.ask(f"{head}.click()")
+    assert column(browser, trained) == ["10,000", "20,000", "30,000"]
+    browser.ask(f"{head}.click()")
+    assert column(browser, trained) == ["30,000", "20,000", "10,000"]
+    assert browser.ask(f"{head}.getAttribute('aria-sort')") == "descending"
+
+
+def test_typing_filters(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask("filter = document.getElementById('filter'); filter.focus()")
+    browser.call("Input.insertText", text="SVFT digits")
+    assert browser.ask("document.getElementById('count').textContent") == "1 of 3"
+    visible = "[...document.querySelectorAll('#runs tbody tr')].filter(row => row.offsetParent).length"
+    assert browser.ask(visible) == 1
+
+
+def test_a_run_has_its_page(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask("document.querySelector('#runs tbody a').click()")
+    browser.ask("new Promise(done => setTimeout(done, 50))")
+    assert browser.ask("document.getElementById('overview').hidden")
+    text = browser.ask("document.getElementById('run').innerText")
+    for fact in ("Learning curve", "40 of 100 predictions", "wrong", "train.lr", "a processor", HOSTILE):
+        assert fact in text
+    browser.ask("document.querySelector('#run a').click()")
+    browser.ask("new Promise(done => setTimeout(done, 50))")
+    assert not browser.ask("document.getElementById('overview').hidden")
+    assert browser.problems == []
+
+
+def test_two_runs_are_compared_by_what_differs(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask(
+        "[['first', 0], ['second', 1]].forEach(([id, index]) => {"
+        "const select = document.getElementById(id); select.value = runs[index].run_id;"
+        "select.dispatchEvent(new Event('change'))})"
+    )
+    text = browser.ask("document.getElementById('differences').innerText")
+    assert "spec.method.name" in text
+    assert "spec.model.name" not in text
+
+
+def test_a_phone_shows_it_without_sideways_scrolling(browser: Browser, file: Path) -> None:
+    browser.open(file, width=390)
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+    browser.ask("location.hash = '#run=' + runs[0].run_id")
+    browser.ask("new Promise(done => setTimeout(done, 50))")
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+    assert float(browser.ask("getComputedStyle(document.body).fontSize").removesuffix("px")) >= 14

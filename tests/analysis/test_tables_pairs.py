@@ -1,0 +1,268 @@
+"""Methods are compared item by item, on predictions that give the recorded scores."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, pvariance
+from typing import Any
+
+import pytest
+
+from svft_bench.analysis.stats import mcnemar, no_difference, over_seeds
+from svft_bench.analysis.tables.experiment import experiment_table
+from svft_bench.analysis.tables.pairs import pairs_table
+from svft_bench.analysis.tables.predictions import with_noise
+from svft_bench.analysis.tables.results import cell_results
+from svft_bench.analysis.tables.value import Table
+from svft_bench.commands.table import table
+from svft_bench.compose import Cell, cells
+from svft_bench.records import RunRecord, save_record
+from svft_bench.tasks.scoring import score
+from tests.made_records import made_record
+
+
+def digits(*methods: str, seeds: str) -> list[Cell]:
+    return cells(["experiment=demo", f"method={','.join(methods)}", f"seed={seeds}"], any_data=True)
+
+
+def saved(cell: Cell, right: Sequence[bool], *, folder: Path, score: float | None = None) -> RunRecord:
+    rows = [
+        {"eval": "digits", "id": index, "prediction": int(good), "reference": 1} for index, good in enumerate(right)
+    ]
+    share = sum(right) / len(right)
+    record = made_record(cell, score=share if score is None else score, items=len(right))
+    save_record(record, results=folder, predictions=rows)
+    return record
+
+
+def made(asked: Sequence[Cell], records: Sequence[RunRecord], folder: Path) -> Table:
+    return pairs_table(cell_results(asked, records), name="demo", title="Demo", folder=folder)
+
+
+def test_one_seed_is_the_exact_mcnemar_test(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    better = [index >= 5 for index in range(100)]  # wrong on 0 to 4
+    worse = [index < 85 for index in range(100)]  # wrong on 85 to 99
+    records = [saved(cell, right, folder=tmp_path) for cell, right in zip(asked, (worse, better), strict=True)]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.cells[1:3] == ("SVFT plain", "LoRA")
+    assert row.facts["difference"] == pytest.approx(0.10)
+    assert row.facts["p"] == pytest.approx(mcnemar(15, 5)) and row.facts["p_holm"] < 0.05
+    assert not row.bold  # what another seed would do is unknown
+
+
+def test_equal_predictions_are_no_difference(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [saved(cell, [True, False] * 20, folder=tmp_path) for cell in asked]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.facts["p"] == 1.0 and not row.bold
+
+
+def test_every_pair_counts_in_the_correction(tmp_path: Path) -> None:
+    asked = digits("head", "lora", "svft_plain", seeds="0")
+    rights = ([index >= wrong for index in range(60)] for wrong in (20, 4, 3))
+    records = [saved(cell, right, folder=tmp_path) for cell, right in zip(asked, rights, strict=True)]
+    rows = made(asked, records, tmp_path).rows
+    assert len(rows) == 3
+    assert rows[0].facts["p_holm"] == pytest.approx(3 * rows[0].facts["p"])
+
+
+def test_two_settings_of_one_method_are_told_apart(tmp_path: Path) -> None:
+    asked = cells(["experiment=demo_rates", "method=lora", "train.lr=1e-3,3e-3", "seed=0"], any_data=True)
+    records = [
+        saved(cell, [i >= wrong for i in range(60)], folder=tmp_path)
+        for cell, wrong in zip(asked, (20, 5), strict=True)
+    ]
+    (row,) = made(asked, records, tmp_path).rows
+    assert row.cells[1:3] == ("LoRA lr=0.003", "LoRA lr=0.001")
+
+
+def test_a_pair_of_fewer_seeds_than_its_peers_is_shown_and_not_tested(tmp_path: Path) -> None:
+    asked = digits("head", "lora", "svft_plain", seeds="0,1")
+    run = [cell for cell in asked if cell.spec.method.name != "svft_plain" or cell.spec.seed == 0]
+    wrong = {"head": 20, "lora": 15, "svft_plain": 0}
+    records = [saved(cell, [i >= wrong[cell.spec.method.name] for i in range(60)], folder=tmp_path) for cell in run]
+    found = made(asked, records, tmp_path)
+    tested, *untested = found.rows
+    assert tested.cells[1:3] == ("LoRA", "head only") and tested.facts["p_holm"] == tested.facts["p"]
+    assert [row.cells[3].split()[0] for row in untested] == ["+33.3", "+25.0"]
+    assert all(row.cells[4:6] == ("", "") and row.facts["p"] is None and not row.bold for row in untested)
+    assert any(note.startswith("Without p") for note in found.notes)
+
+
+def test_several_seeds_pair_by_seed_and_report_their_spread(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0,1,2")
+    wrong = {"lora": (30, 31, 32), "svft_plain": (20, 21, 22)}
+    records = [
+        saved(cell, [i >= wrong[cell.spec.method.name][cell.spec.seed] for i in range(100)], folder=tmp_path)
+        for cell in asked
+    ]
+    found = made(asked, records, tmp_path)
+    assert found.rows[0].facts["difference"] == pytest.approx(0.10)
+    assert found.rows[0].cells[-1] == "3"
+    assert any("3 seeds and 100 items miss a gap under" in note and "paired" in note for note in found.notes)
+    assert any("standard deviation between seeds" in note for note in found.notes)
+
+
+def test_the_average_of_eight_sets_shows_what_none_of_them_can(tmp_path: Path) -> None:
+    """Five questions of a hundred more on every set: a gap of 0.05 whose variance is that of 800 questions."""
+    asked = cells(["model=smollm2-135m", "method=lora,svft_plain", "task=commonsense_likelihood"], any_data=True)
+    records = []
+    for cell, wrong in zip(asked, (25, 20), strict=True):
+        rows: list[dict[str, Any]] = [
+            {"eval": item.name, "id": i, "prediction": "a" if i >= wrong else "b", "reference": "a"}
+            for item in cell.spec.task.evals
+            for i in range(100)
+        ]
+        records.append(made_record(cell, score=1 - wrong / 100, items=100))
+        save_record(records[-1], results=tmp_path, predictions=rows)
+    found = {str(row.facts["eval"]): row for row in made(asked, records, tmp_path).rows}
+    assert len(found) == 9
+    assert found["boolq_likelihood"].facts["p"] == pytest.approx(mcnemar(5, 0))
+    average = found["average"].facts
+    assert (average["method"], average["difference"]) == ("svft_plain", pytest.approx(0.05))
+    assert average["p"] == pytest.approx(no_difference([0.05], item_variance=0.05 * 0.95 / 800))
+    assert [name for name, row in found.items() if row.facts["p_holm"] < 0.05] == ["average"]
+
+
+def test_a_correlation_is_compared_by_influence_values(tmp_path: Path) -> None:
+    asked = cells(["model=minilm-l6", "method=lora,svft_plain", "task=glue/stsb"], any_data=True)
+    folder, records = tmp_path, []
+    for cell, noise in zip(asked, (0.1, 2.0), strict=True):
+        truth = [float(index % 7) for index in range(60)]
+        guess = [value + noise * ((index * 37) % 11 - 5) for index, value in enumerate(truth)]
+        rows: list[dict[str, Any]] = [
+            {"eval": "stsb", "id": i, "prediction": g, "reference": t}
+            for i, (g, t) in enumerate(zip(guess, truth, strict=True))
+        ]
+        record = made_record(cell, score=score(cell.spec.task.evals[0], rows)["pearson"], items=60)
+        save_record(record, results=folder, predictions=rows)
+        records.append(record)
+    (row,) = made(asked, records, folder).rows
+    assert row.facts["method"] == "lora" and row.facts["p"] < 0.001
+    assert row.facts == made(asked, records, folder).rows[0].facts
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1"])
+def test_a_metric_without_a_formula_has_its_interval_from_the_stored_predictions(seeds: str, tmp_path: Path) -> None:
+    row = ["method=svft_plain", "train.lr=1e-1", f"seed={seeds}"]
+    asked = cells(["experiment=small_gsm8k_rates", *row], any_data=True)
+    rng = random.Random(0)
+    counts = [[rng.randint(40, 90) for _ in range(200)] for _ in asked]
+    records = []
+    for cell, of_seed in zip(asked, counts, strict=True):
+        rows = [
+            {"eval": "solutions", "id": i, "prediction": right, "reference": 100} for i, right in enumerate(of_seed)
+        ]
+        records.append(made_record(cell, score=fmean(of_seed) / 100, items=200))
+        save_record(records[-1], results=tmp_path, predictions=rows)
+    (bare,) = cell_results(asked, records)
+    assert bare.scores[0].interval is None
+    (found,) = with_noise([bare], folder=tmp_path)
+    of_items = fmean(pvariance(of_seed) for of_seed in counts) / 100**2 / 200
+    low, high = over_seeds([fmean(of_seed) / 100 for of_seed in counts], item_variance=of_items)
+    interval = found.scores[0].interval
+    assert interval is not None
+    if seeds == "0":
+        assert interval == pytest.approx((low, high), abs=0.05 * (high - low))
+    else:  # what turns from seed to seed is the seeds' noise, and counted once
+        assert found.noise["solutions"].items < of_items / 2
+        assert interval.low < found.scores[0].mean < interval.high
+    assert found.scores[0].mean == pytest.approx(fmean(map(fmean, counts)) / 100)
+
+
+@pytest.mark.parametrize(("task", "value"), [("glue/cola", 0.0), ("glue/stsb", None)])
+def test_methods_that_always_answer_alike_do_not_differ(task: str, value: float | None, tmp_path: Path) -> None:
+    """Matthews's coefficient of one answer is 0, within the noise of an item or two; Pearson's has no value."""
+    asked = cells(["model=minilm-l6", "method=lora,svft_plain", f"task={task}"], any_data=True)
+    name, metrics = asked[0].spec.task.evals[0].name, asked[0].spec.task.evals[0].metrics
+    rows: list[dict[str, Any]] = [{"eval": name, "id": i, "prediction": 1, "reference": i % 2} for i in range(98)]
+    records = [
+        made_record(cell, score=0.0, items=98).model_copy(update={"scores": {name: dict.fromkeys(metrics, value)}})
+        for cell in asked
+    ]
+    for record in records:
+        save_record(record, results=tmp_path, predictions=rows)
+    found = [row.cells[3:6] for row in made(asked, records, tmp_path).rows]
+    assert found == ([] if value is None else [("+0.0 [-2.8, +2.8]", "1.000", "1.000")])
+
+
+def test_predictions_that_do_not_give_the_score_are_refused(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [saved(cell, [True, False] * 5, folder=tmp_path, score=0.9) for cell in asked]
+    with pytest.raises(ValueError, match=r"give accuracy 0\.500000, its record says 0\.900000"):
+        made(asked, records, tmp_path)
+
+
+def test_missing_predictions_are_named(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    records = [made_record(cell, score=0.5) for cell in asked]
+    with pytest.raises(ValueError, match="has no predictions beside its record"):
+        made(asked, records, tmp_path)
+
+
+def test_the_verb_prints_the_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    for cell in asked:
+        saved(cell, [True, False] * 20, folder=tmp_path)
+    assert table(["demo", "--pairs", "--format", "csv", "--results", str(tmp_path)]) == 0
+    assert "digits,lora,svft_plain,0.0" in capsys.readouterr().out
+
+
+def answers(cell: Cell, given: Sequence[int], truth: Sequence[int], *, folder: Path) -> RunRecord:
+    """The record of a run on MRPC that gave these answers."""
+    rows = [
+        {"eval": "mrpc", "id": index, "prediction": one, "reference": other}
+        for index, (one, other) in enumerate(zip(given, truth, strict=True))
+    ]
+    record = made_record(cell, score=0.0, items=len(rows))
+    record = record.model_copy(update={"scores": {"mrpc": score(cell.spec.task.evals[0], rows)}})
+    save_record(record, results=folder, predictions=rows)
+    return record
+
+
+def test_a_collapse_is_counted_and_no_interval_leaves_the_scores_range(tmp_path: Path) -> None:
+    """LoRA answers 1 to everything at one seed of three; the majority of the truth is 1."""
+    line = ["model=minilm-l6", "method=lora,svft_plain,head", "task=glue/mrpc", "seed=0,1,2", "train.lr=1"]
+    asked = cells(line, any_data=True)
+    truth = [int(index % 3 > 0) for index in range(300)]
+    rng = random.Random(1)
+    records = []
+    for cell in asked:
+        given = [one if rng.random() < 0.9 else 1 - one for one in truth]
+        if cell.spec.method.name == "head" or (cell.spec.method.name, cell.spec.seed) == ("lora", 2):
+            given = [1] * 300
+        records.append(answers(cell, given, truth, folder=tmp_path))
+    found = experiment_table(with_noise(cell_results(asked, records), folder=tmp_path), name="n", title="")
+    place = [column.title for column in found.columns].index("learns")
+    learned = fmean(record.score("mrpc", "accuracy") for record in records[:2])
+    assert [row.cells[place] for row in found.rows] == [f"2 of 3 ({100 * learned:.1f})", "3 of 3", "0 of 3"]
+    assert found.rows[0].facts["mrpc.learned_mean"] == pytest.approx(learned)
+    assert "One answer to everything: mrpc: LoRA at seed 2; mrpc: head only at seed 0, 1, 2." in found.notes
+    for row in found.rows:
+        assert 0 <= row.facts["mrpc.low"] <= row.facts["mrpc.accuracy"] <= row.facts["mrpc.high"] <= 1
+        assert (
+            "±" not in row.cells[1] or 0 <= row.facts["mrpc.accuracy"] + float(row.cells[1].split("± ")[1]) / 100 <= 1
+        )
+    quiet = found.rows[1].facts  # the collapse of another does not make SVFT plain noisy
+    assert quiet["mrpc.high"] - quiet["mrpc.low"] < 0.15
+
+
+def test_a_table_of_pairs_says_what_pairs_cannot(tmp_path: Path) -> None:
+    line = ["model=minilm-l6", "method=full_ft,lora,head", "task=glue/mrpc", "seed=0,1,2", "train.lr=1"]
+    asked = cells(line, any_data=True)
+    truth = [index % 2 for index in range(2000)]
+    wrong = {"full_ft": 200, "lora": 210, "head": 800}
+    records = []
+    for cell in asked:
+        count = wrong[cell.spec.method.name] + cell.spec.seed
+        records.append(
+            answers(cell, [1 - one if i < count else one for i, one in enumerate(truth)], truth, folder=tmp_path)
+        )
+    notes = made(asked, records, tmp_path).notes
+    (alike,) = [note for note in notes if "all 3 alike?" in note]
+    assert "p < 0.001" in alike
+    (same,) = [note for note in notes if note.startswith("Shown to be as good as full fine-tuning")]
+    assert "within 5 mrpc: LoRA." in same

@@ -1,0 +1,102 @@
+"""A table says which seed chose its rates, where a rate lies at an end of the grid, and which modules a row adapts."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from svft_bench.analysis.tables.experiment import experiment_table
+from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.analysis.tables.searches import with_searches
+from svft_bench.cli import command
+from svft_bench.compose import Cell, cells
+from svft_bench.records import RunRecord, save_record
+from tests.made_records import made_record
+
+LINE = [
+    "model=minilm-l6",
+    "task=glue/sst2",
+    "protocol=ours",
+    "train.selection=best_validation",
+    "task.validation_rows=200",
+]
+
+
+def run(cell: Cell, *, score: float) -> RunRecord:
+    chosen = {"by": "best_validation", "epoch": 1, "score": score}
+    return made_record(cell, score=score, items=100).model_copy(update={"selected": chosen})
+
+
+def searched(rate: str) -> CellResult:
+    """LoRA at one rate and three seeds, after a search over three rates at seed 0 that scored 20 rows."""
+    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3,1e-2", "seed=0", "limit.eval=20"], any_data=True)
+    asked = cells([*LINE, "method=lora", f"train.lr={rate}", "seed=0,1,2"], any_data=True)
+    reported = [run(cell, score=score) for cell, score in zip(asked, (0.90, 0.80, 0.82), strict=True)]
+    records = [*(run(cell, score=0.7) for cell in tried), *reported]
+    (found,) = with_searches(cell_results(asked, records), records)
+    return found
+
+
+def test_the_seed_that_chose_the_rate_is_marked_and_left_out_beside() -> None:
+    table = experiment_table([searched("3e-3")], name="n", title="")
+    assert table.rows[0].cells[-1] == "3 (0 chose)" and table.rows[0].facts["choosing_seeds"] == "0"
+    (note,) = [note for note in table.notes if "chose the rates" in note]
+    assert note.endswith("the means of the other seeds: LoRA sst2 81.0.")
+    assert not any("may lie beyond" in note for note in table.notes)
+
+
+def test_an_end_of_the_grid_is_said_by_the_table() -> None:
+    for rate, end in (("1e-3", "lowest"), ("1e-2", "highest")):
+        notes = experiment_table([searched(rate)], name="n", title="").notes
+        assert any(note.startswith(f"Chosen at the {end} rate tried") and "of 3 rates" in note for note in notes)
+
+
+def test_a_rate_that_was_never_tried_beside_others_was_chosen_by_no_seed() -> None:
+    assert searched("2e-3").search is None and searched("2e-3").choosing == ()
+
+
+def test_the_trials_themselves_are_not_marked() -> None:
+    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3", "seed=0"], any_data=True)
+    records = [run(cell, score=0.7) for cell in tried]
+    assert all(result.search is None for result in with_searches(cell_results(tried, records), records))
+
+
+def test_a_table_says_what_every_row_adapts() -> None:
+    line = [*LINE, "train.lr=1e-3", "seed=0"]
+    asked = [
+        *cells([*line, "method=lora", "method.modules=qv", "method.r=7"], any_data=True),
+        *cells([*line, "method=svft_banded", "method.off_diag=2"], any_data=True),
+        *cells([*line, "method=full_ft"], any_data=True),
+    ]
+    notes = experiment_table(cell_results(asked, [run(cell, score=0.7) for cell in asked]), name="n", title="").notes
+    (note,) = [note for note in notes if note.startswith("Adapted")]
+    assert "LoRA on qv r=7; SVFT banded on all_linear off_diag=2; full fine-tuning trains everything." in note
+    assert "The places differ from row to row" in note
+
+
+def test_a_plan_says_how_many_seeds_a_gap_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two methods of a standard deviation of two points between seeds, on items that lean to neither."""
+    line = ["experiment=demo", "method=head,lora", f"results_dir={tmp_path}"]
+    rng = random.Random(2)
+    for cell in cells([*line, "seed=0,1,2,3,4,5"], any_data=True):
+        share = 0.8 + rng.gauss(0, 0.02)
+        right = [rng.random() < share for _ in range(5000)]
+        rows = [{"eval": "digits", "id": i, "prediction": int(good), "reference": 1} for i, good in enumerate(right)]
+        record = made_record(cell, score=sum(right) / len(right), items=len(right))
+        save_record(record, results=tmp_path, predictions=rows)
+    needed = []
+    for gap in ("2", "4"):
+        assert command(["plan", *line, "--gap", gap]) == 0
+        found = re.search(r"corrected for 1 comparisons, needs (\d+) seeds", " ".join(capsys.readouterr().out.split()))
+        assert found is not None
+        needed.append(int(found.group(1)))
+    assert 9 <= needed[0] <= 40 and needed[1] < needed[0] / 2  # 2 · 7.85 · 2² / 2² = 16, of six seeds' variance
+
+
+@pytest.mark.parametrize("gap", ["x", "0", "-2", "nan", "100"])
+def test_a_gap_that_is_none_is_refused(gap: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["plan", "experiment=demo", f"--gap={gap}"]) == 2
+    assert f"{gap} is no gap in points; it lies between 0 and 100" in capsys.readouterr().err

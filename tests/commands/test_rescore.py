@@ -1,0 +1,67 @@
+"""Stored predictions are scored again without a model, and foreign ones are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svft_bench.commands.rescore import rescore, score_rows
+from svft_bench.compose import cells
+from svft_bench.records import load_predictions, load_record, save_record
+from tests.made_records import made_record
+
+EVALS = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "train.lr=1"], any_data=True)[0].spec.task.evals
+ROWS = [
+    {"id": "0", "eval": "gsm8k", "prediction": "The answer is: 3", "reference": "3"},
+    {"id": "1", "eval": "gsm8k", "prediction": "#### 4", "reference": "4"},
+]
+
+
+def test_rows_are_scored_by_their_eval() -> None:
+    assert score_rows(EVALS, {"gsm8k": ROWS}) == {"gsm8k": {"accuracy": 0.5, "accuracy_strict": 1.0}}
+
+
+def test_an_eval_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="eval gsm8k has no predictions"):
+        score_rows(EVALS, {"gsm8k": []})
+
+
+def test_a_recorded_run_is_scored_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cell,) = cells(["task=digits", "train.lr=1"], any_data=True)
+    rows = [{"id": str(i), "eval": "digits", "prediction": 1, "reference": i % 2} for i in range(4)]
+    record = made_record(cell, score=0.5, items=4)
+    path = save_record(record, results=tmp_path, predictions=rows)
+    assert rescore([str(path)]) == 0
+    assert "0.500000" in capsys.readouterr().out
+    save_record(record, results=tmp_path, predictions=[row | {"reference": 1} for row in rows])
+    assert rescore([str(path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"digits": {"accuracy": 1.0}}
+
+
+@pytest.mark.parametrize("argv", [[], ["nowhere.json"], ["a", "b"]])
+def test_anything_but_one_record_is_one_sentence(argv: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected the path of one record"):
+        rescore(argv)
+
+
+def test_records_are_scored_anew_and_sealed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cell,) = cells(
+        ["model=smollm2-135m", "method=lora", "task=commonsense", "train.lr=1", "limit.eval=1"], any_data=True
+    )
+    record = made_record(cell, score=1.0, items=1)
+    names = [item.name for item in record.spec.task.evals]
+    rows = [
+        {"id": "0", "eval": name, "prediction": "I think\n\n### Response:\ntrue", "reference": "true"} for name in names
+    ]
+    path = save_record(record, results=tmp_path, predictions=rows)
+    assert rescore(["--write", str(path)]) == 0
+    assert "1 of 1 records were scored anew" in capsys.readouterr().out
+    again = load_record(path)
+    assert again.scores == {name: {"accuracy": 0.0, "accuracy_strict": 0.0} for name in names}
+    assert [row["prediction"] for row in load_predictions(path)] == ["I think"] * len(names)
+    assert again.model_copy(update={"scores": record.scores, "predictions_sha256": None}) == record
+    assert rescore([str(path)]) == 0
+    assert rescore(["--write", str(path)]) == 0
+    assert "0 of 1 records were scored anew" in capsys.readouterr().out

@@ -1,0 +1,61 @@
+"""A worker of a sweep that is killed fails its own cell: the others run, the list of the rest comes, the code is 1."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+LAUNCH = """
+import sys
+sys.path.insert(0, {folder!r})
+import killing
+from svft_bench.compose import cells, fixed
+from svft_bench.running.launching import launch
+from svft_bench.running.sweep import going
+from svft_bench.running.sweep import outcome
+overrides = ["seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "results_dir={folder}/r",
+             "output_dir={folder}/o"]
+planned = cells(overrides)
+with going(planned):
+    code = launch(planned, overrides=fixed(overrides), job=killing.job)
+print("code", code)
+print(*outcome(planned), sep="\\n")
+"""
+# The cell of seed 1 is killed as the kernel does it when memory runs out; the others leave a mark.
+JOB = """
+import os, signal, time
+from pathlib import Path
+
+def job(config):
+    from hydra.core.hydra_config import HydraConfig
+    from svft_bench.running.sweep import note
+    number = int(HydraConfig.get().job.num)
+    note(number, "begun")
+    if config.seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    (Path({folder!r}) / f"ran-{{config.seed}}").touch()
+    note(number, "ended")
+    return 0
+"""
+
+
+def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "killing.py").write_text(JOB.format(folder=str(tmp_path)))
+    program = LAUNCH.format(folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert "code 1" in done.stdout
+    assert {path.name for path in tmp_path.glob("ran-*")} == {"ran-0", "ran-2", "ran-3"}
+    (failed,) = re.findall(r"^failed: .*(seed=\d)", done.stdout, flags=re.MULTILINE)
+    assert failed == "seed=1"
+    assert "the process that ran it was killed" in done.stdout
+    assert "3 missing" in done.stdout

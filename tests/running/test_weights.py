@@ -1,0 +1,55 @@
+"""Weights that were trained once are found again, or refused where they no longer belong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+from torch import nn
+
+from svft_bench.methods.applying import trainable_names
+from svft_bench.running.train import Trained
+from svft_bench.running.weights import load_fitted, save_fitted
+from tests.tuners.cases import adapted, config_of, make_base, make_input
+
+
+@pytest.fixture(autouse=True)
+def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+
+
+def save(folder: Path, model: nn.Module) -> None:
+    trained = Trained(steps=2, timed_steps=2, seconds=1.0, step_seconds=0.5, curve=((1, 2.0),), resumed=False)
+    save_fitted(folder, model, names=trainable_names(model), trained=trained, selected={"by": "last"}, peak_bytes=1)
+
+
+@pytest.mark.parametrize("case", ["svft_random", "svft_top_k_released"])
+def test_a_pattern_comes_back_with_its_entries(case: str, tmp_path: Path) -> None:
+    model = adapted(case, moved=True)
+    save(tmp_path, model)
+    again = adapted(case)
+    for name, buffer in again.named_buffers():
+        if "svft_index" in name:
+            buffer.copy_(torch.arange(len(buffer)))
+    assert load_fitted(tmp_path, again) is not None
+    assert torch.equal(again(make_input()), model(make_input()))
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_weights_of_another_base_are_refused(case: str, tmp_path: Path) -> None:
+    save(tmp_path, adapted(case, moved=True))
+    base = make_base()
+    base.tall.weight.data = base.tall.weight.data.flip(0)
+    with pytest.raises(ValueError, match="another singular basis"):
+        load_fitted(tmp_path, get_peft_model(base, config_of(case)))
+
+
+def test_weights_of_a_version_with_other_fields_are_left_alone(tmp_path: Path) -> None:
+    save(tmp_path, adapted("svft_plain"))
+    fields = json.loads((tmp_path / "fitted.json").read_text(encoding="utf-8"))
+    del fields["timed_steps"]
+    (tmp_path / "fitted.json").write_text(json.dumps(fields | {"code": "older"}), encoding="utf-8")
+    assert load_fitted(tmp_path, adapted("svft_plain")) is None
