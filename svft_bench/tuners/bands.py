@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .cores import Pattern, Scattered, core_product
+from .kept import kept
 
 # Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
 TILE = 128
@@ -87,36 +87,45 @@ class Band:
         return product.transpose(0, 1).flatten(1)[:, : self.n].contiguous()
 
 
-@lru_cache(maxsize=64)
+@kept
 def _band_rows(band: Band, device: torch.device) -> Tensor:
     return _band_cells(band, device)[0]
 
 
-@lru_cache(maxsize=64)
+@kept
 def _band_columns(band: Band, device: torch.device) -> Tensor:
     return _band_cells(band, device)[1]
 
 
-@lru_cache(maxsize=64)
+@kept
 def band_index(band: Band, device: torch.device) -> Tensor:
     """The band's cells as a flat index `row * n + column`, ascending."""
     return band.rows(device) * band.n + band.columns(device)
 
 
+def band_count(n: int, off_diag: int) -> int:
+    """The entries of a band with `off_diag` diagonals on each side: n(2d + 1) - d(d + 1)."""
+    return n * (2 * off_diag + 1) - off_diag * (off_diag + 1)
+
+
 def _band_cells(band: Band, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows = torch.arange(band.n, device=device).repeat_interleave(2 * band.off_diag + 1)
-    columns = rows + torch.arange(-band.off_diag, band.off_diag + 1, device=device).repeat(band.n)
-    inside = (columns >= 0) & (columns < band.n)
-    return rows[inside], columns[inside]
+    """Row and column of each entry, by sizes that a compiler knows beforehand."""
+    row = torch.arange(band.n, device=device)
+    first = (row - band.off_diag).clamp(min=0)
+    ends = ((row + band.off_diag).clamp(max=band.n - 1) - first + 1).cumsum(0)
+    entries = torch.arange(band_count(band.n, band.off_diag), device=device)
+    rows = torch.searchsorted(ends, entries, right=True)
+    starts = F.pad(ends, (1, 0))
+    return rows, first[rows] + entries - starts[rows]
 
 
-@lru_cache(maxsize=64)
+@kept
 def _tile_cells(band: Band, device: torch.device) -> Tensor:
     """Where each entry lies in the tiles of p Mᵀ, whose columns are rows of M."""
     return _place(band, out=band.rows(device), into=band.columns(device))
 
 
-@lru_cache(maxsize=64)
+@kept
 def _transposed_tile_cells(band: Band, device: torch.device) -> Tensor:
     return _place(band, out=band.columns(device), into=band.rows(device))
 

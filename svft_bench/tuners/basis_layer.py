@@ -29,7 +29,7 @@ def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
 def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
     """The weight of `base` as (out, in), dequantised or loaded where it has to be."""
     with onloaded(base):
-        weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.data  # type: ignore[assignment]
+        weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.detach()  # type: ignore[operator]
     return weight.T if isinstance(base, Conv1D) else weight
 
 

@@ -114,7 +114,9 @@ class Scattered:
 
     def _is_sparse(self, like: Tensor) -> bool:
         # Drawn with replacement, there may be more entries than cells, which the sparse format does not take.
-        return like.is_cpu and len(self.cells) <= self.n**2 and not is_transformed()
+        # No transform and no compiler follows sparse tensors; a compiler makes one kernel of the dense product's parts.
+        traced = torch.compiler.is_compiling() or is_transformed()
+        return like.is_cpu and len(self.cells) <= self.n**2 and not traced
 
     def _sparse(self, values: Tensor) -> Tensor:
         starts = torch.searchsorted(self.cells.long(), torch.arange(self.n + 1, device=self.cells.device) * self.n)

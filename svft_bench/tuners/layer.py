@@ -145,7 +145,7 @@ class SingularLayer(BasisLayer):
                 dense=dense,
                 option=option,
             )
-        if path != self.path_taken and not compiling:
+        if not compiling and path != self.path_taken:  # in this order: what a compiler reads, it guards
             logger.info("%s %s takes the %s path for %d tokens", self.key, self.shape, path, tokens)
             self.path_taken = path
         return path

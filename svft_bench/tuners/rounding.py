@@ -8,11 +8,12 @@ as at the start of training, stays as it is to the bit. The thresholds are fixed
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from .kept import kept
 
 Rounding = Literal["dithered", "nearest"]
 
@@ -49,7 +50,7 @@ class _DitheredAdd(torch.autograd.Function):
         return g.to(ctx.dtypes[0]), g.to(ctx.dtypes[1])
 
 
-@lru_cache(maxsize=256)
+@kept
 def _thresholds(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """What is added to the dropped bits before they are cut off, one for each column, spread by the golden ratio."""
     spread = torch.frac(torch.arange(1, length + 1, dtype=torch.float64, device="cpu") * 0.6180339887498949)

@@ -167,8 +167,11 @@ def _origin(weight: Tensor) -> str:
     return f"torch {torch.__version__} {device} {torch.get_num_threads() if device == 'cpu' else ''}"
 
 
-def _read(path: Path, *, device: torch.device) -> Factors | None:
-    """The factors in `path`, memory-mapped; None where there is none or (with a warning) it has changed."""
+def _read(path: Path, *, device: torch.device, again: bool = True) -> Factors | None:
+    """The factors in `path`, memory-mapped; None where there is none or (with a warning) it has changed.
+
+    What cannot be read is looked at `again`: another process may just have made room, and written it anew.
+    """
     if not path.exists():
         return None
     try:
@@ -180,9 +183,9 @@ def _read(path: Path, *, device: torch.device) -> Factors | None:
             # A 16-bit factor is copied, as one is that was just rounded.
             return Factors(*(part.to(device, copy=part.dtype.itemsize == 2) for part in factors))
         problem = "is not as it was written"
-    except FileNotFoundError:  # another process has just made room
-        return None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        if again:
+            return _read(path, device=device, again=False)
         problem = f"cannot be read ({error})"
     warnings.warn(f"The cached SVD {path} {problem}; it is computed again.", stacklevel=3)
     return None

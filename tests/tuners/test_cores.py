@@ -71,7 +71,7 @@ def test_a_folded_core_has_its_gradient_even_where_it_was_first_folded_in_infere
     pattern: Pattern, k: int
 ) -> None:
     for cache in (bands._band_rows, bands._band_columns, bands._tile_cells, bands._transposed_tile_cells):
-        cache.cache_clear()
+        cache.made.clear()
     m, b = torch.randn(k, dtype=torch.float64), torch.randn(pattern.n, 3, dtype=torch.float64)
     with torch.inference_mode():
         pattern.fold(m, b)

@@ -16,7 +16,7 @@ from tests.tuners.cases import CASES, MOVED_CASES, config_of, make_base, make_in
 @pytest.fixture
 def elsewhere() -> Iterator[None]:
     for cached in (bands._band_rows, bands._band_columns, bands.band_index, rounding._thresholds):
-        cached.cache_clear()
+        cached.made.clear()
     yield
     torch.set_default_device(None)
 

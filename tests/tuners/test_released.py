@@ -49,7 +49,7 @@ def test_the_released_layer_is_a_dense_weight_rebuilt_from_the_factors(kind: str
     m = layer.svft_m["default"].detach()
     n = layer.basis("default").size
     weight = layer.get_base_layer().weight.detach()
-    u, s, vt = torch.linalg.svd(weight, full_matrices=False)
+    u, s, vt = (part.float() for part in torch.linalg.svd(weight.double(), full_matrices=False))
     signs = torch.where(u.gather(0, u.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
     u, s, vt = (u * signs)[:, :n], s[:n], (vt * signs.T)[:n]
     rebuilt = u @ (torch.diag(s) + torch.sigmoid(torch.tensor(0.4)) * dense_core(layer, m)) @ vt

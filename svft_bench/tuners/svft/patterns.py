@@ -10,13 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..bands import band_count
+
 Pattern = Literal["plain", "banded", "random", "top_k"]
 TopKRule = Literal["alignment", "released"]
-
-
-def band_count(n: int, off_diag: int) -> int:
-    """The entries of a band with `off_diag` diagonals on each side: n(2d + 1) - d(d + 1)."""
-    return n * (2 * off_diag + 1) - off_diag * (off_diag + 1)
 
 
 def count(n: int, *, pattern: Pattern, off_diag: int, entries: int | None) -> int:
