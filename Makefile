@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables bench kills anchor clean
+.PHONY: help run test check lint type tables docs bench kills anchor clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,10 @@ bench: $(VENV)/installed    ## time the layers against their peers on this machi
 
 kills: $(VENV)/installed    ## kill runs at random moments, and see that nothing shows: a quarter of an hour
 	$(BIN)/python scripts/kill_test.py --write
+
+docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
+	$(BIN)/python -m scripts.make_reference
+	$(BIN)/mkdocs build --quiet --strict
 
 anchor: $(VENV)/installed   ## does this stack still give the recorded numbers? minutes
 	$(BIN)/python scripts/check_anchors.py

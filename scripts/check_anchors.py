@@ -104,7 +104,7 @@ def _seeds(result: CellResult) -> list[int]:
 
 def _scores(result: CellResult) -> list[float]:
     item = result.spec.task.evals[0]
-    return [record.scores[item.name][item.metrics[0]] for record in result.records]
+    return [record.score(item.name, item.metrics[0]) for record in result.records]
 
 
 def _item_variance(result: CellResult, score: float) -> float:

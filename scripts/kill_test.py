@@ -89,10 +89,8 @@ class Run:
             return child
         code = 70
         try:
-            vars(svft_bench.running.weights)["package_state"] = lambda: (
-                "of now",
-                False,
-            )  # whatever is edited meanwhile
+            # whatever is edited meanwhile
+            vars(svft_bench.running.weights)["package_state"] = lambda: ("of now", False)
             with (
                 (self.folder / "log").open("a") as log,
                 redirect_stdout(log),
@@ -158,7 +156,7 @@ def writes_counted(file: Path, *, kill_at: int | None, after: bool) -> Iterator[
         (shutil, "rmtree"),
         (safetensors.torch, "save_file"),
         (svft_bench.running.run, "check"),
-        *((sys.modules[f"svft_bench.{name}"], "save_file") for name in ("methods", "selection")),
+        *((sys.modules[f"svft_bench.{name}"], "save_file") for name in ("methods.applying", "running.selection")),
     ]
     for module, name in places:
         setattr(module, name, counted(getattr(module, name)))

@@ -1,7 +1,7 @@
 """Measure the token lengths that `svft-bench plan` counts with: `python scripts/measure_lengths.py glue/mnli gsm8k`.
 
-Prints each task's line of svft_bench/analysis/estimates/lengths.yaml, and how far its law of the longest of B is off; with
---write the file takes the lines. Without names it measures the tasks that the file has.
+Prints each task's line of svft_bench/analysis/estimates/lengths.yaml, and how far its law of the longest of B is off;
+with --write the file takes the lines. Without names it measures the tasks that the file has.
 """
 
 from __future__ import annotations

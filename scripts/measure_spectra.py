@@ -17,6 +17,7 @@ from svft_bench.compose import Cell, cells
 from svft_bench.methods.applying import load_trained
 from svft_bench.records import record_path
 from svft_bench.running.assembly import assemble
+from svft_bench.running.weights import ADAPTER, TRAINED
 
 
 def main(overrides: Sequence[str]) -> int:
@@ -39,7 +40,8 @@ def measure(cell: Cell) -> Spectra | None:
     ready = assemble(cell.spec, cell.settings)
     model = ready.model
     before = weights(model, head=ready.head_names)
-    load_trained(cell.settings.output_dir / cell.spec.train_id, model)  # in the basis that it was trained in
+    folder = cell.settings.output_dir / cell.spec.train_id
+    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)  # in the basis of its training
     if isinstance(model, PeftModel):
         model.merge_adapter()
     after = weights(model, head=ready.head_names)

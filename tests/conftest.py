@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -16,6 +17,7 @@ from tests.toy import KINDS, toy_data
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that share a core with another process wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+logging.raiseExceptions = False  # a handler that a library made in one test holds that test's stream
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tests.test_models import model_spec
 
 from svft_bench.compose import options
 from svft_bench.config.spec import ModelSpec
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
+from tests.models.test_models import model_spec
 from tests.toy import toy_data
 
 SPECS = {name: spec for name in options("model") if (spec := model_spec(name)).source == "hub"}

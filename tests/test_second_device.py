@@ -54,7 +54,7 @@ def run_there(line: list[str]) -> int:
 
     with SecondDevice(), pytest.MonkeyPatch.context() as patch:
         for module in ("assembly", "run"):
-            patch.setattr(f"svft_bench.{module}.pick_device", lambda name: device)
+            patch.setattr(f"svft_bench.running.{module}.pick_device", lambda name: device)
         patch.setattr(PartialState, "__init__", state_there)
         patch.setattr(TrainingArguments, "device", device)
         patch.setattr(peft_model, "id_tensor_storage", id)

@@ -151,7 +151,8 @@ def save_trained(model: nn.Module, names: frozenset[str], *, parameters: Path, a
         save_file(trained_state(model, names), partial)
     if isinstance(model, PeftModel):
         with replacing(adapter) as partial:
-            save_file(get_peft_model_state_dict(model, save_embedding_layers=False), partial)  # no method trains them
+            state = get_peft_model_state_dict(model, save_embedding_layers=False)  # no method trains them
+            save_file({name: value.cpu() for name, value in state.items()}, partial)
 
 
 def load_trained(model: nn.Module, *, parameters: Path, adapter: Path) -> None:

@@ -67,16 +67,20 @@ def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
 
 
 def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
-    """A core has as many rows as the shorter side of its matrix: no diagonal, rank or entry lies beyond."""
+    """A core has as many rows as the shorter side of its matrix: no diagonal or entry lies beyond that of the smallest.
+
+    A rank may, as in SVFT's table of truncated bases: a matrix that has fewer singular values keeps them all.
+    """
     if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
         return
-    side = min((min(shape) for shape in adapted_matrices(model, method.modules)), default=None)
-    limits = {} if side is None else {"off_diag": side - 1, "rank": side, "entries": side * side}
-    for name, most in limits.items():
+    sides = [min(shape) for shape in adapted_matrices(model, method.modules)] or [0]
+    small, large = min(sides), max(sides)
+    limits = {"off_diag": ("smallest", small, small - 1), "entries": ("smallest", small, small * small)}
+    for name, (which, side, most) in (limits | {"rank": ("largest", large, large)} if large else {}).items():
         value = method.adapter.get(name)
         if value is not None and value > most:
             raise ValueError(
-                f"method.{name}={value}: the smallest matrix of method.modules={method.modules} in model={model.name} "
+                f"method.{name}={value}: the {which} matrix of method.modules={method.modules} in model={model.name} "
                 f"has {side} singular values, so {most:,} is the most"
             )
 

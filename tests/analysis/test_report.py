@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from svft_bench.analysis.report import content, report
+from svft_bench.analysis.report import content
 from svft_bench.analysis.report.content import Content
 from svft_bench.analysis.report.page import page
+from svft_bench.commands.report import report
 from svft_bench.compose import cells
 from svft_bench.records import save_record
 from tests.browser import PROGRAM, Browser

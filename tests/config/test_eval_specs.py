@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.test_evaluation import SOLUTIONS, spec_of
 
 from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec, GenerationSpec
+from tests.running.test_evaluation import SOLUTIONS, spec_of
 
 
 @pytest.mark.parametrize(

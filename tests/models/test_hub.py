@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_models import model_spec
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, conf_dir, options
@@ -20,6 +19,7 @@ from svft_bench.models.weight_files import fingerprint
 from svft_bench.records import load_records
 from tests.hub import Hub, connect, serving
 from tests.hub_models import SPECS, line, numbers_of, weights
+from tests.models.test_models import model_spec
 from tests.tasks.hub_layout import add_task
 from tests.tasks.layout import task_spec
 

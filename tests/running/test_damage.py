@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.test_kills import EPOCHS, Arguments, Killed, end_at_step, killed, left, the_record, undisturbed
 
 from svft_bench.cli import command
 from svft_bench.running.checkpoints import take_up
 from svft_bench.running.weights import code_state
+from tests.running.test_kills import EPOCHS, Arguments, Killed, end_at_step, killed, left, the_record, undisturbed
 
 
 def flip(file: Path) -> None:

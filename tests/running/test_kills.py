@@ -201,7 +201,7 @@ def test_only_what_is_there_is_said_to_be_gone_on_from(
     def signalled(*_: Any, **__: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(f"svft_bench.{'assembly' if before == 'load_model' else 'run'}.{before}", signalled)
+    monkeypatch.setattr(f"svft_bench.running.{'assembly' if before == 'load_model' else 'run'}.{before}", signalled)
     assert command(arguments("text")) == 143
     told = capsys.readouterr().err
     assert said in told and "checkpoint" not in told

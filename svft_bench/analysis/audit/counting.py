@@ -144,6 +144,8 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
 def _count_block(model: ModelSpec, method: MethodSpec, letter: str, fields: dict[str, Any], measure: Measure) -> int:
     if "rank" in fields:  # as released: a matrix with fewer singular values keeps them all
         fields = fields | {"rank": min(fields["rank"], *model.matrices[letter])}
-    chosen = method.model_copy(update=fields | {"target_modules": model.targets[letter]})
+    named = model.targets[letter]
+    targets = named if isinstance(named, str) else list(named)
+    chosen = method.model_copy(update=fields | {"target_modules": targets})
     block = build_meta(model, kind=model.kinds[0], num_labels=2, layers=1)
     return count_adapted(block, model, chosen, measure=measure)
