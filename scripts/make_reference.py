@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -51,9 +51,23 @@ def _section(title: str, of: type[BaseModel]) -> str:
 
 
 def _type(annotation: Any) -> str:
-    text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
-    text = re.sub(r"typing\.|pathlib\.|svft_bench(\.\w+)*\.", "", text).replace("NoneType", "None")
-    return "`" + re.sub(r"Literal\[([^\]]*)\]", r"\1", text).replace("|", "or").replace(", '", " or '") + "`"
+    return f"`{_words(annotation)}`"
+
+
+def _words(annotation: Any) -> str:
+    """A type as one writes it: `str or None`, `tuple[str, ...]`, `'a' or 'b'`; what checks a value is no part of it."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(parts[0])
+    if origin is Literal:
+        return " or ".join(repr(part) for part in parts)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(part) for part in parts)
+    if parts:
+        return f"{_words(origin)}[{', '.join(_words(part) for part in parts)}]"
+    if annotation in (None, type(None), Ellipsis):
+        return "..." if annotation is Ellipsis else "None"
+    return str(getattr(annotation, "__name__", annotation))
 
 
 def _default(field: Any) -> str:
