@@ -67,10 +67,9 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
             trust_remote_code=spec.trust_remote_code,
             output_loading_info=True,
         )
-    if checkpoint.commit is not None:
-        model.config._name_or_path = (
-            spec.path
-        )  # for what is saved of it: the repository, not this machine's cache of it
+    if checkpoint.commit is not None or spec.source == "carrier":
+        # For what is saved of it: the name, not this machine's cache of it.
+        model.config._name_or_path = model.name_or_path = spec.path
     if stand_in(checkpoint.folder) is None:
         check_numbers(model, spec)
     processor = _processor(spec, checkpoint)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 from peft.config import PeftConfig
 
+from . import card
 from .chooser import PathOption
 from .options import BasisDtype, check_choices
 from .rounding import Rounding
@@ -49,6 +51,8 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # What the model that is saved knows for the card; no field, since it is not saved itself.
+        self.card: card.Card | None = None
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, set(getattr(self, name)))  # as PEFT expects
@@ -60,3 +64,9 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
             raise ValueError(f"memory_budget={self.memory_budget} is not a multiple of the weights, which begins at 0.")
         choices = {"basis_dtype": BasisDtype, "svd_precision": Precision, "path": PathOption, "rounding": Rounding}
         check_choices(self, **{name: get_args(literal) for name, literal in choices.items()})
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """PEFT's own, and a card that says how the adapter loads; a base of the hub goes by its name there."""
+        card.name_base(self)
+        super().save_pretrained(save_directory, **kwargs)
+        card.write(Path(save_directory), self.card or card.describe(self, card.Base(), parameters=None))

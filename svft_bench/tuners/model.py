@@ -21,7 +21,7 @@ from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from . import budget
+from . import budget, card
 from .adapted import unchanging
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .experts import warn_of_left_out
@@ -166,6 +166,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         selected: dict[str, Tensor] = super()._get_adapter_state_dict(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict, **kwargs
         )
+        config.card = card.describe(config, card.base_of(model, config), parameters=_trained(model, adapter_name))
         kept = {}
         for name, layer in _layers(model, adapter_name):
             prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
@@ -216,6 +217,12 @@ def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer
     for name, module in model.named_modules():
         if isinstance(module, SingularLayer) and adapter in module.basis_names:
             yield name, module
+
+
+def _trained(model: nn.Module, adapter: str) -> int:
+    """How many numbers the adapter itself trains."""
+    layers = [module for module in model.modules() if isinstance(module, SingularLayer)]
+    return sum(part.numel() for part in {part for layer in layers for part in layer.trained(adapter)})
 
 
 def _saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, conf_dir, options
 from svft_bench.models import hub as asking
 from svft_bench.models.checkpoint import fetch
+from svft_bench.models.loading import load_model
 from svft_bench.models.weight_files import fingerprint
 from svft_bench.records import load_records
+from svft_bench.tuners import SVFTConfig
 from tests.hub import Hub, connect, serving
 from tests.hub_models import SPECS, line, numbers_of, weights
 from tests.models.test_models import model_spec
@@ -74,6 +77,12 @@ def test_every_model_loads_from_the_hub_and_then_from_its_cache_alone(
     assert hub.asked == []
     online(False)
     assert same(weights(spec), cold)
+
+
+def test_what_is_saved_of_a_model_names_its_repository_and_not_the_cache(hub: Hub, online: Callable[..., None]) -> None:
+    model, _ = load_model(GEMMA, kind="causal_lm", num_labels=0, seed=0)
+    adapted = get_peft_model(model, SVFTConfig(target_modules=["q_proj"]))
+    assert adapted.peft_config["default"].base_model_name_or_path == model.config._name_or_path == "google/gemma-2b"
 
 
 @pytest.mark.parametrize("fault", ["offline", 500, 401, 403, "gated", 429, "reset"])
