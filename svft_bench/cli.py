@@ -5,9 +5,7 @@ svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import logging
 import os
 import shlex
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svft_bench import __version__
+from svft_bench.config.own import beside
 from svft_bench.config.wording import Parser, folder, printable, sentence
 from svft_bench.running import stopping
 
@@ -37,7 +36,7 @@ Run a cell, or several:
   svft-bench model=smollm2-135m method=svft_banded task=gsm8k data_root=DATA
   svft-bench model=gemma-2b method=svft_banded task=gsm8k method.off_diag=16
   svft-bench -m method=svft_banded method.off_diag=0,2,4,8 seed=0,1,2
-  svft-bench -m hydra/launcher=joblib seed=0,1,2                 Hydra's launchers and flags work (--cfg job, --info)
+  svft-bench -m hydra/launcher=joblib seed=0,1,2                 Hydra's launchers; its flags --cfg, --info, -m too
 
 Ask:
   svft-bench list [models|methods|tasks|experiments]             what can be combined
@@ -50,6 +49,7 @@ Ask:
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
   svft-bench prepare --list | --prune [GB]                       what that cache holds; remove the least recently used
 
+Own tasks, models, methods, experiments: --config-dir DIR with any of these, or SVFT_BENCH_CONF=DIR.
 Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking, force.
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted, 143 told to end by SIGTERM, SIGUSR1 or SIGHUP, for
 which a training writes a checkpoint first; after either of the last two the same command goes on."""
@@ -90,10 +90,12 @@ def command(argv: list[str]) -> int:
         print(HELP)
         return 0
     try:
-        if argv and argv[0] in VERBS:
-            return _verb(argv[0], argv[1:])
-        with stopping.heeding_signals():
-            return _benchmark(argv)
+        own, argv = _own_folder(argv)
+        with beside(own):
+            if argv and argv[0] in VERBS:
+                return _verb(argv[0], argv[1:])
+            with stopping.heeding_signals():
+                return _benchmark(argv)
     except (ValueError, OSError) as error:
         return _bad_input(error)
     except SystemExit as done:  # of --help and --version
@@ -104,6 +106,14 @@ def command(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; nothing half-written.", file=sys.stderr)
         return 130
+
+
+def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
+    parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
+    parser.add_argument("-cd", "--config-dir", type=folder)
+    asked, rest = parser.parse_known_args(argv)
+    return asked.config_dir, rest
 
 
 def _verb(name: str, argv: list[str]) -> int:
@@ -119,11 +129,16 @@ def _benchmark(argv: list[str]) -> int:
     from svft_bench.running.preflight import check_folders, check_surroundings, one_process
 
     asked = _parser().parse_intermixed_args(argv)
-    overrides = [*_search_path(asked.config_dir), *asked.overrides]
+    overrides = list(asked.overrides)
     if strange := [item for item in overrides if "=" not in item and not item.startswith("~")]:
         raise ValueError(f"{strange[0]} is neither key=value nor one of the verbs {', '.join(VERBS)}")
+    if (asked.package or asked.resolve) and not asked.cfg:
+        raise ValueError(f"{'--package' if asked.package else '--resolve'} says how --cfg shows a configuration")
     if asked.cfg or asked.info or asked.hydra_help or asked.shell_completion:
-        return _hydra_shows(asked, overrides)
+        from svft_bench.compose.showing import show
+
+        show(asked, overrides, parser=_parser())
+        return 0
     one_process(os.environ)
     planned = compose.cells(overrides)
     check_folders(planned)
@@ -159,7 +174,6 @@ def _parser() -> Parser:
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-cd", "--config-dir", type=folder)
     parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
     parser.add_argument("-p", "--package")
     parser.add_argument("--resolve", action="store_true")
@@ -168,33 +182,6 @@ def _parser() -> Parser:
     parser.add_argument("-sc", "--shell-completion", action="store_true")
     parser.add_argument("--version", action="version", version=f"svft-bench {__version__}")
     return parser
-
-
-def _search_path(more: Path | None) -> list[str]:
-    """A folder of configuration files beside ours, as Hydra's own override names it."""
-    return [] if more is None else [f"hydra.searchpath=[{json.dumps(f'file://{more.absolute()}')}]"]
-
-
-def _hydra_shows(asked: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """What Hydra tells about a composition, by itself."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
-
-    from svft_bench.compose import hydra_over, parsed
-
-    with hydra_over(overrides):
-        parsed(overrides)
-        hydra: Any = GlobalHydra.instance().hydra
-        hydra.compose_config("config", list(overrides), RunMode.RUN)  # what cannot be is refused before a word is said
-        if asked.cfg:
-            hydra.show_cfg("config", list(overrides), asked.cfg, asked.package, resolve=asked.resolve)
-        elif asked.info:
-            hydra.show_info(asked.info, "config", list(overrides))
-        elif asked.shell_completion:
-            hydra.shell_completion("config", list(overrides))
-        else:
-            hydra.hydra_help("config", args_parser=_parser(), args=asked)
-    return 0
 
 
 def _by_sweeper(overrides: Sequence[str]) -> int:

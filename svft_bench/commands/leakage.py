@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from svft_bench.compose import conf_dir, options
+from svft_bench.compose import option_fields, options
 from svft_bench.config.spec import LimitSpec, ReaderName, SourceSpec, TaskSpec
 from svft_bench.config.wording import Parser, nearest
 from svft_bench.tasks import Example, load_task
@@ -87,7 +86,7 @@ def leakage(argv: list[str]) -> int:
 def _task(name: str) -> TaskSpec:
     if name not in options("task"):
         raise ValueError(f"task={name} is unknown; there are {len(options('task'))}; {nearest(name, options('task'))}")
-    return TaskSpec.model_validate(yaml.safe_load((conf_dir() / "task" / f"{name}.yaml").read_text("utf-8"))["task"])
+    return TaskSpec.model_validate(option_fields("task", name))
 
 
 def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Overlap]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from svft_bench.compose import conf_dir, experiment_names, options
+from svft_bench.compose import experiment_names, option_fields, options, own_options
 from svft_bench.config.wording import Parser
 
 SECTIONS = ("models", "methods", "tasks", "experiments")
@@ -37,8 +36,9 @@ def _section(section: str) -> Table:
     if section == "experiments":
         for column in ("experiment=", "what it fills"):
             table.add_column(column)
+        own = own_options("experiment")
         for name, title in experiment_names().items():
-            table.add_row(name, title)
+            table.add_row(name, title + _mark(name in own))
         return table
     group = section.removesuffix("s")
     rows = {"models": _model, "methods": _method, "tasks": _task}[section]
@@ -48,20 +48,15 @@ def _section(section: str) -> Table:
         {"models": "method.modules=", "methods": "PEFT type", "tasks": "kind"}[section],
     ):
         table.add_column(column)
+    own = own_options(group)
     for name in options(group):
-        table.add_row(name, *rows(_read(group, name)))
+        title, *more = rows(option_fields(group, name))
+        table.add_row(name, title + _mark(name in own), *more)
     return table
 
 
-def _read(group: str, name: str) -> dict[str, Any]:
-    """The fields of one option, those of the files that it names in its defaults included."""
-    content = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    shared = [item for item in content.get("defaults", []) if item.startswith("/")]
-    found: dict[str, Any] = {}
-    for item in shared:
-        found |= _read(*item.split("@")[0].strip("/").rsplit("/", 1))
-    found |= content.get(group, content)
-    return found
+def _mark(own: bool) -> str:
+    return " (yours)" if own else ""
 
 
 def _model(model: dict[str, Any]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from svft_bench.compose.cell import Cell, build_cell, cells
 from svft_bench.compose.over import hydra_over, model_spec, parsed
 from svft_bench.compose.published import offer_to_hydra
 from svft_bench.compose.sweeping import Sweep, fixed, sweeps
-from svft_bench.compose.tree import conf_dir, experiment_names, options
+from svft_bench.compose.tree import conf_dir, experiment_names, option_fields, options, own_dir, own_options
 
 __all__ = [
     "Cell",
@@ -17,7 +17,10 @@ __all__ = [
     "hydra_over",
     "model_spec",
     "offer_to_hydra",
+    "option_fields",
     "options",
+    "own_dir",
+    "own_options",
     "parsed",
     "sweeps",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,8 @@ from svft_bench.analysis.estimates.workload import workload
 from svft_bench.analysis.references import reference_names
 from svft_bench.compose.over import composed, hydra_over
 from svft_bench.compose.sweeping import sweeps
-from svft_bench.compose.tree import options
+from svft_bench.compose.tree import GROUPS, options, own_dir, own_options, own_state
+from svft_bench.config.own import CONF
 from svft_bench.config.settings import Settings, split_settings
 from svft_bench.config.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
 from svft_bench.config.wording import nearest
@@ -35,8 +37,15 @@ class Cell:
     @property
     def command(self) -> str:
         """The shell command that runs this cell anywhere: without the folders and conveniences of this machine."""
-        own = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
-        return shlex.join(["svft-bench", *own])
+        typed = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
+        folder = ["--config-dir", os.environ[CONF]] if self._is_own() else []
+        return shlex.join(["svft-bench", *folder, *typed])
+
+    def _is_own(self) -> bool:
+        """Whether a part of it is chosen from the user's own folder."""
+        parts = {"model": self.spec.model.name, "method": self.spec.method.name, "task": self.spec.task.name}
+        chosen = parts | {key: name for key, _, name in (item.partition("=") for item in self.overrides)}
+        return any(chosen.get(group) in own_options(group) for group in GROUPS)
 
 
 def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:
@@ -53,14 +62,15 @@ def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:
 
 def _cell(overrides: list[str], *, any_data: bool) -> Cell:
     seeds = [line.partition("=")[2] for line in overrides if line.startswith("seed=")]
-    values = _composed(tuple(line for line in overrides if not line.startswith("seed=")))
+    own = own_state(own_dir())
+    values = _composed(tuple(line for line in overrides if not line.startswith("seed=")), own)
     if seeds:
         values = values | {"seed": int(seeds[-1]) if seeds[-1].lstrip("-").isdigit() else seeds[-1]}
     return build_cell(values, overrides=overrides, any_data=any_data)
 
 
 @lru_cache(maxsize=256)
-def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+def _composed(overrides: tuple[str, ...], own: Hashable) -> dict[str, Any]:
     """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
     with hydra_over(overrides):
         config = composed(overrides)

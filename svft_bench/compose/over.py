@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from svft_bench.compose.published import offer_to_hydra
-from svft_bench.compose.tree import GROUPS, conf_dir, options
+from svft_bench.compose.tree import GROUPS, conf_dir, options, own_dir, own_state
 from svft_bench.config.spec import ModelSpec
 from svft_bench.config.wording import nearest
 
 QUOTING = "a value with spaces, brackets or other signs stands in quotes, as in 'NAME=\"a value\"'"
+
+
+class OwnFolder(SearchPathPlugin):  # type: ignore[misc]
+    """The user's own folder after ours, so that both are one tree."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folder to where Hydra looks."""
+        if (own := own_dir()) is not None:
+            search_path.append("own", f"file://{own}")
 
 
 @contextmanager
@@ -34,6 +45,8 @@ def hydra_over(overrides: Sequence[str]) -> Iterator[None]:
         ValueError: what Hydra refuses, in one sentence.
     """
     offer_to_hydra(conf_dir())
+    own_dir()  # refused before Hydra looks into it
+    Plugins.instance().register(OwnFolder)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             yield
@@ -82,7 +95,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     files = tuple(str(item.input_line) for item in items if not _is_field(item))
     if not all(item.type == OverrideType.CHANGE for item in items):  # one that is added may be changed by another
         return compose("config", list(overrides))
-    config = copy.deepcopy(_of_files(conf_dir(), files))
+    config = copy.deepcopy(_of_files((conf_dir(), own_state(own_dir())), files))
     try:
         for item in fields:
             OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
@@ -92,8 +105,8 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 @lru_cache(maxsize=256)
-def _of_files(folder: Path, choices: tuple[str, ...]) -> DictConfig:
-    """What these choices compose of the tree in `folder`, over which Hydra is."""
+def _of_files(tree: Hashable, choices: tuple[str, ...]) -> DictConfig:
+    """What these choices compose of the tree that Hydra is over, as it is now."""
     return compose("config", list(choices))
 
 

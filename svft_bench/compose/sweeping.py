@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.types import Override, RangeSweep
 
 from svft_bench.compose.over import composed, hydra_over, parsed
-from svft_bench.compose.tree import conf_dir
+from svft_bench.compose.tree import conf_dir, own_dir, own_state
 from svft_bench.config.wording import nearest
 
 MOST = 10_000  # cells of one command: they are composed one by one before the first runs
@@ -66,7 +65,7 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
         typed = {item.get_key_element(): item for item in parsed(overrides)}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
         sweeping = tuple(line for line in fixed if line.startswith(SWEEPING))
-        params, lists = _swept(conf_dir(), sweeping) if sweeping else ({}, [])
+        params, lists = _swept((conf_dir(), own_state(own_dir())), sweeping) if sweeping else ({}, [])
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
         swept = [*parsed(lines), *(item for item in typed.values() if item.is_sweep_override())]
         rows = [[_axis(item) for item in parsed(row.split())] for row in lists]
@@ -84,8 +83,8 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
 
 
 @lru_cache(maxsize=256)
-def _swept(folder: Path, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
-    """What an experiment of the tree in `folder`, over which Hydra is, sweeps: its parameters and its rows."""
+def _swept(tree: Hashable, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """What an experiment of the tree that Hydra is over, as it is now, sweeps: its parameters and its rows."""
     config = compose("config", list(sweeping), return_hydra_config=True)
     rows = [] if config.rows is None else config.rows
     if isinstance(rows, str) or not isinstance(rows, Sequence) or not all(isinstance(row, str) for row in rows):

@@ -13,12 +13,11 @@ from functools import cache
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 import svft_bench.methods.boft  # noqa: F401  all butterfly factors, see there
 from svft_bench.analysis.audit.verdict import Counts
-from svft_bench.compose import Cell, cells, conf_dir
+from svft_bench.compose import Cell, cells, option_fields, options
 from svft_bench.config.spec import Kind, MethodSpec, ModelSpec
 from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.loading import build_meta
@@ -84,10 +83,9 @@ def compose_parts(overrides: list[str]) -> list[Cell]:
         ValueError: see `cells`.
     """
     named = next((item.removeprefix("model=") for item in overrides if item.startswith("model=")), None)
-    path = conf_dir() / "model" / f"{named}.yaml"
     kind: Kind = "image_classification"
-    if path.is_file():
-        kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"][0]
+    if named in options("model"):
+        kind = option_fields("model", named)["kinds"][0]
     task = [] if any(item.startswith("task=") for item in overrides) else [f"task={TASK_OF_KIND[kind]}"]
     return cells([*task, *overrides], any_data=True)
 

@@ -1,0 +1,39 @@
+"""What Hydra tells of a composition by itself: `--cfg`, `--info`, `--hydra-help`, `--shell-completion`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from svft_bench.compose.over import hydra_over, parsed
+
+SHELL = re.compile("(install|uninstall|query)=(bash|fish|zsh)")
+
+
+def show(asked: argparse.Namespace, overrides: Sequence[str], *, parser: argparse.ArgumentParser) -> None:
+    """Print what the flags in `asked` ask for.
+
+    Raises:
+        ValueError: the composition cannot be, or completion is for no shell that Hydra knows.
+    """
+    words = list(overrides)
+    if asked.shell_completion and not SHELL.fullmatch(" ".join(words)):
+        raise ValueError("--shell-completion takes install=SHELL, uninstall=SHELL or query=SHELL, of bash, fish, zsh")
+    with hydra_over([] if asked.shell_completion else overrides):
+        hydra: Any = GlobalHydra.instance().hydra
+        if asked.shell_completion:
+            hydra.shell_completion("config", words)
+            return
+        parsed(overrides)
+        hydra.compose_config("config", words, RunMode.RUN)  # what cannot be is refused before a word is said
+        if asked.cfg:
+            hydra.show_cfg("config", words, asked.cfg, asked.package, resolve=asked.resolve)
+        elif asked.info:
+            hydra.show_info(asked.info, "config", words)
+        else:
+            hydra.hydra_help("config", args_parser=parser, args=asked)
