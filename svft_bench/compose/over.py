@@ -28,7 +28,7 @@ from svft_bench.config.wording import nearest
 QUOTING = "a value with spaces, brackets or other signs stands in quotes, as in 'NAME=\"a value\"'"
 
 
-class OwnFolder(SearchPathPlugin):  # type: ignore[misc]
+class OwnFolder(SearchPathPlugin):
     """The user's own folder after ours, so that both are one tree."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
