@@ -31,7 +31,7 @@ type: $(VENV)/installed     ## mypy, strict
 
 check: lint type test       ## all three
 
-tables: $(VENV)/installed   ## regenerate results/tables and results/figures from results/runs
+tables: $(VENV)/installed   ## regenerate results/tables and the figures that pages show, from results/runs
 	$(BIN)/python scripts/make_tables.py
 
 bench: $(VENV)/installed    ## time the layers against their peers on this machine

@@ -1,4 +1,4 @@
-"""Make every table and figure again that the records under results/runs support: `make tables`."""
+"""Make every table again that results/runs supports, and the figures that pages show: `make tables`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,37 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.bench_tables import write_bench_page
 
+PAGES = (Path("README.md"), Path("results/README.md"))
+
 
 def main(folder: Path) -> None:
-    """Write the tables and figures of every experiment, and the published tables, that have at least one record."""
+    """Write the tables of every experiment, and the published ones, that have a record, and the figures of `PAGES`.
+
+    The others are a command away (`svft-bench table NAME --write`), and in the report.
+    """
+    shown = {name for page in PAGES for name in shown_figures(page)}
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
     with ProcessPoolExecutor() as processes:
-        for written in processes.map(partial(write_one, folder=folder), names):
+        for written in processes.map(partial(write_one, folder=folder, shown=shown), names):
             for path in written:
                 print(path)
     print(write_bench_page(folder))
 
 
-def write_one(name: str, *, folder: Path) -> list[Path]:
+def write_one(name: str, *, folder: Path, shown: set[str]) -> list[Path]:
     """Write the tables and figures of one experiment or published table, if it has a record; says what was written."""
     if name in reference_names():
         reference = load_reference(name)
         lines = paper_lines(reference, load_records(folder))
         return write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []
     results = experiment_results(name, overrides=(), folder=folder)
-    return write_experiment(name, results, folder=folder) if any(result.records for result in results) else []
+    recorded = any(result.records for result in results)
+    return write_experiment(name, results, folder=folder, shown=shown) if recorded else []
+
+
+def shown_figures(page: Path) -> set[str]:
+    """The names of the figures that a page shows."""
+    return set(re.findall(r"\bfigures/(\w+)\.svg", page.read_text(encoding="utf-8")))
 
 
 def show_tables(page: Path, *, tables: Path) -> None:
@@ -60,5 +72,5 @@ def show_tables(page: Path, *, tables: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
-    for page in (Path("README.md"), Path("results/README.md")):
+    for page in PAGES:
         show_tables(page, tables=Path("results/tables"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.make_tables import show_tables
+from scripts.make_tables import PAGES, show_tables, shown_figures
 
 ROOT = Path(__file__).parents[2]
 MADE = re.compile(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", flags=re.DOTALL)
@@ -50,3 +50,13 @@ def test_the_page_shows_the_tables_as_they_are(name: str, tmp_path: Path) -> Non
     page.write_text(f"<!-- begin {name} -->\n<!-- end {name} -->\n", encoding="utf-8")
     show_tables(page, tables=ROOT / "results" / "tables")
     assert page.read_text(encoding="utf-8").strip() in (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_figures_are_those_that_the_pages_show() -> None:
+    shown = {f"{name}.svg" for page in PAGES for name in shown_figures(ROOT / page)}
+    assert shown and {path.name for path in (ROOT / "results" / "figures").iterdir()} == shown
+
+
+def test_the_results_are_small_enough_to_read_in_a_clone() -> None:
+    sizes = [path.stat().st_size for path in (ROOT / "results").rglob("*") if path.is_file()]
+    assert sum(sizes) < 12e6

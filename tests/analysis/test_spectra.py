@@ -71,7 +71,7 @@ def test_spectra_survive_their_file_and_are_drawn(tmp_path: Path) -> None:
     assert loaded.updates.keys() == saved.updates.keys()
     assert loaded.effective_rank == pytest.approx(saved.effective_rank, rel=1e-5)
     assert strength_map(loaded) == strength_map(saved)
-    svg, _ = update_profiles(results, folder=tmp_path, path=tmp_path / "updates")
+    (svg,) = update_profiles(results, folder=tmp_path, path=tmp_path / "updates")
     text = " ".join(ElementTree.parse(svg).getroot().itertext())
     assert "VectorFit" in text and "effective rank" in text and "LoRA" not in text
-    assert len(strength_maps(results, folder=tmp_path, path=tmp_path / "strengths")) == 2
+    assert len(strength_maps(results, folder=tmp_path, path=tmp_path / "strengths")) == 1

@@ -16,7 +16,7 @@ Placed = tuple[Mark, CellResult]
 def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> list[Path]:
     """Score and its interval against trained parameters (head not counted), one panel an eval, with the Pareto front.
 
-    The budgets of one method are joined. Returns the files written, `path` with the suffixes .svg and .png; none if no
+    The budgets of one method are joined. Returns the files written, `path` with the suffix .svg; none if no
     cell has a record.
     """
     done, evals = recorded_evals(results)

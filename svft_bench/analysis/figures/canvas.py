@@ -48,7 +48,7 @@ class Mark:
 def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> Iterator[tuple[list[Any], list[Path]]]:
     """Axes to draw on, each `height` inches high.
 
-    The figure is saved without dates when the block ends: SVG and PNG, or what the path ends in.
+    The figure is saved without dates when the block ends: as SVG, or as PNG where the path ends so.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,13 +64,12 @@ def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> It
         for axis in axes:
             axis.set_title(fill(axis.get_title(), TITLE_WIDTH))
         figure.draw_without_rendering()  # the layout, so that names are placed by where things will stand
-        figure.set_layout_engine("none")  # which saving would begin again for every format
+        figure.set_layout_engine("none")  # which saving would begin again
         for axis in axes:
             arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in [path.suffix] if path.suffix in UNDATED else UNDATED:
-            written.append(path.with_name(path.name.removesuffix(suffix) + suffix))
-            figure.savefig(written[-1], metadata=UNDATED[suffix])
+        written.append(path if path.suffix in UNDATED else path.with_name(f"{path.name}.svg"))
+        figure.savefig(written[-1], metadata=UNDATED[written[-1].suffix])
 
 
 def scatter(axis: Any, marks: Sequence[Mark]) -> None:

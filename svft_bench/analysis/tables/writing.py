@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from svft_bench.analysis.references import Reference, reference_names
@@ -51,8 +51,12 @@ def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path)
     return [experiment_or_pairs(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
 
 
-def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Path]:
-    """Write results/tables/NAME.md and .csv and its figures below results/figures; says what was written.
+def write_experiment(
+    name: str, results: Sequence[CellResult], *, folder: Path, shown: Collection[str] | None = None
+) -> list[Path]:
+    """Write results/tables/NAME.md and .csv and its figures below results/figures, all or those `shown`.
+
+    Returns what was written.
 
     A comparison of methods, one cell for each and two of them recorded, also gets its paired differences; a search over
     settings does not.
@@ -68,13 +72,14 @@ def write_experiment(name: str, results: Sequence[CellResult], *, folder: Path) 
         *(
             path
             for figure in experiment_figures(results, folder=folder)
+            if shown is None or f"{name}{figure.suffix}" in shown
             for path in figure.draw(path=folder / "figures" / f"{name}{figure.suffix}")
         ),
     ]
 
 
 def write_paper(reference: Reference, lines: Sequence[Line], *, folder: Path) -> list[Path]:
-    """Write results/tables/NAME.md and .csv and results/figures/NAME.svg and .png; says what was written."""
+    """Write results/tables/NAME.md and .csv and results/figures/NAME.svg; says what was written."""
     from svft_bench.analysis.figures import paper_points
 
     written = write_table(paper_table(reference, lines), folder=folder)
