@@ -46,6 +46,8 @@ Ask:
   svft-bench report                                              all of it as one page, results/report.html
   svft-bench rescore RECORD.json                                 score stored predictions again, without a model
   svft-bench leakage task=NAME                                   what a training set shares with its evals
+  svft-bench new task NAME --from FILE --config-dir DIR          a task of your own data, explained line by line
+  svft-bench show task=NAME row=3 [model=NAME]                   an example as it is seen, with its tokens
   svft-bench prepare model=NAME                                  fetch and convert weights, fill the SVD cache
   svft-bench prepare --list | --prune [GB]                       what that cache holds; remove the least recently used
 
@@ -61,6 +63,8 @@ VERBS = {
     "table": "svft_bench.commands.table:table",
     "report": "svft_bench.commands.report:report",
     "audit": "svft_bench.commands.audit:audit",
+    "new": "svft_bench.commands.new:main",
+    "show": "svft_bench.commands.show:main",
     "prepare": "svft_bench.commands.prepare:main",
     "rescore": "svft_bench.commands.rescore:rescore",
     "leakage": "svft_bench.commands.leakage:leakage",
@@ -108,10 +112,16 @@ def command(argv: list[str]) -> int:
         return 130
 
 
+def _to_be(name: str) -> Path:
+    """A folder that is made where it is not there yet."""
+    Path(name).mkdir(parents=True, exist_ok=True)
+    return folder(name)
+
+
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("-cd", "--config-dir", type=folder)
+    parser.add_argument("-cd", "--config-dir", type=_to_be if "new" in argv[:3] else folder)
     asked, rest = parser.parse_known_args(argv)
     return asked.config_dir, rest
 

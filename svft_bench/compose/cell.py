@@ -109,8 +109,10 @@ def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) ->
     if settings.table is not None and settings.table not in (known := [*options("experiment"), *reference_names()]):
         raise ValueError(f"table={settings.table} is unknown; {nearest(settings.table, known)}")
     for source in (spec.task.train, *(item.data for item in spec.task.evals)):
-        if source.hub is None and source.local is None and source.builtin is None:
-            raise ValueError(f"task={spec.task.name}: {source.title} has no hub, no local and no builtin, so no rows")
+        if not (source.hub or source.local or source.builtin or source.file):
+            raise ValueError(
+                f"task={spec.task.name}: {source.title} has no hub, no local, no builtin and no file, so no rows"
+            )
     warmup = spec.train.warmup_steps
     if warmup and any(line.startswith("train.warmup_steps=") for line in overrides):
         steps = workload(spec).steps

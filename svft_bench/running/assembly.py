@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from svft_bench.methods.applying import Counts, apply_method, count, peft_config
 from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
-from svft_bench.running.rows import TrainingRows, check_context, training_rows
+from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
 from svft_bench.running.train import total_steps
-from svft_bench.tasks import Task, load_task
+from svft_bench.tasks import Example, Task, load_task
 
 EMULATED = 4.0  # a product that takes this much longer than in float32 is worth a word; source: ours
 
@@ -50,7 +51,10 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     start = time.perf_counter()
     task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
-    rows = training_rows(task.train, task=spec.task, processor=load_processor(spec.model))
+    tokenizer = load_processor(spec.model)
+    if spec.task.prompt is not None and spec.task.prompt.chat_template:
+        task = _in_chat(task, tokenizer)
+    rows = training_rows(task.train, task=spec.task, processor=tokenizer)
     steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
     weights = describe(spec.model, fetch(spec.model, weights=True))
@@ -74,6 +78,12 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         load_seconds=loaded - start,
         adapt_seconds=time.perf_counter() - loaded,
     )
+
+
+def _in_chat(task: Task, tokenizer: Any) -> Task:
+    evals: dict[str, Sequence[Example]] = {name: in_chat(examples, tokenizer) for name, examples in task.evals.items()}
+    train, validation = (in_chat(examples, tokenizer) for examples in (task.train, task.validation))
+    return replace(task, train=train, validation=validation, evals=evals)
 
 
 def _warn_if_emulated(precision: Dtype) -> None:

@@ -57,6 +57,26 @@ def check_context(task: TaskSpec, *, positions: int | None, model: str) -> None:
         raise ValueError(f"task.{field}={length} is longer than the {positions} positions of {model}")
 
 
+def in_chat(examples: Sequence[Example], tokenizer: Any) -> list[Example]:
+    """Examples whose prompt is a user's turn in the model's own form, up to where its answer begins.
+
+    Raises:
+        ValueError: the tokenizer has no such form.
+    """
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"task.prompt.chat_template=true: the tokenizer of {tokenizer.name_or_path} has no chat template"
+        )
+    begins = tokenizer.bos_token if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else None
+
+    def prompt(example: Example) -> str:
+        turn = [{"role": "user", "content": example["prompt"]}]
+        text: str = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        return text.removeprefix(begins or "")  # which the tokenizer puts there once more
+
+    return [example | {"prompt": prompt(example)} for example in examples]
+
+
 def token_lengths(examples: Sequence[Example], tokenizer: Any) -> Iterator[int]:
     """Tokens of each text or pair, uncut."""
     for start in range(0, len(examples), CHUNK):

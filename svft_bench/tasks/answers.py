@@ -159,6 +159,31 @@ def _only_word(words: str) -> Rule:
     return rule
 
 
+def exact(text: str, reference: str) -> bool:
+    """The whole text, but for blanks at its ends."""
+    return text.strip() == reference.strip()
+
+
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,20}(?!\d)|\d{1,50})(?:\.\d{1,50})?|[-+]?\.\d{1,50}")
+
+
+def last_number(text: str, reference: str) -> bool:
+    """Equal to the last number of the text, exactly; `1,234.50` is one."""
+    found, gold = ([Fraction(item.replace(",", "")) for item in _NUMBER.findall(side)] for side in (text, reference))
+    return bool(found) and bool(gold) and found[-1] == gold[-1]
+
+
+def by_pattern(pattern: str) -> Rule:
+    """What the last match of a regular expression holds, in its first group if it has one, is the gold."""
+    search = re.compile(pattern)
+
+    def rule(text: str, reference: str) -> bool:
+        found = list(search.finditer(text))
+        return bool(found) and (found[-1].group(min(1, search.groups)) or "").strip() == reference.strip()
+
+    return rule
+
+
 _WORDS: dict[AnswerName, str] = {
     "true_false": "true|false",
     "solution": "solution1|solution2",
@@ -170,10 +195,14 @@ _WORDS["any_option"] = "|".join(_WORDS.values())
 RELEASED: dict[AnswerName, Rule] = {
     "gsm8k": gsm8k_released,
     "math": math_released,
+    "exact": exact,
+    "last_number": last_number,
     **{name: _first_word(words) for name, words in _WORDS.items()},
 }
 STRICT: dict[AnswerName, Rule] = {
     "gsm8k": gsm8k_strict,
     "math": math_strict,
+    "exact": exact,
+    "last_number": last_number,
     **{name: _only_word(words) for name, words in _WORDS.items()},
 }

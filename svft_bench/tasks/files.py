@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import json
@@ -93,6 +94,60 @@ def _parquet(path: Path) -> list[Row]:
     return rows
 
 
+def own_rows(path: Path) -> list[Row]:
+    """The rows of a table of the user's own, or the images of a folder of folders, one for each class.
+
+    Raises:
+        ValueError: it is not there, of no form that is read, or does not parse; names the line where there is one.
+    """
+    if path.is_dir():
+        return [{"image": {"bytes": None, "path": str(image)}, "label": image.parent.name} for image in _images(path)]
+    if not path.is_file():
+        raise ValueError(f"{path} is no file and no folder")
+    readers = PARSERS | TABLES
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: expected {', '.join(readers)}, or a folder with a folder of images for each class")
+    return readers[path.suffix.lower()](path)
+
+
+def own_sha256(path: Path) -> str:
+    """Hex digest of such a table, or of the names and contents of such a folder."""
+    if path.is_dir():
+        named = "".join(f"{image.relative_to(path).as_posix()}:{sha256(image)}\n" for image in _images(path))
+        return hashlib.sha256(named.encode()).hexdigest()
+    if not path.is_file():
+        raise ValueError(f"{path} is no file and no folder")
+    return sha256(path)
+
+
+def _images(folder: Path) -> list[Path]:
+    found = sorted(
+        path for path in folder.glob("*/*") if path.suffix.lower() in IMAGES and not path.name.startswith(".")
+    )
+    if not found:
+        raise ValueError(f"{folder} holds no images: expected FOLDER/CLASS/NAME{' or '.join(IMAGES)}")
+    return found
+
+
+def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
+    """Rows under the names of the first line; every cell is text."""
+    csv.field_size_limit(2**31 - 1)
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, delimiter=delimiter, strict=True)
+            names = list(lines.fieldnames or [])
+            if len({*names}) < len(names) or not all(name.strip() for name in names):
+                raise ValueError(f"{path}: its first line is to name every column once, it has {', '.join(names)}")
+            for row in lines:
+                if None in row or None in row.values():
+                    raise ValueError(f"{path}:{lines.line_num} has more or fewer cells than the {len(names)} columns")
+                rows.append(row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a readable table ({error})") from None
+    return rows
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file; remembered until the file changes."""
     state = path.stat()
@@ -105,4 +160,6 @@ def _sha256(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+TABLES: dict[str, Callable[[Path], list[Row]]] = {".csv": _csv, ".tsv": functools.partial(_csv, delimiter="\t")}
 PARSERS: dict[str, Callable[[Path], list[Row]]] = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}

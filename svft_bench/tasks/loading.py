@@ -60,15 +60,37 @@ def load_task(
             scored = read_pool(task, item.data, reader=item.reader, data_root=data_root, for_evaluation=texts)
         chosen = _limited(scored, scored.fields, limit.eval, seed=0)
         pools.append(scored)
-        evals[item.name] = _examples(task, scored, chosen, training=False)
+        evals[item.name] = _examples(task, scored, chosen, training=False, options=item.options)
         files.append(scored.account(len(chosen)))
     return Task(
         train=_examples(task, pool, train, training=True),
-        validation=_examples(task, aside, aside.fields, training=False),
+        validation=_examples(task, aside, aside.fields, training=False, options=task.chooser.options),
         evals=evals,
         files=tuple(files),
         skipped={reason: count for one in pools for reason, count in one.skipped.items()},
     )
+
+
+def example_of(task: TaskSpec, row: int, *, evaluation: str | None, data_root: Path | None) -> Example:
+    """One row of the training set, or of an eval, as an example.
+
+    Raises:
+        ValueError: no such eval, or no such row in it.
+    """
+    source, reader, options, training = task.train, task.reader, task.chooser.options, evaluation is None
+    if evaluation is not None:
+        found = {item.name: item for item in task.evals}
+        if evaluation not in found:
+            raise ValueError(f"eval={evaluation} is none of task={task.name}; there are {', '.join(found)}")
+        item = found[evaluation]
+        split = "all" if item.data.split == REST else item.data.split
+        source, reader, options = item.data.model_copy(update={"split": split}), item.reader, item.options
+    pool = read_pool(task, source, reader=reader, data_root=data_root)
+    if row not in pool.fields:
+        raise ValueError(
+            f"row={row} is none that can be used of {source.title}, whose rows are 0 to {pool.file.rows - 1}"
+        )
+    return _examples(task, pool, {row: pool.fields[row]}, training=training, options=options)[0]
 
 
 def data_fingerprint(task: TaskSpec, *, data_root: Path | None) -> str:
@@ -119,7 +141,9 @@ def _limited(pool: Pool, taken: Taken, count: int | None, *, seed: int) -> Taken
     return chosen
 
 
-def _examples(task: TaskSpec, pool: Pool, taken: Taken, *, training: bool) -> Sequence[Example]:
+def _examples(
+    task: TaskSpec, pool: Pool, taken: Taken, *, training: bool, options: Sequence[str] = ()
+) -> Sequence[Example]:
     if task.kind == "image_classification":
         return pool.images(taken)
     if task.kind == "sequence_classification":
@@ -128,11 +152,12 @@ def _examples(task: TaskSpec, pool: Pool, taken: Taken, *, training: bool) -> Se
     template = task.prompt.train if training else task.prompt.evaluation
     return [
         {"id": str(index), "prompt": render(template, fields["instruction"])}
-        | ({"target": fields["response"]} if training else _goal(fields))
+        | ({"target": fields["response"]} if training else _goal(fields, options=options))
         for index, fields in taken.items()
     ]
 
 
-def _goal(fields: Fields) -> Example:
+def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
     found: Example = {name: fields[name] for name in ("reference", "reference_strict") if name in fields}
-    return found | ({"options": fields["options"].split("/")} if "options" in fields else {})
+    offered = fields.get("options", list(options))
+    return found | ({"options": offered.split("/") if isinstance(offered, str) else offered} if offered else {})

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 from svft_bench.config.spec import ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.files import Row
+from svft_bench.tasks.own import own_fields, own_label
 from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
 from svft_bench.tasks.sources import DataFile, column, read_rows
 
@@ -139,9 +140,11 @@ def read_pool(
     """
     rows, file = read_rows(source, data_root=data_root)
     try:
-        if reader in IMAGE_COLUMNS:
-            image, label = IMAGE_COLUMNS[reader]
-            fields = {index: {"label": value} for index, value in enumerate(column(rows, label))}
+        if task.kind == "image_classification":
+            own = reader == "columns"
+            image, label = (task.columns["image"], task.columns["label"]) if own else IMAGE_COLUMNS[reader]
+            found = column(rows, label)
+            fields = {i: {"label": own_label(value, task) if own else value} for i, value in enumerate(found)}
             rows[0][image]
             pool = Pool(file, rows, fields, image_column=image)
         else:
@@ -152,7 +155,7 @@ def read_pool(
     if task.kind == "causal_lm":
         return _asked(pool) if for_evaluation else _answered(pool)
     for index, item in pool.fields.items():
-        _check_label(item["label"], labels=task.labels, where=f"{file.origin} row {index}")
+        _check_label(item["label"], task=task, where=f"{file.origin} row {index}")
     return pool
 
 
@@ -161,7 +164,7 @@ def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fiel
     if task.kind == "causal_lm":
         row = {name: "" if value is None else value for name, value in row.items()}
     try:
-        return TEXT_READERS[reader](row)
+        return own_fields(row, task) if reader == "columns" else TEXT_READERS[reader](row)
     except (AttributeError, TypeError):
         raise ValueError(f"{where} holds something else where a text is expected: {row}") from None
 
@@ -173,7 +176,7 @@ def _missing_column(rows: Sequence[Row], name: str, *, origin: str) -> str:
 
 def _answered(pool: Pool) -> Pool:
     """The pool without rows that lack a question, a response or an answer."""
-    full = {index: item for index, item in pool.fields.items() if all(text.strip() for text in item.values())}
+    full = {index: item for index, item in pool.fields.items() if all(str(text).strip() for text in item.values())}
     return replace(pool, fields=full, without_answer=len(pool.fields) - len(full))
 
 
@@ -193,7 +196,10 @@ def _named(rows: Sequence[int]) -> str:
     return f"row {', '.join(map(str, rows[:SHOWN]))}{more}"
 
 
-def _check_label(label: Any, *, labels: int | None, where: str) -> None:
+def _check_label(label: Any, *, task: TaskSpec, where: str) -> None:
+    labels = task.labels
+    if task.classes and not isinstance(label, int):
+        raise ValueError(f"{where} has label {label!r}, expected one of classes={', '.join(task.classes)}")
     if labels == 1:
         if not isinstance(label, int | float) or label != label:
             raise ValueError(f"{where} has label {label!r}, expected a number")

@@ -13,6 +13,7 @@ _INDENT = " " * 16  # the commonsense scripts build their prompt inside an inden
 
 # The commonsense evaluation prompt has one space and an empty line where training has two and an indented one.
 TEMPLATES: dict[PromptName, str] = {
+    "own": "{instruction}",  # which is the whole prompt already
     "metamath": f"{_TASK}\n\n### Instruction:\n{{instruction}}\n\n### Response:",
     "metamath_step_by_step": (
         f"{_TASK}\n\n### Instruction:\n{{instruction}}\n\n### Response: Let's think step by step."

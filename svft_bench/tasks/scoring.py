@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from svft_bench.config.spec import AnswerName, EvalSpec, MetricName
-from svft_bench.tasks.answers import RELEASED, STRICT, response
+from svft_bench.tasks.answers import RELEASED, STRICT, by_pattern, response
 from svft_bench.tasks.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
 
 Prediction = dict[str, Any]
@@ -56,7 +56,8 @@ def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: M
     """Right or wrong for each prediction, by the released rule (`accuracy`) or the stricter one (`accuracy_strict`)."""
     if eval_spec.answer is None:
         return [row["prediction"] == row["reference"] for row in predictions]
-    rule = {"accuracy": RELEASED, "accuracy_strict": STRICT}[metric][eval_spec.answer]
+    rules = {"accuracy": RELEASED, "accuracy_strict": STRICT}[metric]
+    rule = rules[eval_spec.answer] if eval_spec.pattern is None else by_pattern(eval_spec.pattern)
     golds = [_gold(row, metric=metric) for row in predictions]
     return [bool(gold) and rule(row["prediction"], gold) for row, gold in zip(predictions, golds, strict=True)]
 

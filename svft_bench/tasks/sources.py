@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from svft_bench.config.spec import SourceSpec
 from svft_bench.models.hub import commit_now, is_commit
-from svft_bench.tasks.files import Row, local_files, read_file, sha256
+from svft_bench.tasks.files import Row, local_files, own_rows, own_sha256, read_file, sha256
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def read_rows(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[R
     """
     if source.builtin is not None:
         rows, file = _builtin(source)
+    elif source.file is not None:
+        rows, file = _own(source, data_root=data_root)
     elif data_root is not None and source.local is not None:
         rows, file = _local(source, data_root=data_root)
     else:
@@ -82,6 +85,9 @@ def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     """
     if source.builtin is not None:
         return "builtin"
+    if source.file is not None:
+        path = own_path(source, data_root=data_root)
+        return f"{path.name}:{own_sha256(path)}"
     if data_root is None or source.local is None:
         if source.hub is None or is_commit(source.revision):
             return "hub"
@@ -97,6 +103,24 @@ def _local(source: SourceSpec, *, data_root: Path) -> tuple[Sequence[Row], DataF
     digest = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
     origin = f"{source.local}/{paths[0].name}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     return rows, _account(source, origin=origin, digest=digest)
+
+
+def own_path(source: SourceSpec, *, data_root: Path | None) -> Path:
+    """Where a file or folder of the user's own lies."""
+    assert source.file is not None
+    return (data_root or Path()) / Path(source.file).expanduser()
+
+
+def _own(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[Row], DataFile]:
+    """The rows of a file of the user's own, which is the whole set that its title names; or a share of them."""
+    path = own_path(source, data_root=data_root)
+    rows = own_rows(path)
+    if source.share is not None:
+        first, last = (round(share * len(rows)) for share in source.share)
+        order = random.Random(0).sample(range(len(rows)), len(rows))
+        rows = [rows[index] for index in sorted(order[first:last])]
+    file = _account(source, origin=f"{path.parent.name}/{path.name}", digest=own_sha256(path))
+    return rows, replace(file, complete_rows=len(rows))
 
 
 def _account(source: SourceSpec, *, origin: str, digest: str | None = None) -> DataFile:

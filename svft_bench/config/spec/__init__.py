@@ -6,6 +6,7 @@ determines the result; titles, sources and tables of module names describe a run
 
 from svft_bench.config.spec.base import Kind, Spec, one_line, sentences
 from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
+from svft_bench.config.spec.prompt import GenerationSpec, PromptName, PromptSpec
 from svft_bench.config.spec.run import (
     DecodingSpec,
     LimitSpec,
@@ -16,16 +17,13 @@ from svft_bench.config.spec.run import (
     check_kind,
     parse_spec,
 )
+from svft_bench.config.spec.source import SourceSpec
 from svft_bench.config.spec.task import (
     AnswerName,
     EvalSpec,
     FewShotSpec,
-    GenerationSpec,
     MetricName,
-    PromptName,
-    PromptSpec,
     ReaderName,
-    SourceSpec,
     TaskSpec,
     has_validation,
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from svft_bench.config.spec.base import LARGEST, Count, Kind, Name, PathOfNames, Spec, Text
+from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
+from svft_bench.config.spec.source import SourceSpec
 
 ReaderName = Literal[
     "image_label",
@@ -24,45 +27,44 @@ ReaderName = Literal[
     "math",
     "llm_adapters",
     "llm_adapters_options",
+    "columns",  # those that the task's own `columns` names
 ]
-PromptName = Literal["metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
-AnswerName = Literal["gsm8k", "math", "true_false", "solution", "answer", "ending", "option", "any_option"]
+AnswerName = Literal[
+    "gsm8k",
+    "math",
+    "true_false",
+    "solution",
+    "answer",
+    "ending",
+    "option",
+    "any_option",
+    "exact",
+    "last_number",
+    "pattern",
+]
 MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy"]
-BUILTIN_SPLITS = ("all", "rest")  # all rows, and what a balanced draw from them leaves over
 BUILTIN_LABELS = {"digits": 10}
 READERS: dict[Kind, tuple[ReaderName, ...]] = {
-    "image_classification": ("image_label", "img_label", "img_fine_label"),
+    "image_classification": ("image_label", "img_label", "img_fine_label", "columns"),
     "sequence_classification": (
         "sentence",
         "sentence_pair",
         "question_sentence",
         "question_pair",
         "premise_hypothesis",
+        "columns",
     ),
+}
+OPTION_READERS: tuple[ReaderName, ...] = ("llm_adapters_options", "columns")
+OWN_ANSWERS: tuple[AnswerName, ...] = ("exact", "last_number", "pattern")
+# What `columns` gives to rows of a kind: what it must name, and what it may.
+COLUMNS: dict[Kind, tuple[set[str], set[str]]] = {
+    "image_classification": ({"image", "label"}, set()),
+    "sequence_classification": ({"text", "label"}, {"text_pair"}),
+    "causal_lm": ({"reference"}, {"options"}),
 }
 # Readers whose reference is a whole text.
 SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
-
-
-class SourceSpec(Spec):
-    """One split of one data set: on the hub, as files below the data root, or built into a library."""
-
-    describes = frozenset({"title", "rows", "local"})
-
-    title: Text
-    hub: Text | None = None
-    config: Text | None = None
-    revision: Text | None = None
-    split: Text = Field(min_length=1)
-    local: Text | None = None
-    builtin: Literal["digits"] | None = None
-    rows: StrictInt | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _a_builtin_set_has_the_split(self) -> SourceSpec:
-        if self.builtin is not None and self.split not in BUILTIN_SPLITS:
-            raise ValueError(f"builtin={self.builtin} has no split {self.split!r}; it has {', '.join(BUILTIN_SPLITS)}")
-        return self
 
 
 class FewShotSpec(Spec):
@@ -70,31 +72,6 @@ class FewShotSpec(Spec):
 
     train_per_class: Count
     validation_per_class: StrictInt = Field(ge=0, le=LARGEST)
-
-
-class PromptSpec(Spec):
-    """How a question becomes tokens, and which tokens carry the loss.
-
-    `padding_side` is that of training; without one the model's own is taken. Evaluation always pads on the left, where
-    batched generation has to. With `packing` a row of training holds as many whole examples as fit.
-    """
-
-    younger = frozenset({"padding_side", "packing"})
-
-    train: PromptName
-    evaluation: PromptName
-    loss_on: Literal["answer", "sequence"]
-    max_length: Count
-    padding_side: Literal["left", "right"] | None = None
-    packing: StrictBool = False
-
-
-class GenerationSpec(Spec):
-    """Decoding of one eval; always without sampling."""
-
-    max_new_tokens: Count
-    num_beams: Count = 1
-    stop: tuple[str, ...] = ()
 
 
 class EvalSpec(Spec):
@@ -105,7 +82,7 @@ class EvalSpec(Spec):
     `token_accuracy` it is how many tokens of a reference solution would have been written next, all before them given.
     """
 
-    younger = frozenset({"likelihood"})
+    younger = frozenset({"likelihood", "pattern", "options"})
 
     name: Name
     data: SourceSpec
@@ -114,6 +91,22 @@ class EvalSpec(Spec):
     generation: GenerationSpec | None = None
     answer: AnswerName | None = None
     likelihood: str | None = None
+    pattern: str | None = None
+    options: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _an_own_answer_is_whole(self) -> EvalSpec:
+        if (self.answer == "pattern") != (self.pattern is not None):
+            raise ValueError(f"eval {self.name}: answer=pattern and pattern belong together, one of them is missing")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"eval {self.name}: pattern={self.pattern!r} is no regular expression: {error}") from None
+        if self.answer in OWN_ANSWERS and self.metrics != ("accuracy",):
+            raise ValueError(f"eval {self.name}: answer={self.answer} is one rule, so metrics=[accuracy]")
+        if self.options and (self.likelihood is None or len(set(self.options)) < max(2, len(self.options))):
+            raise ValueError(f"eval {self.name}: options are two or more different texts, for likelihood")
+        return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_answer(self) -> EvalSpec:
@@ -150,9 +143,10 @@ class EvalSpec(Spec):
             return self
         if self.likelihood.count("{}") != 1 or self.likelihood.strip("{}").count("{"):
             raise ValueError(f"likelihood={self.likelihood!r}: expected a text with {{}} once, where the option stands")
-        if self.generation is not None or self.metrics != ("accuracy",) or self.reader != "llm_adapters_options":
+        if self.generation is not None or self.metrics != ("accuracy",) or self.reader not in OPTION_READERS:
             raise ValueError(
-                f"eval {self.name}: likelihood takes no generation, metrics=[accuracy] and reader=llm_adapters_options"
+                f"eval {self.name}: likelihood takes no generation, metrics=[accuracy] and "
+                f"reader={' or '.join(OPTION_READERS)}"
             )
         return self
 
@@ -161,10 +155,12 @@ class TaskSpec(Spec):
     """One training set and the eval sets scored after it.
 
     Rows set aside from training are scored as the first eval is, or by `validated_by` where that would not fit them.
+    `columns` says which columns of `reader=columns` are text, label, image or reference; `classes` are the names of
+    labels in the order of their numbers.
     """
 
     describes = frozenset({"title", "source"})
-    younger = frozenset({"validated_by"})
+    younger = frozenset({"validated_by", "columns", "classes"})
 
     name: PathOfNames
     title: Text
@@ -173,6 +169,8 @@ class TaskSpec(Spec):
     kind: Kind
     reader: ReaderName
     labels: Count | None = None
+    columns: dict[str, Text] = Field(default={})
+    classes: tuple[str, ...] = ()
     train: SourceSpec
     validation: SourceSpec | None = None
     validation_rows: StrictInt = Field(default=0, ge=0)
@@ -210,6 +208,23 @@ class TaskSpec(Spec):
             raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {self.train.rows} rows")
         if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
             raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_named(self) -> TaskSpec:
+        own = any(reader == "columns" for _, reader in self._readers())
+        if own != bool(self.columns):
+            raise ValueError("reader=columns and columns={...} belong together, one of them is missing")
+        needed, more = COLUMNS[self.kind]
+        if own and not needed <= self.columns.keys() <= needed | more:
+            raise ValueError(
+                f"columns={', '.join(self.columns)}: a task of {self.kind} names {', '.join(sorted(needed))}"
+                + (f", perhaps {', '.join(sorted(more))}" if more else "")
+            )
+        if own and self.prompt is not None and self.prompt.template is None:
+            raise ValueError("reader=columns needs prompt.template and prompt.response")
+        if self.classes and (not own or len({*self.classes}) != self.labels or self.labels < 2):
+            raise ValueError(f"classes: {len({*self.classes})} names for reader=columns with labels={self.labels}")
         return self
 
     @property
@@ -252,8 +267,8 @@ class TaskSpec(Spec):
 
 def _takes(kind: Kind, reader: ReaderName) -> bool:
     """Whether rows as this reader reads them are of a kind; what no other kind reads is a language model's."""
-    if kind in READERS:
-        return reader in READERS[kind]
+    if kind in READERS or reader == "columns":
+        return reader == "columns" or reader in READERS[kind]
     return all(reader not in names for names in READERS.values())
 
 
