@@ -38,6 +38,7 @@ from svft_bench.running.failures import State, reason, state
 from svft_bench.running.sweep import counted
 
 MEMORY = ("weights", "factors", "optimizer", "activations")
+Place = tuple[str, str, str]
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
 
 
@@ -76,18 +77,24 @@ def main(argv: list[str]) -> int:
 
 def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:
     """Each cell with what it will take on this device, and whether it is done."""
+    alike = _newest({_place(cell.spec) for cell in found}, records, chip=on.chip)
     planned = []
     for cell in found:
         guess = estimate(cell.spec, on=on)
-        like = _newest(cell.spec, records, chip=on.chip)
+        like = alike.get(cell.spec.cell_id)
         planned.append(Planned(cell, guess, like, state(cell), unfit(cell.spec, guess, on=on)))
     return planned
 
 
-def _newest(spec: RunSpec, records: Sequence[RunRecord], *, chip: str | None) -> RunRecord | None:
-    """The newest record of the same cell on such a processor or GPU, whatever its seed."""
-    alike = [r for r in records if r.spec.cell_id == spec.cell_id and r.provenance.chip == chip]
-    return max(alike, key=lambda record: record.provenance.created, default=None)
+def _newest(asked: set[Place], records: Sequence[RunRecord], *, chip: str | None) -> dict[str, RunRecord]:
+    """The newest record of each cell in these places on such a processor or GPU, whatever its seed, by `cell_id`."""
+    here = [record for record in records if record.provenance.chip == chip and _place(record.spec) in asked]
+    return {record.spec.cell_id: record for record in sorted(here, key=lambda record: record.provenance.created)}
+
+
+def _place(spec: RunSpec) -> Place:
+    """The names of a cell, which cells with other fields may share: an identity takes longer to make."""
+    return spec.model.name, spec.method.name, spec.task.name
 
 
 def _table(planned: Sequence[Planned]) -> Table:

@@ -1,0 +1,73 @@
+"""Hydra's files, read once in a process, and composed without Hydra's own settings, which a cell does not have.
+
+A sweep composes the same few files again for each of its cells; Hydra's settings are two thirds of what it merges.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.default_element import GroupDefault, InputDefault
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+
+# As bytes, from which every composition has an own copy to merge into: by source, name, and when the file was written.
+_read: dict[tuple[str, str, int], bytes] = {}
+
+
+class RememberingRepository(ConfigRepository):
+    """As Hydra's own; a file that was written since is read again."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RememberingRepository:
+        """A repository with an own list of sources: Hydra takes one for every composition, to add sources to it."""
+        other = copy.copy(self)
+        other.sources = list(self.sources)
+        return other
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """What the first source that has this file says."""
+        source = next((source for source in self.sources if source.is_config(config_path)), None)
+        if source is None or source.scheme() != "file":
+            return super().load_config(config_path)
+        file = Path(source.path) / f"{config_path.removesuffix('.yaml')}.yaml"
+        key = (source.path, config_path, file.stat().st_mtime_ns)
+        if key not in _read:
+            _read[key] = pickle.dumps(super().load_config(config_path))
+        result: ConfigResult = pickle.loads(_read[key])
+        return result
+
+
+def cell_of_files(loader: ConfigLoaderImpl, choices: tuple[str, ...]) -> DictConfig:
+    """What Hydra composes of `config.yaml` and these choices of files, none of Hydra's own, without the key `hydra`.
+
+    Raises:
+        HydraException: it refuses them, or one of the files chooses a file of Hydra's own.
+    """
+    repository = CachingConfigRepository(loader.repository)
+    root = repository.load_config("config")
+    assert root is not None
+    assert root.defaults_list is not None
+    root.defaults_list = [item for item in root.defaults_list if not _of_hydra(item)]
+    found = create_defaults_list(
+        repo=repository,
+        config_name="config",
+        overrides_list=OverridesParser.create(loader).parse_overrides(list(choices)),
+        prepend_hydra=False,
+        skip_missing=False,
+    )
+    assert not found.config_overrides
+    config = loader._compose_config_from_defaults_list(defaults=found.defaults, repo=repository)
+    config.pop("hydra", None)
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _of_hydra(item: InputDefault) -> bool:
+    return isinstance(item, GroupDefault) and str(item.group).startswith("hydra/")
