@@ -14,6 +14,17 @@ from svft_bench.config.spec import MethodSpec, ModelSpec
 # Fields of adapters that count something, and their least values.
 NUMBERS = {"r": 1, "off_diag": 0, "rank": 1, "entries": 1, "boft_block_size": 0, "boft_n_butterfly_factor": 1}
 
+# With one of these only the model itself can tell what trains.
+SELECTING = (
+    "off_diag_pattern",
+    "entries_pattern",
+    "rank_pattern",
+    "trainable_token_indices",
+    "target_parameters",
+    "exclude_modules",
+    "layers_to_transform",
+)
+
 Count = Callable[[int, int, dict[str, Any], bool], int]
 
 
@@ -24,7 +35,7 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
     if method.trains == "all":
         return model.parameters
     formula = FORMULAS.get(method.peft_type or "")
-    if formula is None or method.modules is None:
+    if formula is None or method.modules is None or any(method.adapter.get(name) for name in SELECTING):
         return None
     chosen = adapted_matrices(model, method.modules)
     return model.layers * sum(formula(i, o, method.adapter, model.biases) for i, o in chosen)
@@ -71,6 +82,7 @@ def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
 
     A rank may, as in SVFT's table of truncated bases: a matrix that has fewer singular values keeps them all.
     """
+    clips = method.adapter.get("oversized") == "clip"
     if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
         return
     sides = [min(shape) for shape in adapted_matrices(model, method.modules)] or [0]
@@ -78,7 +90,7 @@ def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
     limits = {"off_diag": ("smallest", small, small - 1), "entries": ("smallest", small, small * small)}
     for name, (which, side, most) in (limits | {"rank": ("largest", large, large)} if large else {}).items():
         value = method.adapter.get(name)
-        if value is not None and value > most:
+        if value is not None and value > most and (name == "rank" or not clips):
             raise ValueError(
                 f"method.{name}={value}: the {which} matrix of method.modules={method.modules} in model={model.name} "
                 f"has {side} singular values, so {most:,} is the most"
@@ -109,9 +121,11 @@ def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int
 
 def _svft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
     side = min(inputs, outputs, adapter.get("rank") or inputs)
-    distance = int(adapter.get("off_diag", 0))
+    distance, entries = int(adapter.get("off_diag", 0)), adapter.get("entries")
+    if adapter.get("oversized") == "clip":
+        distance, entries = min(distance, side - 1), entries and min(entries, side * side)
     gate = 1 if adapter.get("gate") or adapter.get("variant") == "released" else 0
-    return int(adapter.get("entries") or side * (2 * distance + 1) - distance * (distance + 1)) + gate
+    return int(entries or side * (2 * distance + 1) - distance * (distance + 1)) + gate
 
 
 def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -40,6 +41,13 @@ class Basis(nn.Module):
         self.fingerprints = None if factors.u.is_meta else fingerprints or fingerprints_of(factors)
         # A fingerprint of another dtype's basis that was taken for this one, with a warning.
         self.accepted: Tensor | None = None
+
+    def cast(self, dtype: torch.dtype) -> Basis:
+        """The same basis with its factors in another dtype."""
+        other = copy.copy(self)
+        factors = {name: None if part is None else part.to(dtype) for name, part in (("u", self.u), ("vt", self.vt))}
+        other._buffers = self._buffers | factors
+        return other
 
     def has(self, fingerprint: Tensor, *, diagonal: bool) -> bool:
         """Whether a saved fingerprint is that of this basis; one without values always is."""

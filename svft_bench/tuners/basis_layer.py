@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -52,6 +53,7 @@ class BasisLayer(MergingLayer):
         self.quantization_backend = quantization_of(self.get_base_layer(), quantization)
         weight = self.matrix()
         self.shape = (weight.shape[0], weight.shape[-1])
+        self.out_features, self.in_features = self.shape
         # Shared by the adapters and outside every per-adapter container, which PEFT would cast and upcast.
         self.singular_bases = nn.ModuleDict()
         self.basis_names: dict[str, str] = {}
@@ -148,6 +150,54 @@ class BasisLayer(MergingLayer):
         bases = [cast(Basis, basis) for basis in self.singular_bases.values()]
         both = any(basis.u is not None and basis.vt is not None for basis in bases)
         return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
+
+    def share_basis(self, adapter: str, *, of: str) -> None:
+        """Let `adapter` train in the basis, and where it is drawn on the pattern, of another one."""
+        self.basis_names[adapter], self.basis_origins[adapter] = self.basis_names[of], self.basis_origins[of]
+        for name in self.other_param_names:
+            container = getattr(self, name)
+            if isinstance(container, BufferDict) and of in container and name.endswith(("index", "fingerprint")):
+                container[adapter] = container[of].clone()
+        self._drop_unused_bases()
+
+    def check_same_entries(self, adapters: list[str]) -> None:
+        """Raise a ValueError where the trained entries of two adapters stand for different updates."""
+        for one, other in pairwise(adapters):
+            index: Any = getattr(self, "svft_index", {})
+            drawn = [index[adapter] for adapter in (one, other) if adapter in index]
+            same = not drawn or (len(drawn) == 2 and torch.equal(drawn[0], drawn[1]))
+            if not same or not self._same_basis(one, other):
+                raise ValueError(
+                    f"Adapters {one} and {other} do not train the same entries in one basis of {self.key!r}, so the "
+                    "sum of their updates is none of an adapter; merging one after the other adds both."
+                )
+
+    def _same_basis(self, one: str, other: str) -> bool:
+        names = [self.basis_names.get(adapter) for adapter in (one, other)]
+        if names[0] == names[1] or None in names:
+            return names[0] == names[1]
+        own, its = (dict(self.basis(adapter).named_buffers()) for adapter in (one, other))
+        return own.keys() == its.keys() and all(torch.equal(part, its[name]) for name, part in own.items())
+
+    # What PEFT decides about precision and memory
+
+    def trained(self, adapter: str) -> list[Tensor]:
+        """The adapter's trained tensors on this layer."""
+        containers = [getattr(self, name) for name in self.adapter_layer_names]
+        return [container[adapter] for container in containers if adapter in container]
+
+    def lower(self, adapter: str) -> None:
+        """Keep the trained entries of `adapter` in the dtype of the base, if that is one that can train."""
+        dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())[1]
+        for name in self.adapter_layer_names if dtype is not None and dtype.is_floating_point else ():
+            container = getattr(self, name)
+            if adapter in container:
+                container[adapter] = container[adapter].to(dtype)
+
+    def place(self, adapter: str) -> torch.device:
+        """Where the adapter's tensors are: on the meta device while a checkpoint is about to fill them."""
+        held = self.trained(adapter)
+        return held[0].device if held else self._get_base_layer_device_and_dtype(self.get_base_layer())[0]
 
     # The basis in a checkpoint
 

@@ -33,6 +33,9 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
         memory_budget: The most that the factors and the adapted weights of the weight path may hold together, as a
             multiple of the (dequantised) weights that are adapted; no limit by default. Layers that get no adapted
             weight of it take another path.
+        init_weights: Whether the start is the base model; otherwise the entries are drawn, as for a test of something.
+        trainable_token_indices: Tokens whose embeddings train, of the input embedding or by the name of a module.
+        ensure_weight_tying: Train tied modules of `modules_to_save` and `trainable_token_indices` as one.
         rounding: How updates are added to bfloat16 and float16 tensors. "dithered" lets small ones survive on average,
             "nearest" is a little faster and drops what is under half a unit in the last place.
     """
@@ -47,10 +50,14 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
     svd_precision: Precision = field(default="float32")
     path: PathOption = field(default="auto")
     memory_budget: float | None = field(default=None)
+    init_weights: bool = field(default=True)
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = field(default=None)
+    ensure_weight_tying: bool = field(default=False)
     rounding: Rounding = field(default="dithered")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.modules_to_tie: set[str] | None = None  # which PEFT looks for where weights are tied
         # What the model that is saved knows for the card; no field, since it is not saved itself.
         self.card: card.Card | None = None
         for name in ("target_modules", "exclude_modules"):

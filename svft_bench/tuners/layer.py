@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import onload_layer
 from peft.utils.quantization_utils import quantization_extra_repr
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class SingularLayer(BasisLayer):
         self.has_room = True
         # Whether a forward was ever called, which is not so where a model reads the weight instead.
         self.called = False
+        # Switched off, an input is used as it comes and the factors are cast to it.
+        self.cast_input_dtype_enabled = True
         self._adapted = AdaptedWeight()
         self._adapted_bias = AdaptedWeight()
         self._disable_adapters = False
@@ -81,6 +84,8 @@ class SingularLayer(BasisLayer):
         bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding, plain=plain)
         if core is None:
             return linear(x)
+        if not self.cast_input_dtype_enabled and x.dtype != core.basis.dtype:
+            core = core._replace(basis=core.basis.cast(x.dtype))
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
         option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
@@ -168,11 +173,6 @@ class SingularLayer(BasisLayer):
         macs = float(core.basis.size) * self.shape[0] * self.shape[1]
         return can_compare(self.get_base_layer().weight, macs=macs, trains=trains)
 
-    def trained(self, adapter: str) -> list[Tensor]:
-        """The adapter's trained tensors on this layer."""
-        containers = [getattr(self, name) for name in self.adapter_layer_names]
-        return [container[adapter] for container in containers if adapter in container]
-
     def _adapt_together(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapters: list[str]) -> Tensor:
         """Several active adapters at once: rare, so their updates are simply added up as one dense matrix."""
         y = linear(x)
@@ -186,9 +186,14 @@ class SingularLayer(BasisLayer):
 
     def _check_mixed_batch(self, x: Tensor, adapter_names: list[str]) -> None:
         if len(x) != len(adapter_names):
-            raise ValueError(f"adapter_names has {len(adapter_names)} entries for a batch of {len(x)} rows.")
+            raise ValueError(
+                "Length of `adapter_names` should be the same as the number of inputs, but got "
+                f"{len(adapter_names)} and {len(x)} respectively."
+            )
         if self.merged:
-            raise ValueError(f"adapter_names cannot be used while {', '.join(self.merged_adapters)} is merged.")
+            raise ValueError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
 
     def _mixed_batch(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter_names: list[str]) -> Tensor:
         y = linear(x)
@@ -217,6 +222,10 @@ class SingularLayer(BasisLayer):
 
     def extra_repr(self) -> str:
         return str(quantization_extra_repr(self))
+
+
+# PEFT's helper rescales whatever counts as a LoraLayer, by its `scaling`.
+LoraLayer.register(SingularLayer)
 
 
 def _run_dtype(x: Tensor) -> torch.dtype:

@@ -45,6 +45,8 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         super().__init__()
         self.configs: dict[str, Any] = {}
         self.merged_adapters: list[str] = []
+        # What the trained entries of an adapter are multiplied by.
+        self.scaling: dict[str, float] = {}
         # The base as it was, while adapters are merged into it.
         self._kept: Original | None = None
 
@@ -55,6 +57,28 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def bias_offset(self, adapter: str) -> Tensor | None:
         """What `adapter` adds to the bias, None where it adds nothing."""
         return None
+
+    def set_scale(self, adapter: str, scale: float) -> None:
+        """Multiply what `adapter` adds by `scale`, whatever it was before; other layers' adapters are passed over."""
+        if adapter in self.scaling:
+            self.scaling[adapter] = scale
+
+    def scale_layer(self, scale: float) -> None:
+        """Multiply what the active adapters add, and what they were multiplied by before, by `scale`."""
+        for adapter in self.active_adapters:
+            if adapter in self.scaling:
+                self.scaling[adapter] *= scale
+
+    def unscale_layer(self, scale: float | None = None) -> None:
+        """Take a `scale_layer` of the active adapters back; without a scale, all of them."""
+        for adapter in self.active_adapters:
+            if adapter in self.scaling:
+                self.scaling[adapter] = 1.0 if scale is None else self.scaling[adapter] / scale
+
+    def scaled(self, adapter: str, entries: Tensor) -> Tensor:
+        """The trained entries of `adapter` as they count."""
+        scale = self.scaling[adapter]
+        return entries if isinstance(scale, float) and scale == 1 else entries * scale
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Fold adapters into the base weight and bias; the originals are kept aside until `unmerge`.
@@ -69,7 +93,8 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         merged = [*self.merged_adapters, *names]
         weight, new_bias = self._merged(merged, kept)
         if safe_merge and not all(bool(torch.isfinite(part).all()) for part in (weight, new_bias) if part is not None):
-            raise ValueError(f"Merging {', '.join(names)} gives a weight that is not finite; nothing was merged.")
+            broken = ", ".join(names)
+            raise ValueError(f"NaNs detected in the merged weights. The adapter {broken} seems to be broken")
         self._kept, self.merged_adapters = kept, merged
         if self.quantization_backend is None:
             self._replace("weight", weight)

@@ -21,7 +21,7 @@ from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from . import budget, card
+from . import budget, card, tying, weighted
 from .adapted import unchanging
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .experts import warn_of_left_out
@@ -74,7 +74,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         self.check_trained(config, bases)
         self.check_shapes(config, {name: (weight.shape[0], weight.shape[-1]) for name, weight in weights.items()})
         if config.memory_budget is not None:
-            holdings = {name: expected_holding(weight, config) for name, weight in weights.items()}
+            holdings = {name: expected_holding(name, weight, config) for name, weight in weights.items()}
             budget.check(holdings, budget=config.memory_budget)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
@@ -92,6 +92,32 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         logger.info("%d of %d layers have room for an adapted weight", len(kept), len(layers))
         for name, layer in layers.items():
             layer.has_room = name in kept
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """PEFT's own, which raises 16 bits to 32; switched off, trained entries are kept in the dtype of the base."""
+        super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype=autocast_adapter_dtype)
+        for module in () if autocast_adapter_dtype else self.model.modules():
+            if isinstance(module, SingularLayer):
+                module.lower(adapter_name)
+
+    def add_weighted_adapter(
+        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear"
+    ) -> None:
+        """A new adapter whose update is the weighted sum of the updates of others, exactly.
+
+        Raises:
+            ValueError: another combination than "linear", or adapters that do not train the same entries.
+        """
+        weighted.add(self, dict(zip(adapters, weights, strict=True)), name=adapter_name, kind=combination_type)
+
+    def _add_modules_to_save_to_tie(self, peft_config: Any, tied_weight_keys: list[str]) -> None:
+        tying.save_as_one(self.model, peft_config, tied_weight_keys)
+
+    def _add_targets_to_tie(self, peft_config: Any, tied_weight_keys: list[str]) -> None:
+        raise ValueError(
+            f"ensure_weight_tying=True with a target that is tied to the embedding ({', '.join(tied_weight_keys)}): an "
+            "embedding has no adapter in the singular basis; modules_to_save can train both as one."
+        )
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -125,7 +151,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             )
             if adapter_name not in self.active_adapters:
                 layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
+            setattr(parent, target_name, layer)  # where the base is: PEFT's own would move what waits on meta
 
     # Mixed batches
 
@@ -138,10 +164,13 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 yield
             return
         if self.training:
-            raise ValueError("adapter_names is for inference; the model is in training mode.")
+            raise ValueError("Cannot pass `adapter_names` when the model is in training mode.")
         known = {"__base__", *self.peft_config}
         if unknown := sorted(set(adapter_names) - known):
-            raise ValueError(f"adapter_names has {', '.join(unknown)}; the model has {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"Trying to infer with non-existing adapter(s): {', '.join(unknown)}; there are "
+                f"{', '.join(sorted(known))}."
+            )
         names = [name for name in adapter_names for _ in range(kwargs.get("num_beams") or 1)]
         encoder = getattr(self.model, "get_encoder", lambda: None)()
         in_encoder = set() if encoder is None or encoder is self.model else set(encoder.modules())
@@ -170,8 +199,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         kept = {}
         for name, layer in _layers(model, adapter_name):
             prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
-            if fingerprint is None:
-                continue
+            if fingerprint is None or layer.place(adapter_name).type == "meta":
+                continue  # nothing has been loaded yet
             selected[f"{prefix}fingerprint.{adapter_name}"] = fingerprint
             parts = {part: getattr(layer.basis(adapter_name), part) for part in Factors._fields}
             described = layer.describe_basis(adapter_name)

@@ -29,8 +29,8 @@ def checked_weight(
     """The (out, in) weight of a target; a ValueError that names the module where it cannot be adapted."""
     backend = quantization_of(module, quantization)
     if backend is None and not isinstance(module, supported):
-        kinds = ", ".join(kind.__name__ for kind in supported)
-        raise ValueError(f"Module {name!r} is a {type(module).__name__}; only {kinds} can be adapted.")
+        kinds = " or ".join(kind.__name__ for kind in supported)
+        raise ValueError(f"Target module {name!r} is not supported: it is a {type(module).__name__}, not a {kinds}.")
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
     if hasattr(getattr(module, "weight", None), "full_tensor"):
@@ -51,8 +51,10 @@ def checked_weight(
     return weight
 
 
-def expected_holding(weight: Tensor, config: Any) -> Holding:
-    """What a layer of this weight will hold if it is well conditioned."""
+def expected_holding(name: str, weight: Tensor, config: Any) -> Holding:
+    """What a layer of this name and weight will hold if it is well conditioned."""
+    if weight.dim() == 2 and hasattr(config, "of_layer"):
+        config = config.of_layer(name, (weight.shape[0], weight.shape[1]))
     if weight.dim() != 2 or not getattr(config, "train_sigma", True):
         return Holding(weight.nbytes, 0, both=False)
     shape = (weight.shape[0], weight.shape[1])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from peft.utils import PeftType
+from peft.utils.other import get_pattern_key
 
 from ..config import SingularConfig
 from ..options import check_choices
 from .patterns import Pattern, TopKRule
+
+# The fields that a layer may have a value of its own for.
+PATTERNS = ("off_diag", "entries", "rank")
+NO_PATTERNS: dict[str, Any] = {f"{name}_pattern": {} for name in PATTERNS}
 
 
 @dataclass
@@ -22,6 +28,11 @@ class SVFTConfig(SingularConfig):
         pattern: "plain" (the diagonal), "banded", "random" or "top_k".
         off_diag: Diagonals on each side of the main one; random and top_k take as many entries as that band has.
         entries: The number of entries of random and top_k, instead of the band's.
+        off_diag_pattern: Other values of `off_diag` for some layers, by the end of their names or a regular expression.
+        entries_pattern: The same for `entries`.
+        rank_pattern: The same for `rank`.
+        oversized: Whether an `off_diag` or `entries` that a small core has no room for is refused ("refuse") or cut to
+            what it has ("clip").
         pattern_seed: Seed of the random draw (and of `fill_orthonormal`); each layer mixes in its own name.
         replacement: Draw random entries with replacement, as the released code does.
         top_k_rule: "alignment" of left and right vectors (square weights), or "released".
@@ -37,6 +48,10 @@ class SVFTConfig(SingularConfig):
     pattern: Pattern = field(default="plain")
     off_diag: int = field(default=0)
     entries: int | None = field(default=None)
+    off_diag_pattern: dict[str, int] = field(default_factory=dict)
+    entries_pattern: dict[str, int] = field(default_factory=dict)
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    oversized: Literal["refuse", "clip"] = field(default="refuse")
     pattern_seed: int = field(default=0)
     replacement: bool = field(default=False)
     top_k_rule: TopKRule = field(default="alignment")
@@ -56,6 +71,7 @@ class SVFTConfig(SingularConfig):
             top_k_rule=("alignment", "released"),
             init=("zeros", "kaiming"),
             variant=("ours", "released"),
+            oversized=("refuse", "clip"),
         )
         if self.off_diag < 0:
             raise ValueError(f"off_diag={self.off_diag} is negative; it counts diagonals on each side.")
@@ -69,3 +85,29 @@ class SVFTConfig(SingularConfig):
             raise ValueError("fill_orthonormal=True fills a truncated basis, so it needs a rank.")
         if self.variant == "released":
             self.init, self.gate, self.basis_dtype = "kaiming", True, "float32"
+        for name in PATTERNS:
+            self._check_pattern(name)
+
+    def _check_pattern(self, name: str) -> None:
+        """Every layer's value has to be one that the field itself would take."""
+        for key, value in getattr(self, f"{name}_pattern").items():
+            try:
+                re.compile(key)
+                replace(self, **NO_PATTERNS | {name: value})
+            except (ValueError, re.error) as error:
+                raise ValueError(f"{name}_pattern[{key!r}]: {error}") from None
+
+    def of_layer(self, key: str, shape: tuple[int, int]) -> SVFTConfig:
+        """The config of one layer: its own values by pattern, cut to its core where that is asked for."""
+        own: dict[str, Any] = {name: patterns[get_pattern_key(patterns, key)] for name, patterns in self._of(key)}
+        config = replace(self, **own | NO_PATTERNS) if own else self
+        if config.oversized == "refuse" or config.pattern == "plain":
+            return config
+        n = min(*shape, min(shape) if config.rank is None or config.fill_orthonormal else config.rank)
+        entries = None if config.entries is None else min(config.entries, n * n)
+        return replace(config, off_diag=min(config.off_diag, n - 1), entries=entries)
+
+    def _of(self, key: str) -> list[tuple[str, dict[str, int]]]:
+        """The fields for which a pattern names the layer, with their patterns."""
+        found = [(name, getattr(self, f"{name}_pattern")) for name in PATTERNS]
+        return [(name, patterns) for name, patterns in found if get_pattern_key(patterns, key) in patterns]

@@ -24,7 +24,7 @@ class SVFTLayer(SingularLayer):
     """y = W0 x + b + U M Vᵀ x, with M trained on the entries of a pattern."""
 
     adapter_layer_names = ("svft_m", "svft_gate")
-    other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "basis_origins", "configs")
+    other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "basis_origins", "configs", "scaling")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, *, config: SVFTConfig, key: str, quantization: dict[str, Any]
@@ -40,24 +40,26 @@ class SVFTLayer(SingularLayer):
 
     def update_layer(self, adapter_name: str, *, config: SVFTConfig) -> None:
         """Give the layer one more adapter."""
-        self.configs[adapter_name] = config
+        config = config.of_layer(self.key, self.shape)
+        self.configs[adapter_name], self.scaling[adapter_name] = config, 1.0
         seed = zlib.crc32(f"{config.pattern_seed} {self.key}".encode())
         fill_seed = seed if config.fill_orthonormal else None
         factors = self.add_basis(adapter_name, rank=config.rank, fill_seed=fill_seed)
         basis = self.basis(adapter_name)
-        if config.pattern in ("random", "top_k"):
-            cells = _drawn(factors, config, seed=seed)
-            self.svft_index[adapter_name] = cells.to(device=basis.device, dtype=torch.int32)
-        if (fingerprint := self.fingerprint(adapter_name)) is not None:
-            self.svft_fingerprint[adapter_name] = fingerprint
         k = patterns.count(basis.size, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
         m = torch.zeros(k, dtype=basis.s.dtype, device="cpu")
-        if config.init == "kaiming" and not basis.s.is_meta:
+        if (config.init == "kaiming" or not config.init_weights) and not basis.s.is_meta:
             nn.init.kaiming_normal_(m.view(1, -1))  # on the CPU, so that the start is the same on every device
         m = m.to(basis.device)
         self.svft_m[adapter_name] = nn.Parameter(m)
         if config.gate:
             self.svft_gate[adapter_name] = nn.Parameter(m.new_zeros(1))
+        place = self.place(adapter_name)
+        if config.pattern in ("random", "top_k"):
+            cells = torch.empty(k, device="meta") if place.type == "meta" else _drawn(factors, config, seed=seed)
+            self.svft_index[adapter_name] = cells.to(device=place, dtype=torch.int32)
+        if (fingerprint := self.fingerprint(adapter_name)) is not None:
+            self.svft_fingerprint[adapter_name] = fingerprint.to(place)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def fingerprints(self) -> BufferDict:
@@ -70,7 +72,7 @@ class SVFTLayer(SingularLayer):
         if adapter in self.svft_gate:
             m = m * torch.sigmoid(self.svft_gate[adapter])
         basis = self.checked_basis(adapter)
-        return Core(basis, m, self._pattern(adapter, basis.size))
+        return Core(basis, self.scaled(adapter, m), self._pattern(adapter, basis.size))
 
     def _pattern(self, adapter: str, n: int) -> Pattern:
         config = self.configs[adapter]
@@ -119,8 +121,6 @@ def _drawn(factors: Factors, config: SVFTConfig, *, seed: int) -> Tensor:
     """The flat cells of a random or top_k pattern."""
     n = factors.s.shape[0]
     k = patterns.count(n, pattern=config.pattern, off_diag=config.off_diag, entries=config.entries)
-    if factors.u.is_meta:
-        return torch.empty(k, device="meta")
     if config.pattern == "random":
         return patterns.random(n, entries=k, seed=seed, replacement=config.replacement)
     return patterns.top_k(factors.u.float(), factors.vt.float(), entries=k, rule=config.top_k_rule)

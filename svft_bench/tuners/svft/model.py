@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+from peft.utils.other import get_pattern_key
 from torch import nn
 
 from ..model import SingularModel
@@ -22,9 +25,16 @@ class SVFTModel(SingularModel):
     def check_shapes(self, config: SVFTConfig, shapes: dict[str, tuple[int, int]]) -> None:
         """As in the paper, a rank may exceed the smaller matrices (it keeps them whole), but not all of them."""
         largest = max((min(shape) for shape in shapes.values()), default=0)
-        if shapes and config.rank is not None and config.rank > largest:
-            raise ValueError(f"rank={config.rank} is more than the {largest} singular values of the largest target.")
+        ranks = [rank for rank in (config.rank, *config.rank_pattern.values()) if rank is not None and rank > largest]
+        if shapes and ranks:
+            raise ValueError(f"rank={ranks[0]} is more than the {largest} singular values of the largest target.")
+        for field, patterns_of in (("off_diag", config.off_diag_pattern), ("entries", config.entries_pattern)):
+            matched = {get_pattern_key(patterns_of, name) for name in shapes}
+            if unmatched := sorted(set(patterns_of) - matched):
+                warnings.warn(f"{field}_pattern has {', '.join(unmatched)}, which no target matches.", stacklevel=2)
+        whole = config
         for name, shape in shapes.items():
+            config = whole.of_layer(name, shape)
             try:
                 patterns.check(
                     shape,

@@ -34,6 +34,7 @@ class VectorFitLayer(SingularLayer):
         "basis_names",
         "basis_origins",
         "configs",
+        "scaling",
     )
 
     def __init__(
@@ -65,22 +66,21 @@ class VectorFitLayer(SingularLayer):
 
     def update_layer(self, adapter_name: str, *, config: VectorFitConfig) -> None:
         """Give the layer one more adapter."""
-        self.configs[adapter_name] = config
+        self.configs[adapter_name], self.scaling[adapter_name] = config, 1.0
         weight = self.matrix()
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
         if config.train_sigma and weight.dim() == 2:
             self.add_basis(adapter_name)
             basis = self.basis(adapter_name)
-            zeros = torch.zeros(basis.size, device=weight.device, dtype=dtype)
-            self.vectorfit_sigma[adapter_name] = nn.Parameter(zeros)
+            self.vectorfit_sigma[adapter_name] = _start(basis.size, config, device=weight.device, dtype=dtype)
             if (fingerprint := self.fingerprint(adapter_name)) is not None:
-                self.vectorfit_fingerprint[adapter_name] = fingerprint
+                self.vectorfit_fingerprint[adapter_name] = fingerprint.to(self.place(adapter_name))
         if config.train_bias and self.get_base_layer().bias is not None:
-            zeros = torch.zeros(weight.shape[0], device=weight.device, dtype=dtype)
-            self.vectorfit_bias[adapter_name] = nn.Parameter(zeros)
+            self.vectorfit_bias[adapter_name] = _start(weight.shape[0], config, device=weight.device, dtype=dtype)
         if config.freezing != "none":
-            self.vectorfit_strength[adapter_name] = torch.zeros(2, device=weight.device)
-            self.vectorfit_frozen[adapter_name] = torch.zeros(2, device=weight.device, dtype=torch.bool)
+            place = self.place(adapter_name)
+            self.vectorfit_strength[adapter_name] = torch.zeros(2, device=place)
+            self.vectorfit_frozen[adapter_name] = torch.zeros(2, device=place, dtype=torch.bool)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def fingerprints(self) -> BufferDict:
@@ -90,10 +90,12 @@ class VectorFitLayer(SingularLayer):
         if adapter not in self.vectorfit_sigma:
             return None
         basis = self.checked_basis(adapter)
-        return Core(basis, self._entries("vectorfit_sigma", adapter), Diagonal(basis.size))
+        return Core(basis, self.scaled(adapter, self._entries("vectorfit_sigma", adapter)), Diagonal(basis.size))
 
     def bias_offset(self, adapter: str) -> Tensor | None:
-        return self._entries("vectorfit_bias", adapter) if adapter in self.vectorfit_bias else None
+        if adapter not in self.vectorfit_bias:
+            return None
+        return self.scaled(adapter, self._entries("vectorfit_bias", adapter))
 
     def vectors(self, adapter: str) -> dict[str, nn.Parameter]:
         """The adapter's trained vectors by the name of their container, in the fixed order of VECTORS."""
@@ -168,6 +170,14 @@ class VectorFitLayerNorm(VectorFitLayer):
         """That of the base, which torch's encoder layers compare."""
         eps: float = self.get_base_layer().eps
         return eps
+
+
+def _start(length: int, config: VectorFitConfig, *, device: torch.device, dtype: torch.dtype) -> nn.Parameter:
+    """Zeros; or entries drawn on the CPU, so that they are the same on every device."""
+    entries = torch.zeros(length, dtype=dtype, device="cpu")
+    if not config.init_weights and device.type != "meta":
+        nn.init.normal_(entries, std=0.1)
+    return nn.Parameter(entries.to(device))
 
 
 def has_schedule(config: VectorFitConfig) -> bool:

@@ -1,0 +1,108 @@
+"""An adapter that is the weighted sum of others: Σ w (U M Vᵀ) = U (Σ w M) Vᵀ where they train the same entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from peft.utils import ModulesToSaveWrapper
+
+from .layer import SingularLayer
+
+# Fields by which two adapters train the same entries.
+SAME = (
+    "pattern",
+    "off_diag",
+    "off_diag_pattern",
+    "entries",
+    "entries_pattern",
+    "rank",
+    "rank_pattern",
+    "fill_orthonormal",
+    "oversized",
+    "train_sigma",
+    "train_bias",
+)
+
+
+def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
+    """Give `model`, a tuner's, the adapter `name` with the sum of the updates of others, each times its weight.
+
+    Raises:
+        ValueError: a sum that would not be exact.
+    """
+    _check(model, weights, name=name, kind=kind)
+    configs = [model.peft_config[adapter] for adapter in weights]
+    targets = [config.target_modules for config in configs]
+    whole = "|".join(f"({target})" for target in targets) if isinstance(targets[0], str) else set().union(*targets)
+    model.peft_config[name] = replace(configs[0], target_modules=whole, init_weights=True, **_from_zero(configs[0]))
+    try:
+        model.inject_adapter(model.model, name)
+    except Exception:
+        del model.peft_config[name]
+        raise
+    for layer in _layers(model):
+        if name in layer.configs:
+            _fill(layer, weights, name=name)
+
+
+def _fill(layer: SingularLayer, weights: dict[str, float], *, name: str) -> None:
+    adapters = [adapter for adapter in weights if adapter in layer.configs]
+    for container in [getattr(layer, part) for part in layer.adapter_layer_names]:
+        if name in container:
+            parts = [weights[a] * layer.scaled(a, container[a]) for a in adapters if a in container]
+            with torch.no_grad():
+                container[name].copy_(sum(parts, torch.zeros_like(container[name])))
+            container[name].requires_grad_(False)
+    if adapters[0] in layer.basis_names:
+        layer.share_basis(name, of=adapters[0])
+
+
+def _check(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
+    if kind != "linear":
+        raise ValueError(f"combination_type={kind!r}: adapters in the singular basis are summed by 'linear' alone.")
+    if name in model.peft_config:
+        raise ValueError(f"Adapter {name} already exists")
+    if not weights:
+        raise ValueError("Found no adapter matching the names in []")
+    for adapter in weights:
+        if adapter not in model.peft_config:
+            raise ValueError(f"Adapter {adapter} does not exist")
+    _check_configs({adapter: model.peft_config[adapter] for adapter in weights})
+    wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    if shared := sum(sum(adapter in module.modules_to_save for adapter in weights) > 1 for module in wrappers):
+        raise ValueError(
+            "Cannot add weighted adapters if they target the same module with modules_to_save, but found "
+            f"{shared} such instance(s)."
+        )
+    for layer in _layers(model):
+        layer.check_same_entries([adapter for adapter in weights if adapter in layer.configs])
+
+
+def _check_configs(configs: dict[str, Any]) -> None:
+    for adapter, config in configs.items():
+        if getattr(config, "gate", False):
+            raise ValueError(
+                f"Adapter {adapter} has a gate: the sum of gated cores is no gated core, so there is no exact sum."
+            )
+        if getattr(config, "target_parameters", None):
+            raise ValueError(
+                f"add_weighted_adapter does not support targeting nn.Parameter (problematic adapter '{adapter}')"
+            )
+    for field in SAME:
+        if len({str(getattr(config, field, None)) for config in configs.values()}) > 1:
+            told = " and ".join(f"{getattr(config, field)!r}" for config in configs.values())
+            raise ValueError(f"Adapters {', '.join(configs)} have {field}={told}, so the sum is none of an adapter.")
+    if len({isinstance(config.target_modules, str) for config in configs.values()}) > 1:
+        raise ValueError("all adapter configs should follow the same target modules type, a list or an expression.")
+
+
+def _from_zero(config: Any) -> dict[str, Any]:
+    """The fields by which the new adapter begins at zero."""
+    return {"init": "zeros"} if hasattr(config, "init") else {}
+
+
+def _layers(model: Any) -> Iterator[SingularLayer]:
+    return (module for module in model.model.modules() if isinstance(module, SingularLayer))
