@@ -80,14 +80,20 @@ def test_layers_of_other_kinds_are_refused(layer: nn.Module, method: Method) -> 
     base = make_base()
     base.extra = layer
     refused(
-        base, method(target_modules=["square", "extra"]), f"Target module 'extra' is not supported: it is a {type(layer).__name__}"
+        base,
+        method(target_modules=["square", "extra"]),
+        f"Target module 'extra' is not supported: it is a {type(layer).__name__}",
     )
 
 
 def test_svft_refuses_a_layer_norm() -> None:
     base = make_base()
     base.norm = nn.LayerNorm(4)
-    refused(base, svft(target_modules=["square", "norm"]), "Target module 'norm' is not supported: it is a LayerNorm, not a Linear or Conv1D")
+    refused(
+        base,
+        svft(target_modules=["square", "norm"]),
+        "Target module 'norm' is not supported: it is a LayerNorm, not a Linear or Conv1D",
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
