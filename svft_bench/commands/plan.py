@@ -30,7 +30,6 @@ from svft_bench.analysis.estimates import (
 from svft_bench.analysis.tables.render import whole
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
-from svft_bench.config.spec import RunSpec
 from svft_bench.config.wording import Parser
 from svft_bench.methods.counts import trained_parameters
 from svft_bench.records import RunRecord, load_records
@@ -38,7 +37,6 @@ from svft_bench.running.failures import State, reason, state
 from svft_bench.running.sweep import counted
 
 MEMORY = ("weights", "factors", "optimizer", "activations")
-Place = tuple[str, str, str]
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
 
 
@@ -66,7 +64,8 @@ def main(argv: list[str]) -> int:
     asked = _parser().parse_intermixed_args(argv)
     found = cells(asked.overrides)
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
-    planned = plan(found, records=load_records(found[0].settings.results_dir), on=on)
+    records = load_records(found[0].settings.results_dir, of={cell.spec.place for cell in found})
+    planned = plan(found, records=records, on=on)
     console = Console(markup=False)
     print(whole(_table(planned)), end="")
     gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
@@ -77,7 +76,7 @@ def main(argv: list[str]) -> int:
 
 def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:
     """Each cell with what it will take on this device, and whether it is done."""
-    alike = _newest({_place(cell.spec) for cell in found}, records, chip=on.chip)
+    alike = _newest(records, chip=on.chip)
     planned = []
     for cell in found:
         guess = estimate(cell.spec, on=on)
@@ -86,15 +85,10 @@ def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> 
     return planned
 
 
-def _newest(asked: set[Place], records: Sequence[RunRecord], *, chip: str | None) -> dict[str, RunRecord]:
-    """The newest record of each cell in these places on such a processor or GPU, whatever its seed, by `cell_id`."""
-    here = [record for record in records if record.provenance.chip == chip and _place(record.spec) in asked]
-    return {record.spec.cell_id: record for record in sorted(here, key=lambda record: record.provenance.created)}
-
-
-def _place(spec: RunSpec) -> Place:
-    """The names of a cell, which cells with other fields may share: an identity takes longer to make."""
-    return spec.model.name, spec.method.name, spec.task.name
+def _newest(records: Sequence[RunRecord], *, chip: str | None) -> dict[str, RunRecord]:
+    """The newest record of each cell on such a processor or GPU, whatever its seed, by `cell_id`."""
+    here = sorted((r for r in records if r.provenance.chip == chip), key=lambda record: record.provenance.created)
+    return {record.spec.cell_id: record for record in here}
 
 
 def _table(planned: Sequence[Planned]) -> Table:

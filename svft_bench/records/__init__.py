@@ -1,5 +1,6 @@
 """The one JSON file that a finished run leaves, with its predictions: written whole or not at all, and sealed."""
 
+from svft_bench.records.index import Place
 from svft_bench.records.predictions import DamagedRecord, load_predictions, predictions_of
 from svft_bench.records.shape import (
     Costs,
@@ -17,6 +18,7 @@ __all__ = [
     "Costs",
     "DamagedRecord",
     "DataUse",
+    "Place",
     "Provenance",
     "RunRecord",
     "Sizes",

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from svft_bench.config.spec import sentences
-from svft_bench.records.durable import ASIDE, set_aside, write_whole
+from svft_bench.records.durable import set_aside, write_whole
+from svft_bench.records.index import WORTH, Place, Stamp, Verified, held, read_index, write_index
 from svft_bench.records.predictions import DamagedRecord, check_predictions
 from svft_bench.records.shape import RunRecord, predictions_path, record_path
 
@@ -91,36 +92,38 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def load_records(results: Path) -> list[RunRecord]:
-    """Read every record below `results`, in the order of their paths.
+def load_records(results: Path, *, of: Collection[Place] | None = None) -> list[RunRecord]:
+    """Read every record below `results`, in the order of their paths; or those `of` these tasks, models and methods.
+
+    The others are verified too, unless the index has them with their stamps as they are.
 
     Raises:
         ValueError: one of them cannot be trusted, or two carry one run_id.
     """
-    records: dict[str, RunRecord] = {}
-    for path in sorted((results / "runs").rglob("*.json")):
-        if path.parent.name == ASIDE:
-            continue
-        record = _read_once(path, _written(path), _written(predictions_path(path)))
-        if record.run_id in records:
-            raise ValueError(f"{path} repeats run_id {record.run_id} of another record")
-        records[record.run_id] = record
-    return list(records.values())
+    known = read_index(results)
+    verified: dict[str, Verified] = {}
+    records: list[RunRecord] = []
+    seen: set[str] = set()
+    for file in held(results):
+        one = known.get(str(file.path))
+        if one is None or one.stamps != file.stamps or of is None or one.place in of:
+            record = _read_once(file.path, file.record, file.predictions)
+            one = Verified(file.stamps, record.run_id, record.spec.place)
+            if of is None or one.place in of:
+                records.append(record)
+        if one.run_id in seen:
+            raise ValueError(f"{file.path} repeats run_id {one.run_id} of another record")
+        seen.add(one.run_id)
+        verified[str(file.path)] = one
+    if len(verified) >= WORTH and verified != known:
+        write_index(results, verified)
+    return records
 
 
 @cache
-def _read_once(path: Path, *written: tuple[int, int] | None) -> RunRecord:
+def _read_once(path: Path, *stamps: Stamp | None) -> RunRecord:
     """A record that many tables of one process ask for; one that was written since is another."""
     return load_record(path)
-
-
-def _written(path: Path) -> tuple[int, int] | None:
-    """When a file was written, and its size; None for none."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
 
 
 def _seal(body: dict[str, Any]) -> str:

@@ -124,8 +124,10 @@ def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[Ce
     for cell in cells:
         wanted.setdefault(cell.spec.cell_id, {})[cell.spec.seed] = cell
     held: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in wanted}
+    places = {cell.spec.place for cell in cells}
     for record in records:
-        held.get(record.spec.cell_id, []).append(record)
+        if record.spec.place in places:
+            held.get(record.spec.cell_id, []).append(record)
     results = []
     for cell_id, asked in wanted.items():
         found = sorted(held[cell_id], key=lambda record: record.spec.seed)

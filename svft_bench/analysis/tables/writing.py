@@ -33,7 +33,7 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         every = [*known, *reference_names()]
         raise ValueError(f"table {name}: {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
-    records = load_records(folder)
+    records = load_records(folder, of={cell.spec.place for cell in asked})
     return with_searches(with_noise(cell_results(asked, records), folder=folder), records)
 
 

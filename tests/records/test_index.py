@@ -1,0 +1,132 @@
+"""The index of records spares reading, and never speaks for a file: what changed is noticed, whoever asks for it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svft_bench.compose import Cell, cells
+from svft_bench.records import RunRecord, load_records, predictions_path, record_path, save_record, stored
+from svft_bench.records import index as the_index
+from tests.made_records import made_record
+
+ROWS = [{"eval": "digits", "id": str(i), "prediction": 1, "reference": i % 2} for i in range(4)]
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path / "cache"))
+    for module in (stored, the_index):
+        monkeypatch.setattr(module, "WORTH", 1)
+    for cell in _cells():
+        _save(cell, tmp_path / "results")
+    load_records(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def _cells() -> list[Cell]:
+    return cells(["method=lora,svft_plain", "seed=0,1"])
+
+
+def _save(cell: Cell, results: Path) -> Path:
+    return save_record(made_record(cell, score=0.5, items=4), results=results, predictions=ROWS)
+
+
+def _of(cell: Cell, results: Path) -> list[RunRecord]:
+    """As another process reads them: nothing is remembered but the index."""
+    stored._read_once.cache_clear()
+    return load_records(results, of={cell.spec.place})
+
+
+def _reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    read: list[Path] = []
+    load = stored.load_record
+    monkeypatch.setattr(stored, "load_record", lambda path: (read.append(path), load(path))[1])
+    return read
+
+
+def test_the_records_of_one_place_are_those_of_the_files_and_alone_are_read(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = load_records(results)
+    read = _reads(monkeypatch)
+    lora = _cells()[0]
+    found = _of(lora, results)
+    assert found == [record for record in every if record.spec.place == lora.spec.place]
+    assert read == [record_path(results, record.spec) for record in found]
+
+
+def test_without_an_index_or_with_one_that_is_cut_the_same_records_come_out(results: Path) -> None:
+    lora = _cells()[0]
+    expected = _of(lora, results)
+    (file,) = (results.parent / "cache" / "records").iterdir()
+    for content in (None, b"", b"{}", file.read_bytes()[:-40], file.read_bytes().replace(b"lora", b"aroL")):
+        file.unlink() if content is None else file.write_bytes(content)
+        assert _of(lora, results) == expected
+
+
+def test_a_record_that_is_added_or_removed_is_noticed(results: Path) -> None:
+    (fresh,) = cells(["method=lora", "seed=7"])
+    path = _save(fresh, results)
+    assert [record.spec.seed for record in _of(fresh, results)].count(7) == 1
+    path.unlink()
+    predictions_path(path).unlink()
+    assert [record.spec.seed for record in _of(fresh, results)].count(7) == 0
+
+
+def _edit_in_place(path: Path) -> None:
+    """Another number of as many digits, and the clock set back: only the file system knows."""
+    stat = path.stat()
+    text = path.read_text()
+    path.write_text(text.replace("0.5", "0.9", 1))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a score edited, with its old time": _edit_in_place,
+    "half of it": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "no predictions": lambda path: predictions_path(path).unlink(),
+    "predictions cut": lambda path: predictions_path(path).write_bytes(predictions_path(path).read_bytes()[:-9]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("asked", [0, 2], ids=["asked for", "of another table"])
+def test_damage_is_noticed_in_a_record_that_the_index_has(
+    results: Path, damage: Callable[[Path], object], asked: int
+) -> None:
+    damage(record_path(results, _cells()[0].spec))
+    for _ in range(2):  # and is not forgotten by having been told once
+        with pytest.raises(ValueError, match=_cells()[0].spec.run_id):
+            _of(_cells()[asked], results)
+
+
+def test_two_records_of_one_run_are_refused_though_the_index_has_one(results: Path) -> None:
+    path = record_path(results, _cells()[0].spec)
+    other = path.parent / "copies" / path.name
+    other.parent.mkdir()
+    for one, copied in ((path, other), (predictions_path(path), other.parent / predictions_path(path).name)):
+        copied.write_bytes(one.read_bytes())
+    with pytest.raises(ValueError, match="repeats run_id"):
+        _of(_cells()[2], results)
+
+
+def _load_often(results: Path) -> None:
+    for _ in range(20):
+        the_index.write_index(results, the_index.read_index(results))
+        assert len(load_records(results)) == 4
+
+
+def test_two_processes_may_write_the_index_at_once(results: Path) -> None:
+    workers = [multiprocessing.get_context("fork").Process(target=_load_often, args=(results,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len(the_index.read_index(results)) == 4
+    assert not list((results.parent / "cache" / "records").glob("*.partial"))
