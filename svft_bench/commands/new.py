@@ -1,4 +1,4 @@
-"""`svft-bench new task NAME --from FILE`: a file for one's own folder, filled from the data and explained."""
+"""`svft-bench new task NAME --from FILE`, `new model NAME --from FOLDER`: a file for one's own folder, filled in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import yaml
 
 from svft_bench.compose import options, own_dir
-from svft_bench.config.spec import SourceSpec
+from svft_bench.config.spec import Kind, SourceSpec
 from svft_bench.config.spec.template import fields
 from svft_bench.config.wording import Parser, nearest
 from svft_bench.records.durable import write_whole
@@ -29,12 +31,18 @@ def main(argv: list[str]) -> int:
     Raises:
         ValueError: no own folder, a name that is taken, or rows that make no task.
     """
-    if argv[:1] == ["model"]:
-        raise ValueError("new model: a model is written by hand, from one of `svft-bench list models`")
     asked = _parser().parse_args(argv)
-    path = new_file("task", asked.name)
-    write_whole(path, task_file(asked))
-    print(f"{path}\nsvft-bench show task={asked.name} row=0 prints an example as it will be seen")
+    path = new_file(asked.what, asked.name)
+    if asked.what == "task":
+        write_whole(path, task_file(asked))
+        print(f"{path}\nsvft-bench show task={asked.name} row=0 prints an example as it will be seen")
+        return 0
+    from svft_bench.models.describing import describe_model
+
+    found = describe_model(asked.source, name=asked.name, title=asked.title or asked.name, kind=asked.kind)
+    notes = "".join(f"# {note}\n" for note in found.notes)
+    write_whole(path, f"# Counted in the configuration of {asked.source}\n{notes}{_yaml(found.fields)}")
+    print(path, *found.notes, sep="\n")
     return 0
 
 
@@ -163,10 +171,11 @@ def _known(name: str, row: Row) -> str:
 
 
 def _lines(task: dict[str, Any]) -> str:
-    import yaml
+    return "".join(f"  {line}\n" for line in _yaml(task).splitlines())
 
-    text = yaml.safe_dump(task, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-    return "".join(f"  {line}\n" for line in text.splitlines())
+
+def _yaml(values: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None))
 
 
 def _parser() -> Parser:
@@ -175,7 +184,7 @@ def _parser() -> Parser:
         description=__doc__,
         epilog="svft-bench new task reviews --from reviews.csv --text review --label stars --config-dir own",
     )
-    parser.add_argument("what", choices=("task",))
+    parser.add_argument("what", choices=("task", "model"))
     parser.add_argument("name", help="as it will be chosen, task=NAME")
     parser.add_argument(
         "--from",
@@ -184,6 +193,7 @@ def _parser() -> Parser:
         metavar="FILE",
         help=".csv, .tsv, .json, .jsonl, .parquet, or a folder with a folder of images for each class",
     )
+    parser.add_argument("--kind", choices=get_args(Kind), help="of a model, where its family has several")
     parser.add_argument("--eval", metavar="FILE", help="the rows to score; without it a fifth of the first file")
     parser.add_argument("--title", help="what tables call it")
     parser.add_argument("--text", metavar="COLUMN")

@@ -1,0 +1,221 @@
+"""The YAML of a model from its configuration alone: `describe_model(folder, name="mine")` builds it without weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
+
+from svft_bench.config.spec import Kind, ModelSpec
+from svft_bench.models.blocks import check_numbers
+from svft_bench.models.loading import AUTO, DTYPES
+
+# What a matrix of a block is called where it is one of the usual ones: the end of its name -> its letter.
+LETTERS = {
+    "qkv": r"query_key_value|qkv_proj|qkv|Wqkv|c_attn",
+    "gu": r"gate_up_proj|mlp\.Wi",
+    "q": r"q_proj|query|query_proj|q_lin|wq|attn\.q",
+    "k": r"k_proj|key|key_proj|k_lin|wk|attn\.k",
+    "v": r"v_proj|value|value_proj|v_lin|wv|attn\.v",
+    "o": r"o_proj|out_proj|out_lin|attention\.output\.dense|attention\.dense|self_attention\.dense|attn\.(?:proj|Wo|o)",
+    "g": r"gate_proj|w1",
+    "u": r"up_proj|fc1|intermediate\.dense|lin1|dense_h_to_4h|c_fc|fc_in|w3|mlp\.up",
+    "d": r"down_proj|fc2|output\.dense|lin2|dense_4h_to_h|fc_out|w2|mlp\.Wo",
+}
+GROUPS = ("qv", "qkv", "qkvo", "gu", "ud", "udog", "qkvud", "qkvudog", "qkvoud")
+FUSED = {"qkv": "query, key and value are one fused matrix", "gu": "gate and up are one fused matrix"}
+
+
+@dataclass(frozen=True)
+class Described:
+    """The fields of a model's file, and what there is to say of it."""
+
+    fields: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None) -> Described:
+    """What the configuration at `path`, a folder or a repository of the hub, says of its blocks and matrices.
+
+    Raises:
+        ValueError: there is none, it is of no kind that is known here, or its blocks have no linear layers of a shape.
+    """
+    folder = Path(path).expanduser()
+    where = str(folder.absolute()) if folder.is_dir() else path
+    try:
+        config = AutoConfig.from_pretrained(where)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} has no configuration that can be read ({str(error).splitlines()[0]})") from None
+    kind = _kind(config) if kind is None else kind
+    model = _on_meta(config, kind=kind, path=path)
+    place, blocks = _blocks(model, path=path)
+    matrices, letters, notes = _matrices(blocks, path=path)
+    names = {name for name, _ in model.named_modules()}
+    prefix = model.base_model_prefix
+    children = [child for child, part in model.named_children() if any(True for _ in part.parameters())]
+    head = [] if kind == "causal_lm" else [child for child in children if child != prefix]
+    body = [p for full, p in model.named_parameters() if full.split(".")[0] not in head]
+    linear = [part for block in blocks for part in block.modules() if isinstance(part, nn.Linear)]
+    biased = sum(part.bias is not None for part in linear)
+    if 0 < biased < len(linear):
+        notes.append("some of its matrices have a bias and some have none")
+    if kind == "causal_lm" and config.get_text_config().tie_word_embeddings:
+        notes.append("its head is tied to the embeddings and counted once")
+    fields: dict[str, Any] = {
+        "name": name,
+        "title": title,
+        "architecture": config.model_type,
+        "source": "hub",
+        "path": where,
+        "revision": None if folder.is_dir() else getattr(config, "_commit_hash", None),
+        "kinds": [kind],
+        "dtype": _dtype(config, kind=kind),
+        "attention": "sdpa" if getattr(model, "_supports_sdpa", False) else "eager",
+        "padding_side": {"causal_lm": "left", "sequence_classification": "right"}.get(kind),
+        **_tokens(where, kind=kind),
+        "image": _image(folder, config) if kind == "image_classification" else None,
+        "head_modules": head,
+        "targets": _targets(letters, names=names, place=place),
+        "layers": len(blocks),
+        "parameters": sum(p.numel() for p in body),
+        "biases": biased == len(linear),
+        "matrices": {letter: list(shape) for letter, shape in matrices.items()},
+    }
+    if kind == "image_classification" and isinstance(patch := getattr(config, "patch_size", None), int):
+        fields["patch"] = patch
+    check_numbers(model, ModelSpec.model_validate(fields))
+    return Described(fields, tuple(notes))
+
+
+def _kind(config: PretrainedConfig) -> Kind:
+    """Decoders are language models and encoders classify texts, whatever heads their family has besides."""
+    known = [kind for kind in get_args(Kind) if type(config) in AUTO[kind]._model_mapping]
+    if not known:
+        raise ValueError(f"{config.model_type} is no family of decoders, encoders or vision transformers here")
+    if "image_classification" in known:
+        return "image_classification"
+    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    return "causal_lm" if "causal_lm" in known and not encoder else "sequence_classification"
+
+
+def _on_meta(config: PretrainedConfig, *, kind: Kind, path: str) -> Any:
+    if config.is_encoder_decoder:
+        raise ValueError(
+            f"{path} is an encoder with a decoder, {config.model_type}, and the bench has one or the other"
+        )
+    config.architectures = config.architectures or []  # which the library runs through
+    try:
+        with torch.device("meta"):
+            return AUTO[kind].from_config(config, dtype=torch.float32)
+    except (ValueError, TypeError, AttributeError, ImportError, AssertionError) as error:
+        raise ValueError(f"{path}: its {config.model_type} cannot be built ({str(error).splitlines()[0]})") from None
+
+
+def _blocks(model: nn.Module, *, path: str) -> tuple[str, list[nn.Module]]:
+    """The longest list of alike modules with linear layers in it, and where it is."""
+    lists = [
+        (name, list(part))
+        for name, part in model.named_modules()
+        if isinstance(part, nn.ModuleList) and any(isinstance(one, nn.Linear) for one in part.modules())
+    ]
+    if not lists:
+        kinds = sorted({type(part).__name__ for part in model.modules() if getattr(part, "weight", None) is not None})
+        raise ValueError(f"{path} has no blocks of linear layers; its layers are {', '.join(kinds)}")
+    return max(
+        lists, key=lambda found: (sum(p.numel() for part in found[1] for p in part.parameters()), -len(found[0]))
+    )
+
+
+def _matrices(blocks: list[nn.Module], *, path: str) -> tuple[dict[str, tuple[int, int]], dict[str, str], list[str]]:
+    """[in, out] of each matrix by its letter, the letters' names in a block, and what is no such matrix."""
+    shapes: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    counts: dict[str, int] = defaultdict(int)
+    notes, stacked = [], set()
+    for block in blocks:
+        for name, part in block.named_modules():
+            if isinstance(part, nn.Linear):
+                shapes[name].add((part.in_features, part.out_features))
+                counts[name] += 1
+        stacked |= {name for name, p in block.named_parameters() if p.dim() == 3}
+    if stacked:
+        notes.append(f"mixture of experts: {', '.join(sorted(stacked))} are stacks of matrices, not linear layers")
+    alike = [name for name, found in shapes.items() if len(found) == 1 and counts[name] == len(blocks)]
+    if other := sorted(set(shapes) - set(alike)):
+        notes.append(f"not in every block, or not in one shape, so left out: {', '.join(other)}")
+    if not alike:
+        raise ValueError(
+            f"{path}: its blocks have no matrix of one shape in all of them, as {', '.join(other)} are not"
+        )
+    letters: dict[str, str] = {}
+    for name in alike:
+        usual = next((letter for letter, ends in LETTERS.items() if re.search(rf"(?:^|\.)(?:{ends})$", name)), None)
+        own = re.sub(r"\W", "_", name)
+        letters[own if usual is None or usual in letters else usual] = name
+    notes += [text for letter, text in FUSED.items() if letter in letters]
+    return {letter: next(iter(shapes[name])) for letter, name in letters.items()}, letters, notes
+
+
+def _targets(letters: dict[str, str], *, names: set[str], place: str) -> dict[str, Any]:
+    """Module names of each letter and of the usual groups: suffixes, or a pattern where one would name others too."""
+    inside = re.compile(rf"{re.escape(place)}\.\d+\.(.*)")
+
+    def clear(name: str) -> bool:
+        ends = [full for full in names if full.endswith(f".{name}")]
+        return all((found := inside.fullmatch(full)) is not None and found[1] == name for full in ends)
+
+    def target(chosen: list[str]) -> Any:
+        if all(map(clear, chosen)):
+            return chosen
+        return rf".*{re.escape(place)}\.\d+\.({'|'.join(map(re.escape, chosen))})"
+
+    groups = {letter: [name] for letter, name in letters.items()}
+    for group in GROUPS:
+        rest, chosen = group, []
+        for letter in sorted(letters, key=len, reverse=True):
+            if letter in rest:
+                chosen.append(letters[letter])
+                rest = rest.replace(letter, "", 1)
+        if not rest:
+            groups.setdefault(group, chosen)
+    groups["all_linear"] = list(letters.values())
+    return {group: target(chosen) for group, chosen in groups.items()}
+
+
+def _dtype(config: PretrainedConfig, *, kind: Kind) -> str:
+    stored = next((name for name, dtype in DTYPES.items() if dtype == config.dtype), "float32")
+    return stored if kind == "causal_lm" and stored != "float16" else "float32"
+
+
+def _tokens(path: str, *, kind: Kind) -> dict[str, Any]:
+    """What fills up batches: the tokenizer's own pad token, or one that is added where it has none but its end."""
+    if kind == "image_classification":
+        return {"pad_token": None}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError):
+        return {"pad_token": "[PAD]", "pad_token_from": "added"}
+    if tokenizer.pad_token is not None and tokenizer.pad_token != tokenizer.eos_token:
+        return {"pad_token": tokenizer.pad_token}
+    return {"pad_token": "[PAD]"} | ({} if "[PAD]" in tokenizer.get_vocab() else {"pad_token_from": "added"})
+
+
+def _image(folder: Path, config: PretrainedConfig) -> dict[str, Any]:
+    """How its images are prepared, from the file beside its configuration where there is one."""
+    file = folder / "preprocessor_config.json"
+    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    size = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
+    half = [0.5, 0.5, 0.5]
+    return {
+        "size": size,
+        "mean": said.get("image_mean", half),
+        "std": said.get("image_std", half),
+        "resample": "bicubic" if said.get("resample") == 3 else "bilinear",
+        "backend": "pil",
+    }
