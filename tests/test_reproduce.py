@@ -22,10 +22,19 @@ LINES = [
     for line in script.read_text(encoding="utf-8").splitlines()
 ]
 NAMED = {name for line in LINES for name in re.findall(r"experiment=(\w+)", line)}
+ARCHIVED = {path.stem for path in (ROOT / "results" / "archive" / "experiment").glob("*.yaml")}
 
 
 def test_a_script_runs_experiments_that_exist() -> None:
-    assert NAMED and set(options("experiment")) >= NAMED
+    assert NAMED and set(options("experiment")) | ARCHIVED >= NAMED
+
+
+def test_an_archived_experiment_is_run_from_the_archive_and_told_why_it_is_there() -> None:
+    from_there = {line for line in LINES if "--config-dir results/archive " in line}
+    assert {name for line in from_there for name in re.findall(r"experiment=(\w+)", line)} == ARCHIVED
+    told = (ROOT / "results" / "archive" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| (small\w+) \| \S", told, flags=re.MULTILINE)) == ARCHIVED
+    assert not ARCHIVED & set(options("experiment"))
 
 
 def test_every_committed_record_has_a_script() -> None:

@@ -13,12 +13,12 @@ svft-bench experiment=small_text
 svft-bench experiment=small_glue_rates
 svft-bench table small_glue_rates --write     # the best are in conf/experiment/small_glue.yaml
 svft-bench experiment=small_glue
-svft-bench experiment=small_glue_hard
+svft-bench --config-dir results/archive experiment=small_glue_hard
 svft-bench experiment=small_cola_rates
-svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml and small_cola_float32.yaml
+svft-bench table small_cola_rates --write     # the best are in conf/experiment/small_cola.yaml
 svft-bench experiment=small_cola
 svft-bench experiment=small_cola_freezing
-svft-bench experiment=small_cola_float32
+svft-bench --config-dir results/archive experiment=small_cola_float32
 svft-bench experiment=small_cola_methods_rates
 svft-bench table small_cola_methods_rates --write     # the best are in conf/experiment/small_cola_methods.yaml
 svft-bench experiment=small_cola_methods
