@@ -22,6 +22,7 @@ from svft_bench.config.settings import Settings, split_settings
 from svft_bench.config.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
 from svft_bench.config.wording import nearest
 from svft_bench.methods.counts import check_shapes
+from svft_bench.methods.importing import with_digest
 from svft_bench.models.checkpoint import as_read
 from svft_bench.tasks import data_fingerprint
 
@@ -96,6 +97,7 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
         spec = parse_spec(what | {"data": "any"})
     else:
         spec = as_read(parse_spec(what | {"data": data_fingerprint(task, data_root=settings.data_root)}))
+    spec = spec.model_copy(update={"method": with_digest(spec.method)})
     check_shapes(spec.model, spec.method)
     _check_asked(spec, settings, overrides)
     return Cell(tuple(overrides), spec, settings)

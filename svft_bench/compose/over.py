@@ -19,7 +19,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from svft_bench.compose.published import offer_to_hydra
 from svft_bench.compose.remembered import RememberingRepository, cell_of_files
@@ -147,6 +147,8 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         return missing
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, overrides)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value in what these choose; {error.full_key}=VALUE gives it one"
     key = re.search(r"Could not override '([^']+)'", str(error))
     if key is None:
         return str(error).partition("\n")[0]

@@ -20,6 +20,7 @@ import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
 from svft_bench.config.spec import Kind, MethodSpec
 from svft_bench.config.wording import nearest
 from svft_bench.methods.fields import check_types
+from svft_bench.methods.importing import import_tuner
 from svft_bench.records.durable import replacing
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
@@ -51,6 +52,7 @@ def peft_config(
     """
     if method.trains != "adapter":
         return None
+    import_tuner(method)
     if method.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         known = sorted(str(getattr(name, "value", name)) for name in PEFT_TYPE_TO_CONFIG_MAPPING)
         raise ValueError(f"method.peft_type={method.peft_type} is unknown; {nearest(str(method.peft_type), known)}")

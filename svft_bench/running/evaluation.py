@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
 from svft_bench.config.spec import EvalSpec, TaskSpec
@@ -133,11 +134,13 @@ def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
     """
     was_training = model.training
     model.eval()
-    merges = merged and isinstance(model, PeftModel)
+    merges = (
+        merged and isinstance(model, PeftModel) and isinstance(model.base_model, BaseTuner)
+    )  # a prompt has no tuner
     looked_at = (model.get_base_model() if isinstance(model, PeftModel) else model).register_forward_hook(_check_logits)
     try:
         if merges:
-            model.merge_adapter()
+            merges = _merge(model)
         with torch.no_grad():
             yield
     finally:
@@ -145,6 +148,15 @@ def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
         if merges:
             model.unmerge_adapter()
         model.train(was_training)
+
+
+def _merge(model: PeftModel) -> bool:
+    """Whether an adapter could be made part of the weights; one that cannot is evaluated beside them."""
+    try:
+        model.merge_adapter()
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _check_logits(model: nn.Module, inputs: object, output: Any) -> None:

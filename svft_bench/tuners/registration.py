@@ -8,12 +8,15 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.utils import PeftType, register_peft_method
 
 
-def register(name: str, *, config_cls: type[Any], model_cls: type[Any]) -> None:
-    """Register a tuner with PEFT; a second call, or a PEFT that has a method of this name, changes nothing."""
+def register(name: str, *, config_cls: type[Any], model_cls: type[Any], prefix: str | None = None) -> None:
+    """Register a tuner with PEFT; a second call, or a PEFT that has a method of this name, changes nothing.
+
+    `prefix` is what its parameters' names begin with, where that is not its own name.
+    """
     if name.upper() not in PeftType.__members__:
         _add_member(name.upper())
     if getattr(PeftType, name.upper()) not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        register_peft_method(name=name, config_cls=config_cls, model_cls=model_cls)
+        register_peft_method(name=name, config_cls=config_cls, model_cls=model_cls, prefix=prefix)
 
 
 def _add_member(key: str) -> None:

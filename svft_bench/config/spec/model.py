@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from svft_bench.config.spec.base import Count, Kind, Name, Spec, Text, plain
 
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[0-9a-f]{12})?")
 Spread = Annotated[StrictFloat, Field(gt=0)]
 
 
@@ -69,7 +71,8 @@ class ModelSpec(Spec):
 class MethodSpec(Spec):
     """What the papers compare; every further field belongs to the PEFT config that `peft_type` names.
 
-    `one_shape` refuses targets whose shapes differ.
+    `one_shape` refuses targets whose shapes differ. `import` names a module of the user's own, which registers the
+    tuner with PEFT when it is imported.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
@@ -85,16 +88,25 @@ class MethodSpec(Spec):
     @property
     def adapter(self) -> dict[str, Any]:
         """The fields of the adapter's own config."""
-        return dict(self.model_extra or {})
+        return {name: value for name, value in (self.model_extra or {}).items() if name != "import"}
+
+    @property
+    def imported(self) -> str | None:
+        """The module that registers the method's tuner with PEFT, once composed with `@` and its file's digest."""
+        return (self.model_extra or {}).get("import")
 
     def identity(self) -> dict[str, Any]:
         """As for every part, with the adapter's fields beside the declared ones."""
-        return super().identity() | {key: plain(value) for key, value in self.adapter.items()}
+        return super().identity() | {key: plain(value) for key, value in (self.model_extra or {}).items()}
 
     @model_validator(mode="after")
     def _an_adapter_has_a_type(self) -> MethodSpec:
         if (self.trains == "adapter") != (self.peft_type is not None):
             raise ValueError(f"trains={self.trains} with peft_type={self.peft_type}: only an adapter has a peft_type")
-        if self.peft_type is None and self.adapter:
-            raise ValueError(f"{', '.join(self.adapter)}: a field of an adapter, and method={self.name} has none")
+        if self.imported is not None and not MODULE.fullmatch(str(self.imported)):
+            raise ValueError(f"import={self.imported!r} is no name of a module, such as my_package.my_tuner")
+        if self.peft_type is None and (self.adapter or self.imported):
+            raise ValueError(
+                f"{', '.join(self.model_extra or {})}: a field of an adapter, and method={self.name} has none"
+            )
         return self
