@@ -1,8 +1,9 @@
-"""What the command line does, for Python: `svft_bench.run`, `plan`, `load_records` and `table`."""
+"""What the command line does, for Python: `svft_bench.run`, `plan`, `load_records`, `table` and `base_of_run`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,6 +27,17 @@ def run(*overrides: str) -> list[RunRecord]:
     from svft_bench.running.run import run as run_one
 
     return [run_one(cell.spec, cell.settings, command=cell.command) for cell in cells(list(overrides))]
+
+
+def base_of_run(path: str | Path) -> Any:
+    """The base model of an exported run: `path` is the folder, its run.json, or its name on the hub.
+
+    Raises:
+        ValueError: it cannot be had, or it is another one now.
+    """
+    from svft_bench.running.exporting import base_of_run as load_base
+
+    return load_base(path)
 
 
 def plan(*overrides: str, on: str = THIS) -> pd.DataFrame:

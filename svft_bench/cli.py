@@ -45,6 +45,7 @@ Ask:
   svft-bench audit                                               every parameter count that the papers print, recounted
   svft-bench report                                              all of it as one page, results/report.html
   svft-bench rescore RECORD.json                                 score stored predictions again, without a model
+  svft-bench export RECORD.json --merged|--lora|--adapter DIR    its weights for others, with a card [--push ORG/NAME]
   svft-bench leakage task=NAME                                   what a training set shares with its evals
   svft-bench new task NAME --from FILE --config-dir DIR          a task of your own data, explained line by line
   svft-bench show task=NAME row=3 [model=NAME]                   an example as it is seen, with its tokens
@@ -66,6 +67,7 @@ VERBS = {
     "new": "svft_bench.commands.new:main",
     "show": "svft_bench.commands.show:main",
     "prepare": "svft_bench.commands.prepare:main",
+    "export": "svft_bench.commands.export:main",
     "rescore": "svft_bench.commands.rescore:rescore",
     "leakage": "svft_bench.commands.leakage:leakage",
 }

@@ -14,6 +14,7 @@ from svft_bench.records import Costs, DataUse, RunRecord, Sizes, find_record, re
 from svft_bench.records.durable import PARTIAL, sweep, write_whole
 from svft_bench.running import again
 from svft_bench.running.assembly import Assembly, assemble, pick_device
+from svft_bench.running.cards import write_card
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
@@ -55,6 +56,8 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
             return found
         record, predictions = _made(spec, settings, folder=folder, command=command)
         save_record(record, results=settings.results_dir, predictions=predictions)
+        if (adapter := folder / "adapter").is_dir():
+            write_card(adapter, record, path, kind="adapter")
         again.done(spec, settings)
     return record
 

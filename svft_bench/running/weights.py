@@ -18,6 +18,7 @@ from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
 from svft_bench.running.provenance import package_state
 from svft_bench.running.train import Trained
+from svft_bench.tuners.card import README
 
 FITTED = "fitted.json"  # written last, with a digest of every other file
 TRAINED, ADAPTER = "trained.safetensors", "adapter/adapter_model.safetensors"
@@ -51,7 +52,9 @@ def save_fitted(
         shipped = folder / ADAPTER
         model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
         settle(shipped.parent)
-    adapter = {f"adapter/{name}": found for name, found in digests(folder / "adapter").items()}
+    # Without the card, which a run writes anew when it has been scored.
+    kept = {name: value for name, value in digests(folder / "adapter").items() if name != README}
+    adapter = {f"adapter/{name}": value for name, value in kept.items()}
     fitted = Fitted(
         **asdict(trained),
         selected=selected,
@@ -79,6 +82,18 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
     _drop_unfinished(folder)
     return Fitted(**fields)
+
+
+def load_kept(folder: Path, model: nn.Module) -> None:
+    """Put a finished training's weights into `model`, whatever code made them.
+
+    Raises:
+        ValueError: there are none, or they are damaged; or the adapter was trained in another singular basis.
+    """
+    fields = _readable(folder)
+    if fields is None:
+        raise ValueError(f"{folder} holds no weights of a finished training; the run's command makes them again")
+    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
 
 
 def _drop_unfinished(folder: Path) -> None:
