@@ -12,7 +12,7 @@ from svft_bench.records.shape import (
     predictions_path,
     record_path,
 )
-from svft_bench.records.stored import find_record, load_record, load_records, save_record
+from svft_bench.records.stored import find_record, load_alone, load_record, load_records, save_record
 
 __all__ = [
     "Costs",
@@ -24,6 +24,7 @@ __all__ = [
     "Sizes",
     "Weights",
     "find_record",
+    "load_alone",
     "load_predictions",
     "load_record",
     "load_records",

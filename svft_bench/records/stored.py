@@ -65,6 +65,18 @@ def load_record(path: Path) -> RunRecord:
         DamagedRecord: one of the files is truncated, missing, or was edited after the run.
         ValueError: the record is of a schema version that this program does not read.
     """
+    record = load_alone(path)
+    check_predictions(record, predictions_path(path))
+    return record
+
+
+def load_alone(path: Path) -> RunRecord:
+    """Read a record that has left its predictions behind, as the copy beside exported weights has.
+
+    Raises:
+        DamagedRecord: it is truncated, or was edited after the run.
+        ValueError: it is of a schema version that this program does not read.
+    """
     try:
         body = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         seal, version = body.pop("sha256"), body["schema_version"]
@@ -79,7 +91,6 @@ def load_record(path: Path) -> RunRecord:
         record = RunRecord.model_validate_json(json.dumps(current))
     except ValidationError as error:
         raise DamagedRecord(f"{path} does not fit schema_version {version}: {sentences(error)}") from None
-    check_predictions(record, predictions_path(path))
     return record
 
 

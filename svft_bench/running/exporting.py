@@ -16,7 +16,7 @@ from torch import nn
 from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model
-from svft_bench.records import RunRecord, load_record
+from svft_bench.records import RunRecord, load_alone
 from svft_bench.running.cards import RUN, Kind, write_card
 from svft_bench.running.weights import load_kept
 
@@ -102,7 +102,7 @@ def base_of_run(path: str | Path) -> nn.Module:
         from huggingface_hub import hf_hub_download
 
         file = Path(hf_hub_download(str(path), RUN))
-    model: nn.Module = base_of(load_record(file))[0]
+    model: nn.Module = base_of(load_alone(file))[0]
     return model
 
 
@@ -112,7 +112,9 @@ def lost_by_rank(model: nn.Module) -> list[Lost]:
     Raises:
         ValueError: a layer's update is more than a change of its weight.
     """
-    spectra = [torch.linalg.svdvals(layer.get_delta_weight("default").float()) for layer in _convertible(model)]
+    spectra = [
+        torch.linalg.svdvals(layer.get_delta_weight("default").detach().float()) for layer in _convertible(model)
+    ]
     whole = math.sqrt(sum(float(s.square().sum()) for s in spectra))
     if not whole:
         raise ValueError("the adapter changes nothing, so that there is no LoRA of it")
