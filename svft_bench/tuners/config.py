@@ -21,6 +21,8 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
 
     Args:
         target_modules: Names (suffixes), a regular expression, or "all-linear".
+        target_parameters: Names (suffixes) of parameters that stack the matrices of experts, each of which gets an
+            adapter of its own; they may also be single matrices. `target_modules=[]` adapts nothing else.
         exclude_modules: Names or a regular expression of modules to leave out.
         modules_to_save: Further modules that train in full and are saved, such as a classification head.
         layers_to_transform: Indices of the blocks to adapt; all by default.
@@ -41,6 +43,7 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
     """
 
     target_modules: list[str] | str | None = field(default=None)
+    target_parameters: list[str] | None = field(default=None)
     exclude_modules: list[str] | str | None = field(default=None)
     modules_to_save: list[str] | None = field(default=None)
     layers_to_transform: list[int] | int | None = field(default=None)
@@ -63,6 +66,8 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, set(getattr(self, name)))  # as PEFT expects
+        if isinstance(self.target_parameters, str):
+            raise ValueError(f"target_parameters={self.target_parameters!r} is one string; it takes a list of names.")
         if isinstance(self.target_modules, str):
             for name in ("layers_to_transform", "layers_pattern"):
                 if getattr(self, name) is not None:

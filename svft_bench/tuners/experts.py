@@ -36,9 +36,15 @@ def warn_of_left_out(model: nn.Module, targets: Any, *, asked: Any) -> None:
         share = sum(left_out.values()) / sum(parameter.numel() for parameter in model.parameters())
         warnings.warn(
             f"{len(left_out)} parameters that stack the weights of experts, such as {next(iter(left_out))!r}, are no "
-            f"linear layers, so the adapter leaves them out: {share:.1%} of the model's weights.",
+            f"linear layers, so the adapter leaves them out: {share:.1%} of the model's weights; "
+            f"target_parameters={_ends(left_out)} adapts them.",
             stacklevel=3,
         )
+
+
+def _ends(names: Iterable[str]) -> list[str]:
+    """The ends of names by which PEFT finds them in every block."""
+    return sorted({".".join(name.split(".")[-2:]) for name in names})
 
 
 def _is_named(name: str, targets: Iterable[str]) -> bool:

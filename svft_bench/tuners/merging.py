@@ -41,6 +41,9 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     _get_available_adapters: Callable[[], set[str]]
     _get_base_layer_device_and_dtype: Callable[[nn.Module], tuple[torch.device, torch.dtype]]
 
+    # The parameter of the base that adapters change.
+    weight_name = "weight"
+
     def __init__(self) -> None:
         super().__init__()
         self.configs: dict[str, Any] = {}
@@ -129,7 +132,7 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
         base, kept = self.get_base_layer(), self._kept
-        if "weight" not in kept.parameters:
+        if self.weight_name not in kept.parameters:
             self.set_base_weight(kept.weight)
         for name, parameter in kept.parameters.items():
             if self.quantization_backend is None or name == "bias":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -24,25 +24,24 @@ from transformers.pytorch_utils import Conv1D
 from . import budget, card, tying, weighted
 from .adapted import unchanging
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
+from .checkpoint import PEFT_PREFIX, changed, needed, saved
 from .experts import warn_of_left_out
 from .layer import SingularLayer
 from .offloading import onloaded
+from .stacked import ParamWrapper, check_same_parameters, checked_stack
 from .svd import Factors
-from .targets import candidates, checked_weight, expected_holding
-from .transfer import Found, Saved
+from .targets import candidates, check_named, check_values, checked_weight, expected_holding, targeted_parameters
+from .transfer import Found
 
 logger = logging.getLogger(__name__)
-
-# Prefixes that PEFT puts before a module's name in a checkpoint.
-PEFT_PREFIX = "base_model.model."
-# A relative change of the weights that is not worth a warning: the fingerprint's own rounding.
-UNFELT = 1e-4
 
 
 class SingularModel(BaseTuner):  # type: ignore[misc]
     """A model whose linear layers carry adapters in their singular basis."""
 
     tuner_layer_cls: Any = SingularLayer
+    # The class of the layer that adapts one matrix of a stack.
+    slice_class: Any
     supported: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D)
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
@@ -71,6 +70,12 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
                 bases.append(base)
                 weights[name] = checked_weight(name, base, quantization, self.supported).to("meta")
+        check_named(model, config.target_parameters)
+        for name, module, parameter in targeted_parameters(model, config.target_parameters):
+            for index, matrix in enumerate(checked_stack(name, module, parameter)):
+                check_values(f"{name}.{index}", matrix)
+                weights[f"{name}.{index}"] = matrix.to("meta")
+                bases.append(nn.Linear(1, 1, bias=False, device="meta"))  # singular values to train, and no bias
         self.check_trained(config, bases)
         self.check_shapes(config, {name: (weight.shape[0], weight.shape[-1]) for name, weight in weights.items()})
         if config.memory_budget is not None:
@@ -139,8 +144,21 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         target_name: str,
         parent: nn.Module,
         current_key: str,
+        parameter_name: str | None = None,
         **_: Any,
     ) -> None:
+        if parameter_name is not None:
+            if isinstance(target, ParamWrapper) and target.parameter_name == parameter_name:
+                target.update_layer(adapter_name, config=peft_config)
+                return
+            make, key = self.slice_class, current_key
+            wrapper = ParamWrapper(
+                target, adapter_name, parameter=parameter_name, key=key, layer=make, config=peft_config
+            )
+            if adapter_name not in self.active_adapters:
+                wrapper.slices.requires_grad_(False)
+            setattr(parent, target_name, wrapper)
+            return
         if isinstance(target, self.tuner_layer_cls):
             target.update_layer(adapter_name, config=peft_config)
             return
@@ -152,6 +170,23 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             if adapter_name not in self.active_adapters:
                 layer.requires_grad_(False)
             setattr(parent, target_name, layer)  # where the base is: PEFT's own would move what waits on meta
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        if isinstance(child, ParamWrapper):
+            setattr(parent, child_name, new_module)  # PEFT's own looks for a weight to follow
+        else:
+            super()._replace_module(parent, child_name, new_module, child)
+
+    def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
+        """PEFT's own, but that parameters are targets enough, as they are for LoRA."""
+        known = model_config.get("model_type") in self.target_module_mapping
+        if peft_config.target_modules is None and peft_config.target_parameters and not known:
+            return peft_config
+        return super()._prepare_adapter_config(peft_config, model_config)
+
+    def _check_new_adapter_config(self, config: Any) -> None:
+        super()._check_new_adapter_config(config)
+        check_same_parameters(config, self.peft_config)
 
     # Mixed batches
 
@@ -165,6 +200,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             return
         if self.training:
             raise ValueError("Cannot pass `adapter_names` when the model is in training mode.")
+        if any(isinstance(module, ParamWrapper) for module in self.model.modules()):
+            raise ValueError("adapter_names cannot be used with target_parameters: one stack serves the whole batch.")
         known = {"__base__", *self.peft_config}
         if unknown := sorted(set(adapter_names) - known):
             raise ValueError(
@@ -211,7 +248,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             for part, tensor in described.items():
                 selected[f"{prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
         if kept:
-            warnings.warn(_needed(kept), stacklevel=2)
+            warnings.warn(needed(kept), stacklevel=2)
         return selected
 
     @classmethod
@@ -227,13 +264,13 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                     f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
                     "added; use get_peft_model on the dispatched model and then set_peft_model_state_dict."
                 )
-            saved = _saved(state_dict, f"{name}.{cls.prefix}")
-            basis = layer.find_basis(adapter_name, saved, module=name)
+            described = saved(state_dict, f"{name}.{cls.prefix}")
+            basis = layer.find_basis(adapter_name, described, module=name)
             if basis is not None:
-                found[name] = (layer, basis, saved.fingerprint)
+                found[name] = (layer, basis, described.fingerprint)
         for layer, basis, fingerprint in found.values():
             layer.install_basis(adapter_name, basis, fingerprint=fingerprint)
-        if message := _changed({name: basis for name, (_, basis, _) in found.items()}):
+        if message := changed({name: basis for name, (_, basis, _) in found.items()}):
             warnings.warn(message, stacklevel=2)
         remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
@@ -252,43 +289,6 @@ def _trained(model: nn.Module, adapter: str) -> int:
     """How many numbers the adapter itself trains."""
     layers = [module for module in model.modules() if isinstance(module, SingularLayer)]
     return sum(part.numel() for part in {part for layer in layers for part in layer.trained(adapter)})
-
-
-def _saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:
-    """What a checkpoint says of a layer's basis, taken out of it; it has PEFT's prefix even where the model has not."""
-    if f"{prefix}fingerprint" not in state_dict and not prefix.startswith(PEFT_PREFIX):
-        prefix = PEFT_PREFIX + prefix
-    described = {part: state_dict.pop(f"{prefix}basis_{part}", None) for part in Saved._fields[1:]}
-    return Saved(state_dict.get(f"{prefix}fingerprint"), **described)
-
-
-def _needed(kept: dict[str, dict[str, Tensor]]) -> str:
-    """One line on the modules whose basis another SVD would turn."""
-    pairs = sum(len(described["close"]) for described in kept.values())
-    size = sum(tensor.nbytes for described in kept.values() for tensor in described.values())
-    return (
-        f"{len(kept)} of the adapted modules have singular values that (nearly) agree, so the adapter needs their "
-        f"basis; {pairs} pairs of vectors ({size / 1e6:.1f} MB) are saved with it, of {_some(kept)}."
-    )
-
-
-def _changed(found: dict[str, Found]) -> str | None:
-    """One line on what an adapter does differently on weights of another kind, None where it does the same."""
-    differ = {name: basis for name, basis in found.items() if max(basis.change, basis.weight_change) > UNFELT}
-    if not differ:
-        return None
-    weights = max(basis.weight_change for basis in differ.values())
-    update = max(basis.change for basis in differ.values())
-    carried = f"changes by up to {update:.1%}" if update else "is carried over"
-    return (
-        f"The adapter was trained on {next(iter(differ.values())).kind} weights, from which the base's differ by up to "
-        f"{weights:.2%}; the update {carried}, in {len(differ)} modules, such as {_some(differ)}."
-    )
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = [name.removeprefix(PEFT_PREFIX) for name in names]
-    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
 
 
 def _pass_names(module: nn.Module, args: Any, kwargs: dict[str, Any], adapter_names: list[str]) -> Any:

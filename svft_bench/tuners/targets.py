@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .basis_layer import matrix_of, quantization_of, side_of
 from .budget import Holding
+from .experts import stacks
 from .options import resolve_dtype
 
 
@@ -42,13 +43,38 @@ def checked_weight(
         weight = matrix_of(module, backend)
     except TypeError as error:
         raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
+    check_values(name, weight)
+    return weight
+
+
+def check_values(name: str, weight: Tensor) -> None:
+    """Raise a ValueError for a weight that has no singular basis."""
     if weight.dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"Module {name!r} has a weight of {weight.dtype}, which nothing here can dequantise.")
     if not weight.is_meta and not bool(torch.isfinite(weight).all()):
         raise ValueError(f"Module {name!r} has a weight with entries that are not finite.")
     if not weight.is_meta and not bool(weight.any()):
         raise ValueError(f"Module {name!r} has a weight of zeros, which has no singular basis.")
-    return weight
+
+
+def targeted_parameters(model: nn.Module, targets: Iterable[str] | None) -> Iterator[tuple[str, nn.Module, str]]:
+    """The parameters that PEFT finds by these names or ends of names: name, module that has it, and its name there."""
+    for place, module in model.named_modules():
+        if not isinstance(module, BaseTunerLayer):
+            plain = place.replace(".base_layer", "")
+            for own, _ in module.named_parameters(recurse=False):
+                name = f"{plain}.{own}"
+                if any(f".{name}".endswith(f".{target}") for target in targets or ()):
+                    yield name, module, own
+
+
+def check_named(model: nn.Module, targets: Iterable[str] | None) -> None:
+    """Raise a ValueError for a name that no parameter has, which PEFT would pass over."""
+    for target in targets or ():
+        if not any(targeted_parameters(model, [target])):
+            stacked = sorted(name for name, _ in stacks(model))
+            known = f"those that stack matrices are {', '.join(stacked[:4])}" if stacked else "none stacks matrices"
+            raise ValueError(f"target_parameters has {target!r}, which no parameter of the model is named; {known}.")
 
 
 def expected_holding(name: str, weight: Tensor, config: Any) -> Holding:

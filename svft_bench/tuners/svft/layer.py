@@ -15,6 +15,7 @@ from ..bands import banded
 from ..cores import Diagonal, Pattern, Scattered
 from ..kernels import Core, without_autocast
 from ..layer import SingularLayer
+from ..stacked import Sliced
 from ..svd import Factors
 from . import patterns
 from .config import SVFTConfig
@@ -115,6 +116,10 @@ class SVFTLayer(SingularLayer):
 
 class SVFTLinear(SVFTLayer):
     """SVFT on an `nn.Linear`, a `Conv1D` or a quantised linear layer."""
+
+
+class SVFTSlice(Sliced, SVFTLayer):
+    """SVFT on one matrix of a stack."""
 
 
 def _drawn(factors: Factors, config: SVFTConfig, *, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from ..model import SingularModel
 from . import patterns
 from .config import SVFTConfig
-from .layer import SVFTLayer, SVFTLinear
+from .layer import SVFTLayer, SVFTLinear, SVFTSlice
 
 
 class SVFTModel(SingularModel):
@@ -18,6 +18,7 @@ class SVFTModel(SingularModel):
 
     prefix = "svft_"
     tuner_layer_cls = SVFTLayer
+    slice_class = SVFTSlice
 
     def layer_class(self, base: nn.Module) -> type[SVFTLayer]:
         return SVFTLinear

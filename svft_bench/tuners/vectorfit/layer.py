@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..cores import Diagonal
 from ..kernels import Core
 from ..layer import SingularLayer
+from ..stacked import Sliced
 from .config import VectorFitConfig
 from .resting import Still, is_averaged, watch
 
@@ -178,6 +179,10 @@ def _start(length: int, config: VectorFitConfig, *, device: torch.device, dtype:
     if not config.init_weights and device.type != "meta":
         nn.init.normal_(entries, std=0.1)
     return nn.Parameter(entries.to(device))
+
+
+class VectorFitSlice(Sliced, VectorFitLayer):
+    """VectorFit on one matrix of a stack: its singular values."""
 
 
 def has_schedule(config: VectorFitConfig) -> bool:

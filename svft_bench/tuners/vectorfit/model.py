@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..model import SingularModel
 from . import freezing
 from .config import VectorFitConfig
-from .layer import VECTORS, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear
+from .layer import VECTORS, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear, VectorFitSlice
 
 
 class VectorFitModel(SingularModel):
@@ -18,6 +18,7 @@ class VectorFitModel(SingularModel):
 
     prefix = "vectorfit_"
     tuner_layer_cls = VectorFitLayer
+    slice_class = VectorFitSlice
     supported = (*SingularModel.supported, nn.LayerNorm)
 
     def check_trained(self, config: VectorFitConfig, bases: list[nn.Module]) -> None:

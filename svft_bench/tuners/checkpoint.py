@@ -1,0 +1,51 @@
+"""What a checkpoint says of the bases of its layers, and what is said of it to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from .transfer import Found, Saved
+
+# Prefixes that PEFT puts before a module's name in a checkpoint.
+PEFT_PREFIX = "base_model.model."
+# A relative change of the weights that is not worth a warning: the fingerprint's own rounding.
+UNFELT = 1e-4
+
+
+def saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:
+    """What a checkpoint says of a layer's basis, taken out of it; it has PEFT's prefix even where the model has not."""
+    if f"{prefix}fingerprint" not in state_dict and not prefix.startswith(PEFT_PREFIX):
+        prefix = PEFT_PREFIX + prefix
+    described = {part: state_dict.pop(f"{prefix}basis_{part}", None) for part in Saved._fields[1:]}
+    return Saved(state_dict.get(f"{prefix}fingerprint"), **described)
+
+
+def needed(kept: dict[str, dict[str, Tensor]]) -> str:
+    """One line on the modules whose basis another SVD would turn."""
+    pairs = sum(len(described["close"]) for described in kept.values())
+    size = sum(tensor.nbytes for described in kept.values() for tensor in described.values())
+    return (
+        f"{len(kept)} of the adapted modules have singular values that (nearly) agree, so the adapter needs their "
+        f"basis; {pairs} pairs of vectors ({size / 1e6:.1f} MB) are saved with it, of {_some(kept)}."
+    )
+
+
+def changed(found: dict[str, Found]) -> str | None:
+    """One line on what an adapter does differently on weights of another kind, None where it does the same."""
+    differ = {name: basis for name, basis in found.items() if max(basis.change, basis.weight_change) > UNFELT}
+    if not differ:
+        return None
+    weights = max(basis.weight_change for basis in differ.values())
+    update = max(basis.change for basis in differ.values())
+    carried = f"changes by up to {update:.1%}" if update else "is carried over"
+    return (
+        f"The adapter was trained on {next(iter(differ.values())).kind} weights, from which the base's differ by up to "
+        f"{weights:.2%}; the update {carried}, in {len(differ)} modules, such as {_some(differ)}."
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = [name.removeprefix(PEFT_PREFIX) for name in names]
+    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
