@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +193,14 @@ def _parser() -> Parser:
     parser.add_argument("-i", "--info", nargs="?", const="all", choices=INFO)
     parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("-sc", "--shell-completion", action="store_true")
-    parser.add_argument("--version", action="version", version=f"svft-bench {__version__}")
+    parser.add_argument("--version", action="version", version=_versions())
     return parser
+
+
+def _versions() -> str:
+    """What is installed, as a record and a report of a fault want it; nothing is imported for it."""
+    found = {"svft-bench": __version__, "hydra-core": version("hydra-core"), "torch": version("torch")}
+    return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
 def _by_sweeper(overrides: Sequence[str]) -> int:

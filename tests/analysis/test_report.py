@@ -152,6 +152,15 @@ def test_a_browser_opens_it_without_an_error(browser: Browser, file: Path) -> No
     assert browser.problems == []
 
 
+def test_the_first_screen_is_a_headline_and_two_ways_on(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    first = text[text.index("<body>") : text.index("<ul>")]
+    assert re.search(
+        r'<p class="mark">\d+ of \d+ differences between two methods on one eval are more than noise', first
+    )
+    assert first.count("<a ") == 2 and "<summary>Tables (1)</summary>" in first  # home, all runs
+
+
 def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
     browser.open(file)
     trained = browser.ask("columns.findIndex(([name]) => name === 'trained')")

@@ -24,7 +24,18 @@ def page(content: Content) -> str:
         contents="\n".join(_link(index, section) for index, section in enumerate(content.sections)),
         sections="\n".join(_section(index, section) for index, section in enumerate(content.sections)),
         summary=_summary(content),
+        headline=_headline(content),
+        count=str(len(content.sections)),
     )
+
+
+def _headline(content: Content) -> str:
+    """How many of the differences between two methods on one eval survive their correction."""
+    pairs = [row for section in content.sections for table in section.tables[1:] for row in table.rows]
+    if not pairs:
+        return "No two methods are compared yet."
+    shown = sum(bool(row.bold) for row in pairs)
+    return f"{shown:,} of {len(pairs):,} differences between two methods on one eval are more than noise."
 
 
 def _summary(content: Content) -> str:

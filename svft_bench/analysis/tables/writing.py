@@ -46,7 +46,8 @@ def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool
 
 def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Table]:
     """The table of an experiment, and that of the differences where it compares methods, one cell for each."""
-    single = len({(one.spec.model.name, one.spec.method.name, one.spec.task.name) for one in results}) == len(results)
+    kinds = {(one.spec.model.name, repr(one.spec.method), one.spec.task.name) for one in results}
+    single = len(kinds) == len(results)  # one method with other modules or another budget is another
     compares = single and sum(bool(result.records) for result in results) > 1
     return [experiment_or_pairs(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
 
