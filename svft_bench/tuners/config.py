@@ -10,11 +10,12 @@ from peft.config import PeftConfig
 
 from . import card
 from .chooser import PathOption
-from .options import BasisDtype, check_choices
+from .options import BasisDtype, check_choices, with_help
 from .rounding import Rounding
 from .svd import Precision
 
 
+@with_help
 @dataclass
 class SingularConfig(PeftConfig):  # type: ignore[misc]
     """What the configurations of SVFT and VectorFit share.

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from dataclasses import fields
+from inspect import cleandoc
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 import torch
 
 BasisDtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
+
+
+Config = TypeVar("Config", bound=type[Any])
+
+
+def with_help(config: Config) -> Config:
+    """Give each field the `help` that PEFT's have, from its entry under Args in the docstring."""
+    args = cleandoc(config.__doc__ or "").partition("Args:\n")[2]
+    told = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", args, re.M))
+    for item in fields(config):
+        if item.name in told and "help" not in item.metadata:
+            item.metadata = MappingProxyType({"help": " ".join(told[item.name].split())})
+    return config
 
 
 def check_choices(config: Any, **choices: tuple[str, ...]) -> None:

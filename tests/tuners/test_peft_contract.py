@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,10 @@ def test_a_broken_adapter_is_not_merged_and_said_so_in_peft_s_own_words(name: st
 def test_a_target_that_has_no_adapter_is_not_supported(name: str) -> None:
     with pytest.raises(ValueError, match=r"Target module .*is not supported"):
         build(name, target_modules=["input_layernorm"])
+
+
+@pytest.mark.parametrize("config", [SVFTConfig, VectorFitConfig])
+def test_every_field_of_a_config_says_what_it_is(config: type[PeftConfig]) -> None:
+    assert not [field.name for field in fields(config) if not field.metadata.get("help")]
+    own = {field.name: field.metadata["help"] for field in fields(config)}
+    assert own["save_basis"].startswith("Store the factors") and "\n" not in own["rounding"]

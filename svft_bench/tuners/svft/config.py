@@ -10,7 +10,7 @@ from peft.utils import PeftType
 from peft.utils.other import get_pattern_key
 
 from ..config import SingularConfig
-from ..options import check_choices
+from ..options import check_choices, with_help
 from .patterns import Pattern, TopKRule
 
 # The fields that a layer may have a value of its own for.
@@ -18,6 +18,7 @@ PATTERNS = ("off_diag", "entries", "rank")
 NO_PATTERNS: dict[str, Any] = {f"{name}_pattern": {} for name in PATTERNS}
 
 
+@with_help
 @dataclass
 class SVFTConfig(SingularConfig):
     """Configuration of [`SVFTModel`]; the fields that it shares with VectorFit are described at `SingularConfig`.

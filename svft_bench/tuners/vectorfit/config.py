@@ -8,9 +8,10 @@ from typing import Literal
 from peft.utils import PeftType
 
 from ..config import SingularConfig
-from ..options import check_choices
+from ..options import check_choices, with_help
 
 
+@with_help
 @dataclass
 class VectorFitConfig(SingularConfig):
     """Configuration of [`VectorFitModel`]; the fields that it shares with SVFT are described at `SingularConfig`.
