@@ -1,4 +1,4 @@
-"""No number on the page of results is typed: what stands outside its marks has none."""
+"""No number on a page with tables is typed: what stands outside its marks has none."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def typed(page: str) -> list[str]:
     return [word for word in NAMES.sub(" ", MADE.sub("", page)).split() if NUMBER.fullmatch(word)]
 
 
-def test_every_number_of_the_page_stands_between_marks() -> None:
-    assert typed((ROOT / "results" / "README.md").read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_number_of_a_page_stands_between_marks(page: Path) -> None:
+    assert typed((ROOT / page).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("text", ["a gap of 1.2 points", "± 6 to", "at 3e-2, as", "(95 %)", "all 1,043 rows"])
