@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ def run(*overrides: str) -> list[RunRecord]:
     Raises:
         ValueError: what the command line would refuse, in the same sentence.
     """
+    from svft_bench.running.preflight import check_processes
     from svft_bench.running.run import run as run_one
 
-    return [run_one(cell.spec, cell.settings, command=cell.command) for cell in cells(list(overrides))]
+    found = cells(list(overrides))
+    check_processes(os.environ, [(cell.spec, cell.settings) for cell in found])
+    return [run_one(cell.spec, cell.settings, command=cell.command) for cell in found]
 
 
 def base_of_run(path: str | Path) -> Any:

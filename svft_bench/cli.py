@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from svft_bench import __version__
 from svft_bench.config.own import beside
-from svft_bench.config.wording import Parser, folder, printable, sentence
-from svft_bench.running import stopping
+from svft_bench.config.wording import Parser, folder, printable, sentence, warning_line
+from svft_bench.running import ranks, stopping
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -78,17 +78,9 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  
 def main() -> None:
     """Entry point of the console script."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
-    warnings.formatwarning = _warning
+    warnings.formatwarning = warning_line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a run's processes, each would warn of the same
     sys.exit(command(sys.argv[1:]))
-
-
-def _warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """A warning of ours is a sentence, one of a library names its place."""
-    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent):
-        return f"svft-bench: {sentence(str(message))}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def command(argv: list[str]) -> int:
@@ -104,14 +96,14 @@ def command(argv: list[str]) -> int:
             with stopping.heeding_signals():
                 return _benchmark(argv)
     except (ValueError, OSError) as error:
-        return _bad_input(error)
+        return _bad_input(error) if ranks.leads() else 2
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0)
     except stopping.Stopped as error:
-        print(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
+        ranks.say(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
         return stopping.CODE
     except KeyboardInterrupt:
-        print("\nInterrupted; nothing half-written.", file=sys.stderr)
+        ranks.say("\nInterrupted; nothing half-written.", file=sys.stderr)
         return 130
 
 
@@ -139,7 +131,7 @@ def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
     from svft_bench.running import again
     from svft_bench.running.failures import state
-    from svft_bench.running.preflight import check_folders, check_surroundings, one_process
+    from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
 
     asked = _parser().parse_intermixed_args(argv)
     overrides = list(asked.overrides)
@@ -152,16 +144,18 @@ def _benchmark(argv: list[str]) -> int:
 
         show(asked, overrides, parser=_parser())
         return 0
-    one_process(os.environ)
     planned = compose.cells(overrides)
-    check_folders(planned)
     launched = [item for item in overrides if item.startswith(("hydra/launcher=", "hydra/sweeper="))]
+    swept = asked.multirun or bool(launched)
+    check_processes(os.environ, [(cell.spec, cell.settings) for cell in planned], swept=swept)
+    check_folders(planned)
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
         check_surroundings(todo, here=not launched)
     if any(item.startswith("hydra/sweeper=") for item in overrides):
         return _by_sweeper(overrides)
     again.ask([(cell.spec, cell.settings) for cell in planned if cell.settings.force])
-    code = _attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
+    with ranks.joined(on=planned[0].settings.device):
+        code = _attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
     for cell in planned:  # not after a kill or a signal: then the same command goes on
         again.done(cell.spec, cell.settings)
     return code
@@ -255,8 +249,8 @@ def _attempt(cell: Cell) -> int:
     from svft_bench.running.failures import failure_path, keep_failure, reason_of, standing
 
     path = record_path(cell.settings.results_dir, cell.spec)
-    if not is_due(cell.spec, cell.settings) and find_record(path) is not None:
-        print(f"  already recorded in {path} (force=true runs it again, once)")
+    if ranks.lead(lambda: not is_due(cell.spec, cell.settings) and find_record(path) is not None):
+        ranks.say(f"  already recorded in {path} (force=true runs it again, once)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
     from svft_bench.commands.summary import one_line
@@ -265,9 +259,11 @@ def _attempt(cell: Cell) -> int:
     try:
         record = run(cell.spec, cell.settings, command=cell.command)
     except KeyboardInterrupt:
-        print(f"\n  the same command {standing(cell)}", file=sys.stderr)
+        ranks.say(f"\n  the same command {standing(cell)}", file=sys.stderr)
         raise
     except Exception as error:
+        if not ranks.speaks(error):
+            return 1
         kept = keep_failure(cell, error)
         where = f" (traceback in {kept})" if kept else ""
         if isinstance(error, ValueError | OSError):
@@ -275,7 +271,7 @@ def _attempt(cell: Cell) -> int:
         print(f"  failed: {reason_of(error)}{where}", file=sys.stderr)
         return 1
     failure_path(cell).unlink(missing_ok=True)
-    print(f"  {one_line(record)}\n  {path}", flush=True)
+    ranks.say(f"  {one_line(record)}\n  {path}")
     return 0
 
 

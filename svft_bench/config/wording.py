@@ -53,3 +53,12 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"^unrecognized arguments: (\S+).*", r"\1 is no flag", message)
         verb = self.prog.removeprefix("svft-bench").strip()
         raise ValueError(f"{verb}{': ' if verb else ''}{message}; {self.prog} --help shows what it takes")
+
+
+def warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours is a sentence, one of a library names its place."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return f"svft-bench: {sentence(str(message))}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"

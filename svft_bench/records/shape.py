@@ -74,7 +74,7 @@ class Weights(Part):
 
 
 class Provenance(Part):
-    """Where the numbers come from."""
+    """Where the numbers come from; `processes` shared the run, by `strategy`, each on its own of `devices`."""
 
     created: str
     versions: dict[str, str]
@@ -85,6 +85,9 @@ class Provenance(Part):
     threads: int
     platform: str
     command: str
+    processes: int = 1
+    strategy: Literal["ddp"] | None = None
+    devices: tuple[str, ...] = ()
 
     @property
     def chip(self) -> str:

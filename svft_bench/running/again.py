@@ -12,6 +12,7 @@ from svft_bench.config.settings import Settings
 from svft_bench.config.spec import RunSpec
 from svft_bench.records import record_path
 from svft_bench.records.durable import write_whole
+from svft_bench.running import ranks
 
 BEGUN = "again"  # in a training's folder: for which request it was last begun anew
 
@@ -20,7 +21,7 @@ def ask(cells: Sequence[tuple[RunSpec, Settings]]) -> None:
     """Note for each of these cells that its record is to be made again; a command that goes on asks for nothing new."""
     command = hashlib.sha256(" ".join(sorted(spec.run_id for spec, _ in cells)).encode()).hexdigest()[:12]
     notes = [_note(spec, settings) for spec, settings in cells]
-    if any(_text(note).startswith(command) for note in notes):
+    if not ranks.leads() or any(_text(note).startswith(command) for note in notes):
         return
     for note in notes:
         write_whole(note, f"{command} {secrets.token_hex(8)}")
@@ -52,7 +53,8 @@ def begin_anew(spec: RunSpec, settings: Settings) -> None:
 
 def done(spec: RunSpec, settings: Settings) -> None:
     """Note that the record is made, or cannot be."""
-    _note(spec, settings).unlink(missing_ok=True)
+    if ranks.leads():
+        _note(spec, settings).unlink(missing_ok=True)
 
 
 def _note(spec: RunSpec, settings: Settings) -> Path:

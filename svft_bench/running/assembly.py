@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from svft_bench.methods.applying import Counts, apply_method, count, peft_config
 from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
+from svft_bench.running import ranks
 from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
 from svft_bench.running.train import total_steps
 from svft_bench.tasks import Example, Task, load_task
@@ -49,7 +51,12 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     if device.type == "cpu" and spec.train.precision != "float32":
         _warn_if_emulated(spec.train.precision)
     start = time.perf_counter()
-    task = load_task(spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on)
+    with ranks.first_then_others():  # which find downloads and converted weights
+        task = load_task(
+            spec.task, data_root=settings.data_root, limit=spec.limit, seed=spec.seed, score_on=spec.score_on
+        )
+        folder = fetch(spec.model, weights=True)
+        weights = describe(spec.model, folder)
     head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
     tokenizer = load_processor(spec.model)
     if spec.task.prompt is not None and spec.task.prompt.chat_template:
@@ -57,13 +64,13 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     rows = training_rows(task.train, task=spec.task, processor=tokenizer)
     steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
-    weights = describe(spec.model, fetch(spec.model, weights=True))
     model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
     model.to(device)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)
-    adapted = apply_method(model, spec.method, config, head_modules=head)
+    with ranks.first_then_others():  # which read its decompositions
+        adapted = apply_method(model, spec.method, config, head_modules=head)
     names = trainable_names(adapted)
     return Assembly(
         task=task,
@@ -103,4 +110,11 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda, but PyTorch sees no CUDA device here; device=cpu or device=auto would run")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if ranks.size() == 1:
+        return torch.device("cuda")
+    if (number := int(os.environ["LOCAL_RANK"])) >= torch.cuda.device_count():
+        raise ValueError(f"LOCAL_RANK={number}: each process takes a GPU, and there are {torch.cuda.device_count()}")
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

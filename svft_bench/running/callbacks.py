@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from svft_bench.methods.applying import bad_weight
-from svft_bench.running import stopping
+from svft_bench.running import ranks, stopping
 from svft_bench.running.checkpoints import Checkpoint
 from svft_bench.running.tracking import Tracker
 
@@ -81,7 +81,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
-        if now - self.saved >= self.interval and state.global_step < state.max_steps:
+        due = ranks.highest(int(now - self.saved >= self.interval))  # else one process alone would wait for the others
+        if due and state.global_step < state.max_steps:
             control.should_save = True
             self.saved = now
 
@@ -124,6 +125,7 @@ class Stop(TrainerCallback):  # type: ignore[misc]
     """Ends a training that a signal says to end, once it has a checkpoint; comes last, to hear of it in this step."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        stopping.hear_of(ranks.highest(stopping.asked()))
         if stopping.asked() and state.global_step < state.max_steps:  # else what is left is nearly through
             control.should_save = True
 

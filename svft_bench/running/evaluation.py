@@ -15,10 +15,12 @@ from torch import nn
 
 from svft_bench.config.spec import EvalSpec, TaskSpec
 from svft_bench.methods.applying import bad_weight
+from svft_bench.running import ranks
 from svft_bench.running.decoding import Engine, generate
 from svft_bench.running.encoding import text_length, training_collate
 from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.rows import token_lengths
+from svft_bench.running.stopping import Stopped
 from svft_bench.tasks import Example, responded
 
 Prediction = dict[str, Any]
@@ -48,18 +50,46 @@ def predict(
     order = list(range(len(examples)))
     if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
         order.sort(key=lambda index: -text_length(examples[index]))
-    found: dict[int, Prediction] = {}
+
+    def look(chosen: Sequence[int]) -> dict[int, Prediction]:
+        batch = [examples[index] for index in chosen]
+        values = predictor(model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size)
+        rows = zip(chosen, batch, values, strict=True)
+        return {index: {"id": example["id"], **_gold(example), **value} for index, example, value in rows}
+
     with evaluating(model, merged=merged and engine is None):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = [examples[index] for index in chosen]
-            values = predictor(
-                model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size
-            )
-            for index, example, value in zip(chosen, batch, values, strict=True):
-                found[index] = {"id": example["id"], **_gold(example), **value}
-            progress(len(batch))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        found = _shared(batches, look=look, progress=progress)
     return [found[index] for index in range(len(examples))]
+
+
+def _shared(
+    batches: Sequence[Sequence[int]], *, look: Callable[[Sequence[int]], dict[int, Prediction]], progress: Progress
+) -> dict[int, Prediction]:
+    """What `look` finds in every batch, the batches dealt to the processes in turn; each has all of it in the end.
+
+    A batch is the same at every number of processes, so that what it holds is predicted to the last bit alike. A signal
+    that one of them hears ends all.
+    """
+    found: dict[int, Prediction] = {}
+    stopped: Stopped | None = None
+    several = ranks.size()
+    try:
+        for turn in range(0, len(batches), several):
+            dealt = batches[turn : turn + several]
+            if ranks.rank() < len(dealt):
+                found |= look(dealt[ranks.rank()])
+            progress(sum(map(len, dealt)))
+    except Stopped as error:
+        if several == 1:
+            raise
+        stopped = error
+    parts = ranks.gathered((found, stopped))
+    if signals := [error for _, error in parts if error is not None]:
+        raise signals[0]
+    together = {index: row for part, _ in parts for index, row in part.items()}
+    assert len(together) == sum(len(part) for part, _ in parts) == sum(map(len, batches))
+    return together
 
 
 def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, int]:

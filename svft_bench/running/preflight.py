@@ -1,4 +1,4 @@
-"""What is known of a run's surroundings before anything loads: one process, folders, a device, an adapter's fields."""
+"""What is known of a run's surroundings before anything loads: processes, folders, a device, an adapter's fields."""
 
 from __future__ import annotations
 
@@ -8,30 +8,68 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svft_bench.compose import Cell
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.settings import Settings
+from svft_bench.config.spec import ModelSpec, RunSpec
 from svft_bench.config.wording import nearest
 from svft_bench.models.carriers.catalogue import CARRIERS
 
 # What launchers of several processes set, beside the number of processes that it counts.
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-ALONE = "a run is one process here: start it without torchrun, accelerate launch or srun --ntasks, one for each cell"
+LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun
+HOW = "torchrun --nproc-per-node N -m svft_bench … shares a run among N processes of one machine"
 RANKS = ("RANK", "LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 
 
-def one_process(environment: Mapping[str, str]) -> None:
-    """Refuse to be one of several processes, whose batches would add up under one process's name.
+# How accelerate launch says that it wants something else than to share the rows, and what says that it does not.
+MODES = {
+    "ACCELERATE_USE_FSDP": ("false",),
+    "ACCELERATE_USE_DEEPSPEED": ("false",),
+    "ACCELERATE_USE_MEGATRON_LM": ("false",),
+    "ACCELERATE_USE_PARALLELISM_CONFIG": ("false",),
+    "ACCELERATE_USE_SAGEMAKER": ("false",),
+    "ACCELERATE_MIXED_PRECISION": ("no",),
+    "ACCELERATE_DYNAMO_BACKEND": ("no",),
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
+}
+
+
+def check_processes(
+    environment: Mapping[str, str], cells: Sequence[tuple[RunSpec, Settings]], *, swept: bool = False
+) -> None:
+    """Refuse to be one of several processes wherever their run would not be that of one, to the last row.
 
     A job array's tasks are jobs of one process each, and `srun` says how many processes its own step has.
 
     Raises:
-        ValueError: the environment says that there are others.
+        ValueError: names what the environment or the cell says.
     """
+    for name, plain in MODES.items():
+        if (value := environment.get(name, "").lower()) and value not in plain:
+            raise ValueError(f"{name}={environment[name]}: a run takes that from its own fields, or not at all; {HOW}")
     sizes = {name: _number(environment.get(name), but=1) for name in SIZES}
     ranks = {name: _number(environment.get(name), but=0) for name in RANKS}
-    if several := [f"{name}={environment[name]}" for name in SIZES if sizes[name] > 1]:
-        raise ValueError(f"{several[0]}: {ALONE}")
-    if other := [f"{name}={environment[name]}" for name in RANKS if ranks[name] > 0]:
-        raise ValueError(f"{other[0]}: {ALONE}")
+    several = next((f"{name}={environment[name]}" for name in SIZES if sizes[name] > 1), None)
+    several = several or next((f"{name}={environment[name]}" for name in RANKS if ranks[name] > 0), None)
+    if several is None:
+        return
+    if any(not environment.get(name) for name in LAUNCHED):
+        raise ValueError(f"{several}, by another launcher than torchrun or accelerate launch; {HOW}")
+    if environment["LOCAL_WORLD_SIZE"] != environment["WORLD_SIZE"]:
+        raise ValueError(f"{several} on more than one machine; {HOW}")
+    if swept or len(cells) > 1:
+        raise ValueError(f"{several} for a sweep: several processes share one cell, without -m; {HOW}")
+    for spec, _ in cells:
+        _check_shared(spec, size=sizes["WORLD_SIZE"])
+
+
+def _check_shared(spec: RunSpec, *, size: int) -> None:
+    if spec.train.batch_size % size:
+        raise ValueError(
+            f"train.batch_size={spec.train.batch_size} is what all processes take together, and {size} of them cannot "
+            f"share it evenly; a multiple of {size} can be shared"
+        )
+    if spec.eval.backend == "vllm":
+        raise ValueError(f"eval.backend=vllm with WORLD_SIZE={size}: its engine is for one process")
 
 
 def _number(text: str | None, *, but: int) -> int:

@@ -18,6 +18,7 @@ import torch
 
 from svft_bench.analysis.estimates.devices import cpu_name
 from svft_bench.records import Provenance
+from svft_bench.running import ranks
 
 PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
 
@@ -33,12 +34,19 @@ def provenance(device: torch.device, *, command: str, decoder: str = "transforme
         versions={"python": platform.python_version()} | {name: _version(name) for name in (*PACKAGES, decoder)},
         commit=commit,
         dirty=dirty,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=_name(device),
+        processes=ranks.size(),
+        strategy="ddp" if ranks.size() > 1 else None,
+        devices=tuple(ranks.gathered(_name(device))),
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
         platform=platform.system(),
         command=command,
     )
+
+
+def _name(device: torch.device) -> str:
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else device.type
 
 
 def git_state() -> tuple[str | None, bool | None]:

@@ -10,22 +10,24 @@ from typing import Any
 
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import EvalSpec, RunSpec
+from svft_bench.methods.applying import load_trained
 from svft_bench.records import Costs, DataUse, RunRecord, Sizes, find_record, record_path, save_record
 from svft_bench.records.durable import PARTIAL, sweep, write_whole
-from svft_bench.running import again
+from svft_bench.running import again, ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
 from svft_bench.running.cards import write_card
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
 from svft_bench.running.ownership import owning
+from svft_bench.running.preflight import check_processes
 from svft_bench.running.provenance import peak_memory, provenance
 from svft_bench.running.selection import BestEpoch
 from svft_bench.running.stopping import check, stopping_between_steps
 from svft_bench.running.tracking import Tracker, tracking
 from svft_bench.running.train import total_steps, train
 from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of
-from svft_bench.running.weights import Fitted, code_state, load_fitted, save_fitted
+from svft_bench.running.weights import ADAPTER, TRAINED, Fitted, code_state, load_fitted, save_fitted
 from svft_bench.tasks import Example, score
 
 
@@ -40,26 +42,40 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         OSError: a folder cannot be written; found out before the model loads.
         Stopped: a signal came; a training has a checkpoint of that moment.
     """
+    check_processes(os.environ, [(spec, settings)])
+    with ranks.joined(on=settings.device):
+        return _run(spec, settings, command=command)
+
+
+def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
     path = record_path(settings.results_dir, spec)
-    if not settings.force and (found := find_record(path)) is not None:
+    if not settings.force and (found := ranks.lead(lambda: find_record(path))) is not None:
         return found
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
     folder = settings.output_dir / spec.train_id
-    for needed in (path.parent, folder):
-        check_writable(needed)
-        sweep(needed)
-    if settings.force and not again.is_asked(spec, settings):
-        again.ask([(spec, settings)])
-    with owning(folder / f"run-{spec.run_id}.lock", command=command):
-        if not again.is_due(spec, settings) and (found := find_record(path)) is not None:
-            return found
-        record, predictions = _made(spec, settings, folder=folder, command=command)
+
+    def prepare() -> None:
+        for needed in (path.parent, folder):
+            check_writable(needed)
+            sweep(needed)
+        if settings.force and not again.is_asked(spec, settings):
+            again.ask([(spec, settings)])
+
+    def keep() -> RunRecord:
         save_record(record, results=settings.results_dir, predictions=predictions)
         if (adapter := folder / "adapter").is_dir():
             write_card(adapter, record, path, kind="adapter")
         again.done(spec, settings)
-    return record
+        return record
+
+    ranks.lead(prepare)
+    with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
+        found = ranks.lead(lambda: None if again.is_due(spec, settings) else find_record(path))
+        if found is not None:
+            return found
+        record, predictions = _made(spec, settings, folder=folder, command=command)
+        return ranks.lead(keep)
 
 
 def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> tuple[RunRecord, list[dict[str, Any]]]:
@@ -68,11 +84,13 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
     with tracking(
         settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
     ) as tracker:
-        with owning(folder / "training.lock", command=command):
+        with ranks.held_by_the_first(owning(folder / "training.lock", command=command)):
             if settings.force:
-                again.begin_anew(spec, settings)
+                ranks.lead(lambda: again.begin_anew(spec, settings))
             ready = assemble(spec, settings)
-            fitted = load_fitted(folder, ready.model)
+            fitted = ranks.lead(lambda: load_fitted(folder, ready.model))
+            if fitted is not None and not ranks.leads():
+                load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
             if fitted is None:
                 fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
         start = time.perf_counter()
@@ -131,8 +149,16 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
         selected: dict[str, float | int | str] = {"by": spec.train.selection}
         if chosen is not None:
             selected |= {"epoch": chosen[0]} | ({} if chosen[1] is None else {"score": chosen[1]})
-        return save_fitted(
-            folder, ready.model, names=ready.trained_names, trained=trained, selected=selected, peak_bytes=peak.bytes
+        bytes_at_most = max(ranks.gathered(peak.bytes))
+        return ranks.lead(
+            lambda: save_fitted(
+                folder,
+                ready.model,
+                names=ready.trained_names,
+                trained=trained,
+                selected=selected,
+                peak_bytes=bytes_at_most,
+            )
         )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from svft_bench.methods.applying import load_trained_state, trained_state
 from svft_bench.records.durable import replacing
+from svft_bench.running import ranks
 
 
 class BestEpoch:
@@ -30,6 +31,8 @@ class BestEpoch:
     def after_epoch(self, epoch: int) -> None:
         """Score this epoch's weights and keep them if they are the best so far."""
         value = self.score()
+        if not ranks.leads():
+            return
         best = self.found()
         if best is None or _rank(value) > _rank(best[1]):
             with replacing(self.file) as partial:
@@ -46,6 +49,7 @@ class BestEpoch:
 
     def restore(self) -> tuple[int, float | None] | None:
         """Put the best epoch's weights back into the model; returns that epoch and its score."""
+        ranks.meet()  # the first process may still be writing
         if self.file.exists():
             load_trained_state(self.model, load_file(self.file))
         return self.found()

@@ -71,9 +71,14 @@ def stopping_between_steps() -> Iterator[None]:
     check()
 
 
-def asked() -> bool:
-    """Whether a signal has come."""
-    return _state.signum is not None
+def asked() -> int:
+    """The signal that has come, 0 if none has."""
+    return _state.signum or 0
+
+
+def hear_of(signum: int) -> None:
+    """Take a signal that another process of this run has heard as if it had come here."""
+    _state.signum = signum or _state.signum
 
 
 def check(_count: int = 0) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
+from svft_bench.running import ranks
+
 LOG_SECONDS = 30.0  # between two looks of a bar that goes to a file, where every one of them stays
 
 
@@ -31,7 +33,13 @@ class Tracker:
     def __init__(self, title: str, log: Log) -> None:
         pace = 0.1 if sys.stderr.isatty() else LOG_SECONDS
         self._bar = tqdm(
-            desc=title, unit="step", leave=False, dynamic_ncols=True, mininterval=pace, maxinterval=max(pace, 10.0)
+            desc=title,
+            unit="step",
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=pace,
+            maxinterval=max(pace, 10.0),
+            disable=not ranks.leads(),
         )
         self._title = title
         self._log = log
@@ -72,7 +80,7 @@ def tracking(
     """
     logs = {"none": _no_log, "wandb": _wandb, "tensorboard": _tensorboard}
     try:
-        log = logs[kind](run_id, config, folder)
+        log = logs[kind if ranks.leads() else "none"](run_id, config, folder)
     except ImportError as error:
         raise ValueError(f"tracking={kind} needs a package that is missing ({error}): pip install {kind}") from None
     tracker = Tracker(title, log)

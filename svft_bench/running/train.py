@@ -14,10 +14,11 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 
 from svft_bench.config.spec import TrainSpec
 from svft_bench.methods.applying import load_trained, save_trained, trainable_names
-from svft_bench.running import callbacks, stopping
+from svft_bench.running import callbacks, ranks, stopping
 from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.encoding import Collate, SimilarLengths
 from svft_bench.running.rows import TrainingRows
+from svft_bench.running.sharing import Shares, share, shared_collate
 from svft_bench.running.tracking import Tracker
 
 CURVE_POINTS = 50
@@ -72,13 +73,14 @@ def train(
     """
     steps = total_steps(spec, rows=len(data.rows))
     best = best or folder.with_name("best.safetensors")
-    taken = take_up(folder, origin=origin, best=best)
+    taken = ranks.lead(lambda: take_up(folder, origin=origin, best=best))
+    several = ranks.size() > 1
     clock = callbacks.Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
-        train_dataset=data.rows,
-        data_collator=collate,
+        train_dataset=Shares(data.rows, whole=max(data.lengths) > 1) if several else data.rows,
+        data_collator=shared_collate(collate) if several else collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
             callbacks.Schedule(model),
@@ -94,6 +96,8 @@ def train(
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
+    if several:
+        share(trainer)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
     start = time.perf_counter()
     if steps:
@@ -112,10 +116,15 @@ def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path
     """Let the Trainer write checkpoints that are whole or absent, and read them.
 
     Its own would hold all of a model of which a head alone is trained, and of some models the weights under names that
-    it does not find again.
+    it does not find again. Of several processes the first one writes, and the others wait for it.
     """
 
     def save(model: nn.Module, trial: object) -> None:
+        if ranks.leads():
+            write(trainer.model)
+        ranks.meet()
+
+    def write(model: nn.Module) -> None:
         step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
         with new_checkpoint(folder, step, origin=origin, loss=loss, logged=logged, best=best) as written:
             save_trained(model, names, **_weights(written))
@@ -176,6 +185,8 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         disable_tqdm=True,
         dataloader_pin_memory=not use_cpu,
         use_cpu=use_cpu,
+        ddp_broadcast_buffers=False,
+        ddp_find_unused_parameters=True,
         seed=seed,
         data_seed=seed,
     )

@@ -9,9 +9,11 @@ import pytest
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, options
-from svft_bench.running.preflight import check_surroundings, one_process
+from svft_bench.running.preflight import check_processes, check_surroundings
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+SHARED = TORCHRUN | {"LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "29500"}
+ELSEWHERE = ["results_dir=/tmp/r", "output_dir=/tmp/o"]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +28,42 @@ TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "1
         {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"},
     ],
 )
-def test_one_of_several_processes_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"^[A-Z_]+=\d+: a run is one process here"):
-        one_process(environment)
+def test_one_of_several_processes_that_no_launcher_of_ours_began_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z_]+=\d+, by another launcher than torchrun .*; torchrun --nproc"):
+        check_processes(environment, [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "line", "sentence"),
+    [
+        (SHARED | {"WORLD_SIZE": "4"}, [], "WORLD_SIZE=4 on more than one machine"),
+        (SHARED | {"ACCELERATE_USE_FSDP": "true"}, [], "ACCELERATE_USE_FSDP=true"),
+        (SHARED | {"ACCELERATE_USE_DEEPSPEED": "true"}, [], "ACCELERATE_USE_DEEPSPEED=true"),
+        ({"ACCELERATE_MIXED_PRECISION": "fp16"}, [], "ACCELERATE_MIXED_PRECISION=fp16"),
+        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, [], "ACCELERATE_DYNAMO_BACKEND=INDUCTOR"),
+        (SHARED, ["train.batch_size=3"], "train.batch_size=3 is what all processes take together, and 2 of them"),
+        (SHARED, ["train.batch_size=1"], "train.batch_size=1 is what all processes take together, and 2 of them"),
+        (SHARED, ["seed=0,1"], "WORLD_SIZE=2 for a sweep"),
+        (SHARED, ["model=smollm2-135m", "task=gsm8k", "eval.backend=vllm"], "eval.backend=vllm with WORLD_SIZE=2"),
+    ],
+)
+def test_what_several_processes_cannot_share_exactly_is_refused(
+    environment: dict[str, str], line: list[str], sentence: str
+) -> None:
+    found = [(cell.spec, cell.settings) for cell in cells([*line, *ELSEWHERE], any_data=True)]
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        check_processes(environment, found)
+
+
+def test_what_torchrun_and_accelerate_launch_begin_runs() -> None:
+    found = [(cell.spec, cell.settings) for cell in cells(["train.batch_size=4", *ELSEWHERE], any_data=True)]
+    by_accelerate = {
+        "ACCELERATE_MIXED_PRECISION": "no",
+        "ACCELERATE_DYNAMO_BACKEND": "NO",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    for environment in (SHARED, SHARED | {"RANK": "1", "LOCAL_RANK": "1"}, SHARED | by_accelerate):
+        check_processes(environment, found)
 
 
 @pytest.mark.parametrize(
@@ -42,17 +77,17 @@ def test_one_of_several_processes_is_refused(environment: dict[str, str]) -> Non
     ],
 )
 def test_a_process_alone_and_a_task_of_an_array_run(environment: dict[str, str]) -> None:
-    one_process(environment)
+    check_processes(environment, [])
 
 
 @pytest.mark.parametrize("line", ["task=digits", "-m seed=0,1"])
-def test_under_torchrun_nothing_is_written(
+def test_under_a_launcher_that_is_refused_nothing_is_written(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     assert command([*line.split(), f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]) == 2
-    assert capsys.readouterr().err.startswith("svft-bench: WORLD_SIZE=2: a run is one process here")
+    assert capsys.readouterr().err.startswith("svft-bench: WORLD_SIZE=2, by another launcher than torchrun")
     assert list(tmp_path.iterdir()) == []
 
 
