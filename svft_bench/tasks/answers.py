@@ -56,7 +56,10 @@ def gsm8k_released(text: str, reference: str) -> bool:
         return False
 
 
-_MARKERS = re.compile(r"answer[*_ ]{0,4}(?:is|are|was|would be|equals|[:=])(?!\w)[*_ ]{0,4}:?|####", re.IGNORECASE)
+_MARKERS = re.compile(
+    r"answer[*_ ]{0,4}(?:isn't|is|are|was|would be|equals|[:=])(?!\w)[*_ ]{0,4}:?|####", re.IGNORECASE
+)
+_DENIED = re.compile(r"\s*not\b", re.IGNORECASE)
 _SAID = re.compile(r"[\w½-¾⅐-⅞∞√]")
 _VALUE = re.compile(r"[\d\\()^=½-¾⅐-⅞∞√]|^\s*\w{1,2}\s*$")
 _CONCLUDES = re.compile(
@@ -72,10 +75,14 @@ def offered_answer(text: str) -> str | None:
 
     Markers are `The answer is`, `Answer:`, `####` and their like. None if there is neither.
     """
+    begin, template, _ = text.partition("### Instruction")
+    text = begin if template and begin.strip() else text
     ends = len(text)
     for marker in reversed(list(_MARKERS.finditer(text))):
         answer = text[marker.end() : ends]
         ends = marker.start()
+        if "isn't" in marker.group().lower() or _DENIED.match(answer):
+            continue
         heading = marker.group() == "####"  # which also begins a heading, with words after it
         if (_VALUE if heading else _SAID).search(answer.partition("\n")[0] if heading else answer):
             boxed = last_boxed(answer)

@@ -3,8 +3,10 @@
 What has a form is compared by its form: lists and sets without order, tuples and intervals with it and with their
 brackets, numerals of a base with that base, words and sequences with dots as they stand. What is left are single
 expressions, which math-verify compares. A decimal equals a fraction or root only where it is exactly that number: there
-is no tolerance. What takes math-verify more than `verifying.SECONDS`, or it cannot read, is not the same; its further
-limits are ours: it multiplies letters that a reader takes for a word, and knows no equality that sympy cannot prove.
+is no tolerance. Known units of measure have to agree where both sides have one (`5 cm` is not `5 m`, nor 50 mm: nothing
+is converted); where one side has none, the number decides. What takes math-verify more than `verifying.SECONDS`, or it
+cannot read, is not the same; its further limits are ours: it multiplies letters that a reader takes for a word,
+drops one or two letters after a bare number as a unit (`5m` is 5), and knows no equality that sympy cannot prove.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from svft_bench.tasks.spelled import in_digits
+from svft_bench.tasks.units import same_units, without_unit
 from svft_bench.tasks.verifying import verified
 
 LONGEST = 400  # characters of an answer that is read as more than text
@@ -28,8 +32,9 @@ _FORMAT = (
     (r"(\\(?:begin|end) ?\{)[bB]matrix", r"\1pmatrix"),
     (r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it|sf)|mbox|operatorname|boxed|fbox) ?\{([^{}]*)\}", r" \1 "),
     (r"(?<!\\)\\(?:[,;:]| |q?quad(?![a-zA-Z]))|~", " "),
-    (r"\\(?:leqslant|leq)(?![a-zA-Z])", r"\\le "),
-    (r"\\(?:geqslant|geq)(?![a-zA-Z])", r"\\ge "),
+    (r"\\(?:leqslant|leq|le)(?![a-zA-Z])|<=", r"\\le "),
+    (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])|>=", r"\\ge "),
+    (r"\b(sq|cu)\.", r"\1"),
     (r"<", r"\\lt "),
     (r">", r"\\gt "),
     (r"\\(?:ldots|dots|cdots|dotsc|dotsb)(?![a-zA-Z])|\.\.\.", r"\\ldots "),
@@ -40,7 +45,8 @@ _FORMAT = (
 )
 _WRAPPED = re.compile(r"(?<!\\)\\\[(.*?)\\\]|(?<!\\)\\\((.*?)\\\)|\$\$?([^$]+)\$\$?")
 _NEARLY = re.compile(r"^(?:approximately|about|roughly|around|approx\.?|nearly|\\approx|≈|\\sim|~)\s*", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[\d})%]) *(?:per |/ ?)?[a-zA-Z]{2,}(?: +[a-zA-Z]+)*(?: ?\^ ?\{?[23]\}?)?$")
+_UNIT = re.compile(r"(?<=[\d})%])(?: +| */ ?| *per )[a-zA-Z]{2,}(?: +[a-zA-Z]+)*(?: ?\^ ?\{?[23]\}?)?$")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar) ?\{(\d+)\}")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _MATRIX = re.compile(r"\\(?:begin|end) ?\{[a-z]*matrix\}")
 _BASE = re.compile(r"(?<![a-zA-Z\d\\])([\dA-F]*\d[\dA-F]*) ?_ ?\{? ?(\w+) ?\}?")
@@ -53,12 +59,13 @@ _OPENS, _CLOSES = ("\\{", "(", "["), ("\\}", ")", "]")
 
 def same(gold: str, answer: str) -> bool:
     """Whether an answer is what the gold says; an empty one never is."""
-    left, right = canonical(gold), canonical(answer)
-    return bool(left) and bool(right) and _same(left, right)
+    formulas = [_formula(text) for text in (gold, answer)]
+    left, right = (_unmeasured(formula) for formula in formulas)
+    return bool(left) and bool(right) and same_units(*formulas) and _same(left, right)
 
 
-def canonical(answer: str) -> str:
-    """The formula of an answer in one line and in plain LaTeX, without what marks it up, explains it or measures it."""
+def _formula(answer: str) -> str:
+    """The formula of an answer in one line and in plain LaTeX, without what marks it up or explains it."""
     text = re.split(r"\.\s+(?=[A-Z])|\.\n|\n[ \t]*\n", answer.strip()[: 4 * LONGEST].strip(), maxsplit=1)[0]
     text = " ".join(text.replace("**", "").split())
     text = _NEARLY.sub("", text.strip("`_ "))
@@ -74,8 +81,22 @@ def canonical(answer: str) -> str:
         text = re.sub(pattern, replacement, text)
     text = _NEARLY.sub("", " ".join(text.replace("\\%", "%").split())).rstrip(".,;: ")
     text = re.sub(r"(?<![\d.}])(\d+) (\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
-    text = re.sub(r" (?:percent)$", "%", text)
-    return text if _numbers_apart(text) else _UNIT.sub("", text).strip()
+    text = _REPEATING.sub(_repeated, re.sub(r"\\sqrt(\[\d+\])? ?([\da-zA-Z])(?![\d.])", r"\\sqrt\1{\2}", text))
+    text = re.sub(r"^(?:an?|the) (?=[a-z]{3,}$)", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=_\{) ?([a-z]+) ?(?=\})", lambda word: in_digits(word[1]), text)
+    return re.sub(r" (?:percent)$", "%", text if re.search(r"\d", text) else in_digits(text))
+
+
+def _unmeasured(text: str) -> str:
+    """A formula without its unit."""
+    return text if _numbers_apart(text) else _UNIT.sub("", without_unit(text)).strip()
+
+
+def _repeated(found: re.Match[str]) -> str:
+    """A repeating decimal as the fraction that it is."""
+    whole, first, again = found[1] or "0", found[2], found[3]
+    over = int("9" * len(again) + "0" * len(first))
+    return f"\\frac{{{int(whole + first + again) - int(whole + first)}}}{{{over}}}"
 
 
 def _fraction(found: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
 """The one number that an answer offers, read as a careful human would, exactly: `number_in("$2.4 million") == 2400000`.
 
 Only the first `WINDOW` characters of an answer are looked at, so that no text takes long. Two different numbers
-(`3 or 4`, `20 - 25`) offer nothing, and neither does a form that can be read in two ways (`1,23`).
+(`3 or 4`, `20 - 25`) offer nothing, and neither does a form that can be read in two ways (`1,23`, `1 of 2`). Words are
+numbers where a line has no digits (`twenty-five dollars`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+
+from svft_bench.tasks.spelled import in_digits
 
 WINDOW = 1000
 LARGEST = 4000  # digits of a number or power
@@ -26,6 +29,8 @@ _LATEX = (
     (r"\\[dt]?ext(?:bf|it|rm)?(?![a-zA-Z])|\\(?:math(?:rm|bf|it|sf)|mbox|operatorname|bf|rm)(?![a-zA-Z])", " "),
     (r"\\[,;: ()\[\]]|\\q?quad(?![a-zA-Z])|~|\\sim(?![a-zA-Z])|[€£¥₹₩₽₱¢]|\\", " "),
 )
+# A calculator's notes (GSM8K's `<<3*4=12>>12`), a tokenizer's or a page's tags, an arrow before the answer.
+_MARKS = re.compile(r"<<[^<>]*>>(?= ?[-+]?\.?\d)|<\|[^<>|]{1,40}\|>|</?[a-zA-Z]\w{0,20}>|^\W*[-=]>")
 _CURRENCY = r"\b(?:Rs|INR|USD|US|CAD|AUD|EUR|GBP|JPY|CHF|PHP|RM|Dhs|Tk)\.? ?(?=[-+]? ?\.?\d)"
 _NUMBER = re.compile(
     r"""(?P<chunk>[1-9]\d{0,2}(?:\ \d{3})++(?![\d/])(?!\ /)(?:\.\d++)?|\d++(?:[.,']\d++)*+|\.\d++)
@@ -43,10 +48,17 @@ _FORMS = (  # what the marks between digits can mean; None: decimals after the p
 )
 _MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7}
 _SHORT = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
-_VARIABLES = {"x", "y", "z", "n", "i", "π"}
-_EXPLAINS = re.compile(r"\b(?:because|since|as|which|where|when|while|if|given|so)\b|;|[.!?](?= |$)(?! ?\d)")
+_VARIABLES = {"x", "y", "z", "n", "i", "π", "X", "Y", "Z", "a", "b"}
+_EXPLAINS = re.compile(r"\b(?:because|since|as|which|where|when|while|if|given|so)\b|;|[.!?](?= |$)(?! ?[\d=])")
+_BOUND = re.compile(
+    r"^[^\d=]*\b(?:(?:more|less|fewer|greater) than|over|under|below|above|not|isn't) [-+]?\.?\d", re.IGNORECASE
+)
+_SHARE = re.compile(  # two numbers, or what is still to be multiplied
+    r"^[-+]?[\d.,]+ (?:out )?of [\d.,]+$|^[^=]*?(?:\d ?(?:%|percent)|\d ?/ ?\d+) of (?:\w+ )?[\d.,]+(?![^=]*=)",
+    re.IGNORECASE,
+)
 _RELATES = re.compile(
-    r"\b(?:for|per|out of|of|in|at|from|with|by|after|before|each|every|on|than|left|more|less)\b", re.IGNORECASE
+    r"\b(?:for|per|out of|of|in|at|from|with|by|after|before|each|every|on|than|left|more|less|not)\b", re.IGNORECASE
 )
 _SHORTENED = ("approx", "ca", "no", "est", "rs")
 _OFFERS_NONE = set("√∞±<>≤≥|#")
@@ -64,9 +76,13 @@ class _Found:
 def number_in(answer: str) -> Fraction | None:
     """The number that an answer offers, or None."""
     line = plain(_first_line(answer))
+    if not re.search(r"\d", line):
+        line = in_digits(line[:WINDOW])
     if len(line) > WINDOW:
         line = re.sub(r"[\d.,' ]+$", "√", line[:WINDOW])  # a number that goes on is none
     line = _until(_EXPLAINS, _without_asides(line))
+    if _BOUND.search(line) or _SHARE.search(line):
+        return None
     sides = [side for side in line.split("=") if re.search(r"\d", side)]
     if not sides:
         return None
@@ -85,6 +101,7 @@ def _first_line(answer: str) -> str:
 
 def plain(text: str) -> str:
     """Digits of any script as 0 to 9, typographic and LaTeX signs as plain ones, powers after `^`, bases after `_`."""
+    text = _MARKS.sub(" ", text)
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", ",", text)  # spaces that do not break part thousands
     text = re.sub(f"[{_RAISED}]+", lambda run: f"^{{{unicodedata.normalize('NFKC', run.group())}}}", text)
     text = re.sub(f"[{_LOWERED}]+", lambda run: f"_{{{unicodedata.normalize('NFKC', run.group())}}}", text)
@@ -101,6 +118,8 @@ def plain(text: str) -> str:
     text = re.sub(_CURRENCY, " ", text)
     text = re.sub(r"(?<=\d) ?\* ?10 ?\^ ?[({]? ?([-+]?\d+) ?[)}]?", r"e\1", text)
     text = re.sub(r"(?<![\^_])\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"(\d) and (?:a half|(\d/\d))(?!\w)", lambda half: f"{half[1]} {half[2] or '1/2'}", text)
+    text = re.sub(r"(?<![\d.,])(\d+)(?: dollars?)? and (\d\d) cents?\b", r"\1.\2", text)
     return " ".join(text.split()).strip("*_ ")
 
 
@@ -119,7 +138,7 @@ def _until(pattern: re.Pattern[str], text: str) -> str:
     if first is None:
         return ""
     before = re.findall(r"(\w+)[.!?] ", text[: first.start()])
-    if any(word.lower() not in _SHORTENED for word in before):
+    if any(len(word) > 1 and word.lower() not in _SHORTENED for word in before):
         return ""
     end = pattern.search(text, first.start())
     return text[: end.start()] if end else text
@@ -217,7 +236,7 @@ def _magnitude(tokens: list[re.Match[str]], place: int, value: Fraction | None) 
     while place < len(tokens):
         at = place + (tokens[place].group() in (" ", "-"))
         word = tokens[at].group().lower() if at < len(tokens) else ""
-        tens = _MAGNITUDES.get(word, _SHORT.get(word, 0) if len(word) == 2 else 0)
+        tens = _MAGNITUDES.get(word.removesuffix("s"), _SHORT.get(word, 0) if len(word) == 2 else 0)
         if not tens:
             break
         value, place = value * 10**tens if value is not None else None, at + 1

@@ -20,12 +20,15 @@ def settled_on(text: str, *, words: str) -> set[str]:
     text = begin if mark and begin.strip() else text
     text = text[max((echo.end() for echo in ECHO.finditer(text)), default=0) :]
     stated = list(re.finditer(rf"\banswer(?: is|:)[^\w/]{{0,12}}({words})(?!\w)", text, re.IGNORECASE))
+    denied = rf"\b(?:not|isn't) (?:{words})\b|\b(?:{words}) is (?:wrong|incorrect|not\b)"
+    if re.search(denied, text[stated[-1].start() :] if stated else text, re.IGNORECASE):
+        return set()  # which says nothing of the others
     if stated:
         return {match[1].lower() for match in stated} | _standing(text[stated[-1].start(1) :], words=words)
     labels = re.compile(rf"(?<!\w)({words})(?=[:)])", re.IGNORECASE)
     if len({label.lower() for label in labels.findall(text)}) > 1:
         text = labels.sub(" ", text)
-    link = r"(?:/|\s?,\s?(?:or\s)?|\s(?:or|and)\s)"
+    link = r"(?:\s?[/|]\s?|\s?,\s?(?:or\s)?|\s(?:or|and)\s)"
     lists = re.compile(rf"(?<!\w)(?:{words})(?:{link}(?:{words}))+(?!\w)", re.IGNORECASE)
     return _standing(lists.sub(lambda found: _without_choice(found[0], words=words), text), words=words)
 

@@ -65,6 +65,11 @@ SETTLED = [  # answer set, generation, gold, right
     ("answer", "### answer1", "answer1", True),
     ("true_false", "not false but true", "true", False),
     ("true_false", "True.", "true", True),
+    ("true_false", "The correct answer is not true", "true", False),
+    ("true_false", "not true", "false", False),
+    ("answer", "answer1 is wrong", "answer1", False),
+    ("answer", "answer1 / answer2 / answer3\nanswer3", "answer3", True),
+    ("answer", "answer1|answer2|answer3: answer3", "answer3", True),
 ]
 
 
