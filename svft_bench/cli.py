@@ -129,7 +129,7 @@ def _verb(name: str, argv: list[str]) -> int:
 
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
-    from svft_bench.running import again
+    from svft_bench.running import again, searching
     from svft_bench.running.failures import state
     from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
 
@@ -144,15 +144,17 @@ def _benchmark(argv: list[str]) -> int:
 
         show(asked, overrides, parser=_parser())
         return 0
-    planned = compose.cells(overrides)
+    searched = searching.is_search(overrides)
+    planned = compose.cells(searching.corners(overrides) if searched else overrides)
     launched = [item for item in overrides if item.startswith(("hydra/launcher=", "hydra/sweeper="))]
     swept = asked.multirun or bool(launched)
     check_processes(os.environ, [(cell.spec, cell.settings) for cell in planned], swept=swept)
     check_folders(planned)
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
         check_surroundings(todo, here=not launched)
-    if any(item.startswith("hydra/sweeper=") for item in overrides):
-        return _by_sweeper(overrides)
+    if searched:
+        searching.check(planned, overrides)
+        return searching.search(overrides, _trial)
     again.ask([(cell.spec, cell.settings) for cell in planned if cell.settings.force])
     with ranks.joined(on=planned[0].settings.device):
         code = _attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
@@ -197,16 +199,11 @@ def _versions() -> str:
     return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
-def _by_sweeper(overrides: Sequence[str]) -> int:
-    """A sweep whose cells another sweeper than Hydra's own chooses, one after the other."""
-    from hydra.core.global_hydra import GlobalHydra
+def _trial(config: DictConfig) -> float:
+    """One cell of a search and its value, perhaps in a process of its own."""
+    from svft_bench.running.searching import value
 
-    from svft_bench.compose import hydra_over
-
-    with hydra_over(overrides):
-        hydra: Any = GlobalHydra.instance().hydra
-        hydra.multirun("config", _job, list(overrides))
-    return 0
+    return value(config, _job(config))
 
 
 def _job(config: DictConfig) -> int:

@@ -28,18 +28,43 @@ _seconds: list[float] = []  # of the cells that this process has run
 def going(planned: Sequence[Cell]) -> Iterator[None]:
     """While this lasts, cells know their place and note how far they are."""
     begin(planned)
+    with _noting():
+        yield
+
+
+@contextmanager
+def going_of(number: int) -> Iterator[Path]:
+    """The same for so many cells that are not known yet; gives the folder of the notes."""
+    _place(number, number)
+    with _noting() as folder:
+        yield folder
+
+
+@contextmanager
+def _noting() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="svft-bench-") as folder:
         os.environ[NOTES] = folder
         with telling_others(_tell_workers):
-            yield
+            yield Path(folder)
     del os.environ[NOTES]
 
 
 def begin(planned: Sequence[Cell]) -> None:
     """Note how much there is to do, before the first cell runs."""
     todo = sum(state(cell) != "done" for cell in planned)
+    _place(len(planned), todo)
+
+
+def _place(cells: int, todo: int) -> None:
     _seconds.clear()
-    os.environ[PLACE] = f"{len(planned)} {todo} {os.getpid()}"
+    os.environ[PLACE] = f"{cells} {todo} {os.getpid()}"
+
+
+def say(number: int, text: str) -> None:
+    """Note what the trial of this number is, which only its sweeper has known before."""
+    if folder := os.environ.get(NOTES):
+        with suppress(FileNotFoundError):
+            (Path(folder) / f"{number}.trial").write_text(text, encoding="utf-8")
 
 
 def note(number: int, step: Step) -> None:
