@@ -137,7 +137,7 @@ def lines_of(arguments: Callable[..., list[str]], cells: Sequence[tuple[str, str
     }
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2])
 def test_a_shared_run_is_the_run_of_one_process(
     size: int,
     arguments: Callable[..., list[str]],
