@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables docs bench kills anchor clean
+.PHONY: help run test check lint type tables docs bench kills peft-suite anchor clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,9 @@ bench: $(VENV)/installed    ## time the layers against their peers on this machi
 
 kills: $(VENV)/installed    ## kill runs at random moments, and see that nothing shows: a quarter of an hour
 	$(BIN)/python scripts/kill_test.py --write
+
+peft-suite: $(VENV)/installed  ## PEFT's own tests of custom models with our configs: a quarter of an hour at most
+	$(BIN)/python -m scripts.peft_suite --write
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference

@@ -94,6 +94,22 @@ class ParamWrapper(MergingLayer):
     def disable_adapters(self) -> bool:  # type: ignore[override]
         return bool(self.layers[0].disable_adapters)
 
+    @property
+    def in_features(self) -> int:
+        return self.matrices().shape[2]
+
+    @property
+    def out_features(self) -> int:
+        return self.matrices().shape[1]
+
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
+        for layer in self.layers:
+            layer.set_adapter(adapter_names, inference_mode=inference_mode)
+
+    def enable_adapters(self, enabled: bool) -> None:
+        for layer in self.layers:
+            layer.enable_adapters(enabled)
+
     def _get_available_adapters(self) -> set[str]:
         return set(self.configs)
 
