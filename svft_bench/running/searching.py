@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,8 +31,17 @@ DEFAULTS = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_ra
 
 
 def is_search(overrides: Sequence[str]) -> bool:
-    """Whether Optuna chooses the cells."""
-    return SWEEPER in overrides
+    """Whether Optuna chooses the cells.
+
+    Raises:
+        ValueError: another sweeper would, or Optuna's is not installed.
+    """
+    chosen = [line for line in overrides if line.startswith("hydra/sweeper=")]
+    if other := [line for line in chosen if line not in (SWEEPER, "hydra/sweeper=basic")]:
+        raise ValueError(f"{other[0]}: a sweep here is Hydra's own, basic, or a search by optuna")
+    if SWEEPER in chosen and find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        raise ValueError(f"{SWEEPER} is not installed: pip install 'svft-bench[optuna]'")
+    return SWEEPER in chosen
 
 
 def corners(overrides: Sequence[str]) -> list[str]:
@@ -72,13 +82,25 @@ def search(overrides: Sequence[str], job: Callable[[DictConfig], float]) -> int:
         print(f"{number} trials; the mean headline metric on held-out rows is maximised", flush=True)
         with sweep.going_of(number) as notes:
             hydra: Any = GlobalHydra.instance().hydra
-            hydra.multirun("config", job, lines)
+            broken = _broken(lambda: hydra.multirun("config", job, lines), notes)
             asked = [shlex.split(path.read_text(encoding="utf-8")) for path in _trials(notes)]
-    trials = [cell for own in asked for cell in cells(fixed(own))]
-    left = sweep.outcome(trials)
+    tried = (cell for own in asked for cell in cells(fixed(own)))
+    trials = list({cell.spec.run_id: cell for cell in tried}.values())  # Optuna may ask for the same twice
+    left = [*sweep.outcome(trials), *broken]
     print(*best(trials), sep="\n", flush=True)
     print(*left, sep="\n", end="\n" if left else "", file=sys.stderr)
     return 1 if left else 0
+
+
+def _broken(run: Callable[[], object], notes: Path) -> list[str]:
+    """What ended a search before its time, as Optuna does without a score; the list of trials is due all the same."""
+    try:
+        run()
+    except Exception as error:
+        if not _trials(notes):
+            raise
+        return [f"the search ended: {error}"]
+    return []
 
 
 def _trials(notes: Path) -> list[Path]:
