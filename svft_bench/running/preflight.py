@@ -95,8 +95,10 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.methods.applying import peft_config
+    from svft_bench.methods.applying import check_targets, peft_config
     from svft_bench.methods.fields import check_values
+    from svft_bench.models.architectures import published
+    from svft_bench.models.loading import build_meta
     from svft_bench.running.assembly import pick_device
     from svft_bench.tuners import svd_cache
 
@@ -111,6 +113,18 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=1, seed=spec.seed)
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
+            if (targets := _unknown(spec)) is not None:  # a look at the architecture takes a second
+                own = published(spec.model.name) is None
+                bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
+                check_targets(bare, targets, method=spec.method.name)
+
+
+def _unknown(spec: RunSpec) -> str | Sequence[str] | None:
+    """A method's targets where they are typed and not all among the names of `conf/model`."""
+    targets = spec.method.adapter.get("target_modules")
+    groups = ([names] if isinstance(names, str) else names for names in spec.model.targets.values())
+    known = {name for names in groups for name in names}
+    return None if targets is None or (not isinstance(targets, str) and known.issuperset(targets)) else targets
 
 
 def _check_folder(folder: Path) -> None:

@@ -84,19 +84,27 @@ def test_force_runs_it_again_with_the_same_result(arguments: Arguments, tmp_path
 def test_a_failing_cell_fails_the_exit_code_and_the_sweep_goes_on(
     arguments: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    line = arguments("image", "-m", "method=lora", "method.target_modules=[no_such_proj],[q_proj]")
+    line = arguments("image", "-m", "method=lora", "train.lr=1e30,0.001")
     assert command(line) == 1
     assert len(records(tmp_path)) == 1
     said = capfd.readouterr().err
     assert "failed: svft-bench" in said
-    assert "no_such_proj" in said
+    assert "training diverged" in said
     assert "1 failed, 1 done" in said
 
 
-def test_a_target_that_matches_nothing_is_bad_input(
-    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("targets", ["[no_such_proj]", "[q_proj,no_such_proj]", "'.*no_such_proj'"])
+@pytest.mark.parametrize("method", ["svft_plain", "lora"])
+def test_a_target_that_matches_nothing_is_bad_input_before_anything_loads(
+    arguments: Arguments,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    targets: str,
+    method: str,
 ) -> None:
-    assert command(arguments("image", "method=svft_plain", "method.target_modules=[no_such_proj]")) == 2
+    monkeypatch.setattr("svft_bench.running.assembly.load_task", pytest.fail)
+    assert command(arguments("image", f"method={method}", f"method.target_modules={targets}")) == 2
     assert "no_such_proj" in capsys.readouterr().err
     assert not list((tmp_path / "results").rglob("*.json*"))
 
