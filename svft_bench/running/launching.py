@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from svft_bench.compose import Cell, hydra_over
 from svft_bench.running import stopping
 from svft_bench.running.failures import keep_failure, reason_of
-from svft_bench.running.sweep import noted
+from svft_bench.running.sweep import left_by_the_dead, noted
 
 Job = Callable[[DictConfig], int]
 
@@ -34,6 +34,8 @@ def launch(cells: Sequence[Cell], *, overrides: Sequence[str], job: Job) -> int:
             return _together(launcher, cells, range(len(cells)))
         except Exception as error:  # a launcher's own, which may be anything; a cell's are told by its job
             print(f"svft-bench: the launcher ended: {reason_of(error)}", file=sys.stderr)
+            for number in left_by_the_dead(len(cells)):  # after others: submitit tells of the first that is killed
+                _killed(cells[number], error)
             return 1
 
 
@@ -69,7 +71,7 @@ def _stretches(numbers: Sequence[int]) -> Iterator[list[int]]:
     yield from (list(numbers[start:end]) for start, end in pairwise(starts))
 
 
-def _killed(cell: Cell, error: BrokenProcessPool) -> int:
+def _killed(cell: Cell, error: Exception) -> int:
     try:
         raise RuntimeError("the process that ran it was killed, as for want of memory") from error
     except RuntimeError as killed:

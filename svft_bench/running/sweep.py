@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,7 +75,7 @@ def note(number: int, step: Step) -> None:
     """
     if folder := os.environ.get(NOTES):
         with suppress(FileNotFoundError):
-            (Path(folder) / f"{number}.{step}").touch()
+            (Path(folder) / f"{number}.{step}").write_text(f"{os.getpid()}")
 
 
 def in_a_worker() -> bool:
@@ -96,6 +97,29 @@ def _tell_workers(signum: int) -> bool:
         with suppress(ProcessLookupError):
             os.kill(worker, signum)
     return bool(workers)
+
+
+def left_by_the_dead(cells: int) -> list[int]:
+    """Numbers of cells whose process, another one of this machine, has died; returns when no such process goes on."""
+    while True:
+        open_ = [number for number in range(cells) if noted(number, "begun") and not noted(number, "ended")]
+        workers = {number: _worker(number) for number in open_}
+        if not any(_lives(worker) for worker in workers.values() if worker != os.getpid()):
+            return [number for number in open_ if workers[number] != os.getpid() and not noted(number, "ended")]
+        time.sleep(0.2)
+
+
+def _worker(number: int) -> int:
+    """The process that began this cell; 0, which lives, while it writes so."""
+    return int((Path(os.environ[NOTES]) / f"{number}.begun").read_text() or 0)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def noted(number: int, step: Step) -> bool:

@@ -6,7 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
+
+from svft_bench.running.sweep import NOTES, left_by_the_dead
 
 LAUNCH = """
 import sys
@@ -59,3 +64,18 @@ def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path) -> Non
     assert failed == "seed=1"
     assert "the process that ran it was killed" in done.stdout
     assert "3 missing" in done.stdout
+
+
+def test_what_a_launcher_leaves_behind_when_it_ends_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTES, str(tmp_path))
+    worker = "import pathlib, sys, time; time.sleep(0.5); pathlib.Path(sys.argv[1]).touch()"
+    alive = subprocess.Popen([sys.executable, "-c", worker, f"{tmp_path}/2.ended"])
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for number, process in {1: dead.pid, 2: alive.pid, 3: os.getpid()}.items():
+        (tmp_path / f"{number}.begun").write_text(str(process))
+    threading.Thread(target=alive.wait).start()  # or what has ended would stay in the table of processes
+    assert left_by_the_dead(5) == [1]
+    assert (tmp_path / "2.ended").exists()
