@@ -63,7 +63,8 @@ def peft_config(
         near = nearest(unknown[0], sorted(known_fields))
         raise ValueError(f"method.{unknown[0]} is not a field of {config_class.__name__}; {near}")
     check_types(config_class, method.adapter)
-    of_the_run = {"total_step": total_steps, "pattern_seed": seed, "freezing_seed": seed, "projection_prng_key": seed}
+    seeds = ("pattern_seed", "freezing_seed", "projection_prng_key", "projection_seed", "random_seed")
+    of_the_run = {"total_step": total_steps} | dict.fromkeys(seeds, seed)
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
     values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
     try:

@@ -184,7 +184,9 @@ def _merge(model: PeftModel) -> bool:
     """Whether an adapter could be made part of the weights; one that cannot is evaluated beside them."""
     try:
         model.merge_adapter()
-    except NotImplementedError:
+    except (NotImplementedError, ValueError):  # the latter from BEFT, of a layer without a bias to merge one into
+        if any(getattr(layer, "merged", False) for layer in model.modules()):
+            raise
         return False
     return True
 

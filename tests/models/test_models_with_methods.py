@@ -12,6 +12,7 @@ from svft_bench.compose import Cell, cells, options
 from svft_bench.methods.applying import apply_method, peft_config, trainable_names, trained_state
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
+from tests.small import SMALL
 
 TASKS = {"image_classification": "digits", "sequence_classification": "glue/rte", "causal_lm": "gsm8k"}
 KINDS = {"minilm-l6": "sequence_classification", "deberta-v3-base": "sequence_classification"}
@@ -58,7 +59,9 @@ def inputs(processor: Any, *, kind: str, size: int) -> dict[str, torch.Tensor]:
 def test_a_method_moves_what_it_trains_and_nothing_else(model: str, method: str, folder: Any) -> None:
     if method == "head" and compose(model, "full_ft").spec.task.kind == "causal_lm":
         pytest.skip("a language model has no head to train alone")
-    overrides = [f"model.path={folder(model)}"]
+    overrides = [f"model.path={folder(model)}", *SMALL.get(method, ())]
+    if method == "biases" and not compose(model, method).spec.model.biases:
+        pytest.skip("a model without biases has none to train")
     if (model, method) in GROUPS:
         overrides.append(f"method.modules={GROUPS[model, method]}")
     spec = compose(model, method, *overrides).spec

@@ -133,6 +133,8 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
     with place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = peft_config(method, kind=spec.kinds[0], head_modules=(), total_steps=1, seed=0)
+        if hasattr(config, "init_lora_weights"):  # PiSSA's start decomposes weights, and counts as any other
+            config.init_lora_weights = True
         adapted = apply_method(model, method, config, head_modules=spec.head_modules)
     heads = set(spec.head_modules) | {"classifier", "score"}
     trained = [(name, p) for name, p in adapted.named_parameters() if p.requires_grad]

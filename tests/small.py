@@ -1,0 +1,7 @@
+"""What a method's own numbers have to be on a stand-in, whose matrices are too small for those that fit real ones."""
+
+SMALL = {
+    "c3a": ("method.block_size=8",),
+    "psoft": ("method.r=4",),
+    "vblora": ("method.vector_length=8", "method.num_vectors=16"),
+}
