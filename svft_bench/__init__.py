@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svft_bench.api import base_of_run, load_records, plan, run, table
+    from svft_bench.api import load_records, plan, run, table
 
 __version__ = "0.2.0"
-__all__ = ["base_of_run", "load_records", "plan", "run", "table"]
+__all__ = ["load_records", "plan", "run", "table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,9 @@
-"""What the command line does, for Python: `svft_bench.run`, `plan`, `load_records`, `table` and `base_of_run`."""
+"""What the command line does, for Python: `svft_bench.run`, `plan`, `load_records` and `table`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -31,17 +30,6 @@ def run(*overrides: str) -> list[RunRecord]:
     found = cells(list(overrides))
     check_processes(os.environ, [(cell.spec, cell.settings) for cell in found])
     return [run_one(cell.spec, cell.settings, command=cell.command) for cell in found]
-
-
-def base_of_run(path: str | Path) -> Any:
-    """The base model of an exported run: `path` is the folder, its run.json, or its name on the hub.
-
-    Raises:
-        ValueError: it cannot be had, or it is another one now.
-    """
-    from svft_bench.running.exporting import base_of_run as load_base
-
-    return load_base(path)
 
 
 def plan(*overrides: str, on: str = THIS) -> pd.DataFrame:

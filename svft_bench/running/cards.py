@@ -80,7 +80,7 @@ def _lines(record: RunRecord, *, kind: Kind, name: str) -> tuple[str, ...]:
             f'model = transformers.{CLASSES[spec.task.kind]}.from_pretrained("{name}"{trust})',
         )
     return (
-        "import peft, svft_bench.tuners  # which makes SVFT and VectorFit known to PEFT",
-        f'base = svft_bench.base_of_run("{name}")  # as the run had it, head and preparation included',
+        "import peft, svft_bench.running.exporting, svft_bench.tuners",
+        f'base = svft_bench.running.exporting.base_of_run("{name}")  # as in the run',
         f'model = peft.PeftModel.from_pretrained(base, "{name}")',
     )

@@ -14,10 +14,9 @@ import transformers
 from peft import PeftModel
 from torch import Tensor
 
-import svft_bench
 from svft_bench.cli import command
 from svft_bench.records import load_record
-from svft_bench.running.exporting import lost_by_rank, trained_model
+from svft_bench.running.exporting import base_of_run, lost_by_rank, trained_model
 
 Arguments = Callable[..., list[str]]
 BOUND = {
@@ -67,7 +66,7 @@ def test_every_kind_of_export_has_the_run_s_function(
     record = load_record(path)
     model, _ = trained_model(record, outputs=tmp_path / "outputs")
     want, full = answer(model, kind), lost_by_rank(model)[-1].rank
-    assert not torch.allclose(want, answer(svft_bench.base_of_run(path), kind), atol=1e-3)
+    assert not torch.allclose(want, answer(base_of_run(path), kind), atol=1e-3)
     merged, adapter = exported(tmp_path, path, "merged"), exported(tmp_path, path, "adapter")
     lora = exported(tmp_path, path, "lora", "--rank", "4")
     told = capsys.readouterr().out
@@ -79,8 +78,8 @@ def test_every_kind_of_export_has_the_run_s_function(
         assert f"{record.sizes.trainable_without_head:,}" in text and record.spec.task.name in text
         assert f"`{record.run_id}`" in text and record.spec.task.evals[0].metrics[0] in text
     assert "at rank 4" in (lora / "README.md").read_text(encoding="utf-8")
-    near = answer(PeftModel.from_pretrained(svft_bench.base_of_run(lora), lora), kind)
-    assert (near - want).norm() < (answer(svft_bench.base_of_run(path), kind) - want).norm()
+    near = answer(PeftModel.from_pretrained(base_of_run(lora), lora), kind)
+    assert (near - want).norm() < (answer(base_of_run(path), kind) - want).norm()
 
 
 def test_the_card_of_a_run_has_its_score_and_loads_its_adapter(

@@ -133,7 +133,7 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
     with place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = peft_config(method, kind=spec.kinds[0], head_modules=(), total_steps=1, seed=0)
-        if hasattr(config, "init_lora_weights"):  # PiSSA's start decomposes weights, and counts as any other
+        if config is not None and hasattr(config, "init_lora_weights"):  # a start from a decomposition counts as any
             config.init_lora_weights = True
         adapted = apply_method(model, method, config, head_modules=spec.head_modules)
     heads = set(spec.head_modules) | {"classifier", "score"}

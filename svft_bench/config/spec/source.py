@@ -40,6 +40,12 @@ class SourceSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _a_set_of_several_splits_names_one(self) -> SourceSpec:
+        if self.file is None and "split" not in self.model_fields_set:
+            raise ValueError("split is missing: only a file is one split by itself")
+        return self
+
+    @model_validator(mode="after")
     def _a_file_is_one_place(self) -> SourceSpec:
         others = [name for name in ("hub", "local", "builtin") if getattr(self, name) is not None]
         if self.file is not None and others:
