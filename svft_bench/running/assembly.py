@@ -57,7 +57,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         )
         folder = fetch(spec.model, weights=True)
         weights = describe(spec.model, folder)
-    head = () if spec.task.kind == "causal_lm" else spec.model.head_modules
+    head = spec.head_modules
     tokenizer = load_processor(spec.model)
     if spec.task.prompt is not None and spec.task.prompt.chat_template:
         task = _in_chat(task, tokenizer)

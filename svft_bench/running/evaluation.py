@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -164,13 +164,10 @@ def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
     """
     was_training = model.training
     model.eval()
-    merges = (
-        merged and isinstance(model, PeftModel) and isinstance(model.base_model, BaseTuner)
-    )  # a prompt has no tuner
+    merges = False
     looked_at = (model.get_base_model() if isinstance(model, PeftModel) else model).register_forward_hook(_check_logits)
     try:
-        if merges:
-            merges = _merge(model)
+        merges = merged and isinstance(model, PeftModel) and _merge(model)
         with torch.no_grad():
             yield
     finally:
@@ -181,14 +178,12 @@ def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
 
 
 def _merge(model: PeftModel) -> bool:
-    """Whether an adapter could be made part of the weights; one that cannot is evaluated beside them."""
-    try:
-        model.merge_adapter()
-    except (NotImplementedError, ValueError):  # the latter from BEFT, of a layer without a bias to merge one into
-        if any(getattr(layer, "merged", False) for layer in model.modules()):
-            raise
+    """Whether a layer has its adapter in its weights now; what cannot be merged works beside them."""
+    if not isinstance(model.base_model, BaseTuner):  # a prompt has no tuner
         return False
-    return True
+    with suppress(NotImplementedError, ValueError):  # the latter from BEFT, of a layer without a bias to merge one into
+        model.merge_adapter()
+    return any(getattr(layer, "merged", False) for layer in model.modules())
 
 
 def _check_logits(model: nn.Module, inputs: object, output: Any) -> None:

@@ -68,7 +68,7 @@ def trained_model(record: RunRecord, *, outputs: Path) -> tuple[Any, Any]:
     """
     spec = record.spec
     model, processor = base_of(record)
-    head = _head(record)
+    head = spec.head_modules
     config = peft_config(
         spec.method, kind=spec.task.kind, head_modules=head, total_steps=record.costs.steps, seed=spec.seed
     )
@@ -140,10 +140,6 @@ def _save_lora(model: nn.Module, into: Path, *, rank: int) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*already a LoRA.*")  # DoRA
         save_as_lora(into, model, rank=rank)
-
-
-def _head(record: RunRecord) -> tuple[str, ...]:
-    return () if record.spec.task.kind == "causal_lm" else record.spec.model.head_modules
 
 
 def push(folder: Path, *, to: str, private: bool) -> str:

@@ -16,7 +16,7 @@ from transformers import Trainer
 
 from svft_bench.running import ranks
 from svft_bench.running.encoding import Batch, Collate
-from svft_bench.running.rows import IGNORED
+from svft_bench.running.rows import IGNORED, TrainingRows
 from svft_bench.tasks import Example
 
 SHARE = "share"  # of a batch: this process's part of the micro-batch's targets
@@ -28,6 +28,13 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5}
 def own(rows: int, *, rank: int, size: int) -> range:
     """The places of a process's rows among those of a micro-batch; equal shares where that can be."""
     return range(rank * rows // size, (rank + 1) * rows // size)
+
+
+def shared(data: TrainingRows, collate: Collate) -> tuple[Any, Collate]:
+    """What this process reads of the training rows, and how it makes batches of them; alone, all of it as it is."""
+    if ranks.size() == 1:
+        return data.rows, collate
+    return Shares(data.rows, whole=max(data.lengths) > 1), shared_collate(collate)
 
 
 class Shares(Dataset[Example]):
@@ -81,9 +88,11 @@ def _targets(labels: torch.Tensor) -> int:
 def share(trainer: Trainer) -> None:
     """Let every process read every micro-batch, of which its collate keeps a share, and weigh its loss by that.
 
-    `Trainer` would give each process micro-batches of its own, repeat rows where they do not come out even, and take
-    the mean of means.
+    Alone, nothing changes. Of several processes `Trainer` would give each micro-batches of its own, repeat rows where
+    they do not come out even, and take the mean of means.
     """
+    if ranks.size() == 1:
+        return
     accelerator = trainer.accelerator
     accelerator.prepare_data_loader = partial(_prepared, accelerator)
     of_tokens: list[bool] = []  # whether the model divides by the targets it is told; known from the first batch on

@@ -18,7 +18,7 @@ from svft_bench.running import callbacks, ranks, stopping
 from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.encoding import Collate, SimilarLengths
 from svft_bench.running.rows import TrainingRows
-from svft_bench.running.sharing import Shares, share, shared_collate
+from svft_bench.running.sharing import share, shared
 from svft_bench.running.tracking import Tracker
 
 CURVE_POINTS = 50
@@ -74,13 +74,13 @@ def train(
     steps = total_steps(spec, rows=len(data.rows))
     best = best or folder.with_name("best.safetensors")
     taken = ranks.lead(lambda: take_up(folder, origin=origin, best=best))
-    several = ranks.size() > 1
+    rows, collate = shared(data, collate)
     clock = callbacks.Clock(checkpoint_minutes)
     trainer = Trainer(
         model=model,
         args=_arguments(spec, steps=steps, folder=folder, seed=seed, use_cpu=use_cpu),
-        train_dataset=Shares(data.rows, whole=max(data.lengths) > 1) if several else data.rows,
-        data_collator=shared_collate(collate) if several else collate,
+        train_dataset=rows,
+        data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
             callbacks.Schedule(model),
@@ -96,8 +96,7 @@ def train(
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
-    if several:
-        share(trainer)
+    share(trainer)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
     start = time.perf_counter()
     if steps:

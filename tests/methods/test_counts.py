@@ -66,7 +66,7 @@ def _spec(model: str, method: str) -> RunSpec:
 def _counted(spec: RunSpec) -> int:
     kind = spec.task.kind
     model = build_meta(spec.model, kind=kind, num_labels=spec.task.labels)
-    head = () if kind == "causal_lm" else spec.model.head_modules
+    head = spec.head_modules
     base = stored_bytes(model)
     config = peft_config(spec.method, kind=kind, head_modules=head, total_steps=10, seed=0)
     counts = count(apply_method(model, spec.method, config, head_modules=head), head_modules=head, base_bytes=base)

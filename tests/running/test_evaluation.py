@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import BeftConfig, LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec, GenerationSpec, RunSpec, SourceSpec
@@ -234,6 +235,22 @@ def test_an_adapter_is_part_of_the_weights_while_a_run_is_scored_and_not_afterwa
         assert layers and all(layer.merged for layer in layers)
     with evaluating(model, merged=False):
         assert not any(layer.merged for layer in layers)
+
+
+def test_an_adapter_of_which_some_layers_cannot_be_merged_is_scored_as_it_is() -> None:
+    """BEFT merges into a bias, and Qwen2 has one in q, k and v alone."""
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    base = Qwen2ForCausalLM(Qwen2Config(vocab_size=16, num_key_value_heads=2, **sizes)).eval()
+    model = get_peft_model(base, BeftConfig(target_modules=["q_proj", "o_proj"]))
+    for name, parameter in model.named_parameters():
+        if "beft" in name:
+            torch.nn.init.ones_(parameter)
+    text = torch.tensor([[1, 2, 3]])
+    apart = model(text).logits
+    with evaluating(model, merged=True):
+        torch.testing.assert_close(model(text).logits, apart)
+    assert not any(getattr(layer, "merged", False) for layer in model.modules())
+    torch.testing.assert_close(model(text).logits, apart)
 
 
 def test_a_text_that_never_ends_is_cut_and_counted(tiny: Loaded) -> None:

@@ -158,6 +158,11 @@ class RunSpec(Spec):
         return self.task.name, self.model.name, self.method.name
 
     @property
+    def head_modules(self) -> tuple[str, ...]:
+        """The modules that train in full beside an adapter: a language model has none of its own."""
+        return () if self.task.kind == "causal_lm" else self.model.head_modules
+
+    @property
     def cell_id(self) -> str:
         """What repetitions of one measurement share: everything but the seed and where the data came from."""
         identity = self.identity()
