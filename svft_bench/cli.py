@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from svft_bench import __version__
 from svft_bench.config.own import beside
-from svft_bench.config.wording import Parser, folder, printable, sentence, warning_line
+from svft_bench.config.wording import Parser, printable, sentence, warning_line
 from svft_bench.running import ranks, stopping
 
 if TYPE_CHECKING:
@@ -107,17 +107,16 @@ def command(argv: list[str]) -> int:
         return 130
 
 
-def _to_be(name: str) -> Path:
-    """A folder that is made where it is not there yet."""
-    Path(name).mkdir(parents=True, exist_ok=True)
-    return folder(name)
-
-
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("-cd", "--config-dir", type=_to_be if "new" in argv[:3] else folder)
+    parser.add_argument("-cd", "--config-dir", type=Path)
     asked, rest = parser.parse_known_args(argv)
+    if asked.config_dir is not None:
+        if rest[:1] == ["new"]:  # which begins one
+            asked.config_dir.mkdir(parents=True, exist_ok=True)
+        if not asked.config_dir.is_dir():
+            parser.error(f"argument -cd/--config-dir: '{asked.config_dir}' is no folder")
     return asked.config_dir, rest
 
 

@@ -137,3 +137,12 @@ def test_a_folder_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setenv("SVFT_BENCH_CONF", "/nowhere")
     assert command(["list"]) == 2
     assert capsys.readouterr().err == "svft-bench: SVFT_BENCH_CONF='/nowhere' is no folder\n"
+
+
+def test_only_new_makes_the_folder_that_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(["--config-dir", "new", "list"]) == 2
+    assert command(["list", "new", "--config-dir", "own"]) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert command(["--config-dir", "own", "new", "task", "pens", "--from", "nowhere.csv"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
