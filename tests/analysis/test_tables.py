@@ -18,17 +18,6 @@ from svft_bench.records import RunRecord
 from tests.made_records import made_record
 
 
-@pytest.fixture(scope="module")
-def demo() -> list[Cell]:
-    return cells(["experiment=demo", "seed=0,1"], any_data=True)
-
-
-@pytest.fixture(scope="module")
-def one(demo: list[Cell]) -> list[Cell]:
-    """Two methods at both seeds: head and LoRA."""
-    return [cell for cell in demo if cell.spec.method.name in ("head", "lora")]
-
-
 def made(asked: Sequence[Cell], records: Sequence[RunRecord]) -> Table:
     return experiment_table(cell_results(asked, records), name="demo", title="Demo")
 

@@ -7,34 +7,17 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from svft_bench.analysis.tables.experiment import experiment_table
 from svft_bench.analysis.tables.render import as_csv, as_json, latex, markdown
-from svft_bench.analysis.tables.results import cell_results
 from svft_bench.analysis.tables.value import Row, Table
 from svft_bench.commands.table import table
-from svft_bench.compose import Cell, cells
-from svft_bench.records import RunRecord, save_record
+from svft_bench.compose import Cell
+from svft_bench.records import save_record
+from tests.analysis.test_tables import made
 from tests.made_records import made_record
-
-
-@pytest.fixture(scope="module")
-def demo() -> list[Cell]:
-    return cells(["experiment=demo", "seed=0,1"], any_data=True)
-
-
-@pytest.fixture(scope="module")
-def one(demo: list[Cell]) -> list[Cell]:
-    """Two methods at both seeds: head and LoRA."""
-    return [cell for cell in demo if cell.spec.method.name in ("head", "lora")]
-
-
-def made(asked: Sequence[Cell], records: Sequence[RunRecord]) -> Table:
-    return experiment_table(cell_results(asked, records), name="demo", title="Demo")
 
 
 def test_markdown_escapes_what_would_break_a_row(one: list[Cell]) -> None:

@@ -132,66 +132,6 @@ def test_scaling_is_linear_in_the_weight(name: str) -> None:
         torch.testing.assert_close(layer.get_delta_weight("default"), -3.0 * delta)
 
 
-def deltas_of(model: PeftModel, adapter: str) -> list[torch.Tensor]:
-    nothing = [torch.zeros(layer.out_features, layer.in_features) for layer in layers(model)]
-    pairs = zip(layers(model), nothing, strict=True)
-    return [layer.get_delta_weight(adapter) if adapter in layer.configs else zero for layer, zero in pairs]
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_weighted_adapter_is_exactly_the_sum_of_the_others(name: str) -> None:
-    model = build(name)
-    model.add_adapter("other", ALL[name](target_modules=[*TARGETS, "v_proj"]))
-    model.set_adapter("other")
-    move(model, seed=6)
-    model.base_model.add_weighted_adapter(["default", "other"], [0.5, -2.0], "sum", combination_type="linear")
-    whole = zip(deltas_of(model, "default"), deltas_of(model, "other"), deltas_of(model, "sum"), strict=True)
-    for one, other, both in whole:
-        torch.testing.assert_close(both, 0.5 * one - 2.0 * other, atol=1e-6, rtol=1e-5)
-    assert not any(p.requires_grad for n, p in model.named_parameters() if n.endswith(".sum"))
-    assert model.peft_config["sum"].target_modules == {*TARGETS, "v_proj"}
-
-
-def test_a_weighted_adapter_saves_and_loads(tmp_path: Path) -> None:
-    model = build("random")
-    model.base_model.add_weighted_adapter(["default"], [2.0], "twice")
-    model.set_adapter("twice")
-    want = logits(model)
-    model.save_pretrained(tmp_path, selected_adapters=["twice"])
-    again = PeftModel.from_pretrained(make("llama"), tmp_path / "twice").eval()
-    torch.testing.assert_close(logits(again), want)
-
-
-@pytest.mark.parametrize(
-    ("change", "kind", "sentence"),
-    [
-        ({"off_diag": 1}, "linear", r"have off_diag=2 and 1, so the sum is none of an adapter"),
-        ({"pattern": "random"}, "linear", "have pattern='banded' and 'random'"),
-        ({"gate": True}, "linear", "Adapter other has a gate"),
-        ({"rank": 4}, "linear", "have rank=None and 4"),
-        ({"target_modules": ".*q_proj"}, "linear", "same target modules type"),
-        ({}, "ties", "combination_type='ties'"),
-        ({}, "svd", "combination_type='svd'"),
-    ],
-)
-def test_a_sum_that_would_not_be_exact_is_refused(change: dict[str, Any], kind: str, sentence: str) -> None:
-    model = build("svft")
-    options = {"pattern": "banded", "off_diag": 2, "target_modules": list(TARGETS)} | change
-    model.add_adapter("other", SVFTConfig(**options))
-    with pytest.raises(ValueError, match=sentence):
-        model.base_model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "sum", combination_type=kind)
-    assert "sum" not in model.peft_config
-
-
-def test_different_draws_have_no_sum() -> None:
-    model = build("random")
-    model.add_adapter("other", SVFTConfig(pattern="random", off_diag=2, pattern_seed=3, target_modules=TARGETS))
-    with pytest.raises(ValueError, match="do not train the same entries in one basis"):
-        model.base_model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "sum")
-    with pytest.raises(ValueError, match="Adapter missing does not exist"):
-        model.base_model.add_weighted_adapter(["default", "missing"], [1.0, 1.0], "sum")
-
-
 @pytest.mark.parametrize("name", OURS)
 def test_weights_may_start_drawn_so_that_an_adapter_does_something_at_once(name: str) -> None:
     drawn, again = (build(name, moved=False, init_weights=False) for _ in range(2))
