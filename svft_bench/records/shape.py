@@ -74,7 +74,10 @@ class Weights(Part):
 
 
 class Provenance(Part):
-    """Where the numbers come from; `processes` shared the run, by `strategy`, each on its own of `devices`."""
+    """Where the numbers come from; `processes` shared the run, by `strategy`, each on its own of `devices`.
+
+    Micro-batches and batches of evaluation went through the model in so many parts where memory had no room for them.
+    """
 
     created: str
     versions: dict[str, str]
@@ -88,6 +91,8 @@ class Provenance(Part):
     processes: int = 1
     strategy: Literal["ddp"] | None = None
     devices: tuple[str, ...] = ()
+    train_parts: int = 1
+    eval_parts: int = 1
 
     @property
     def chip(self) -> str:

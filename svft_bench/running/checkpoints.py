@@ -29,16 +29,22 @@ ELSE = "training goes on from the checkpoint before, or begins again"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint; `loss` is summed over the steps since `logged`, the last one that the curve knows of."""
+    """A whole checkpoint; `loss` is summed over the steps since `logged`, the last one that the curve knows of.
+
+    `parts` says into how many a micro-batch was cut for want of memory.
+    """
 
     folder: Path
     step: int
     loss: float
     logged: int
+    parts: int
 
 
 @contextmanager
-def new_checkpoint(folder: Path, step: int, *, origin: str, loss: float, logged: int, best: Path) -> Iterator[Path]:
+def new_checkpoint(
+    folder: Path, step: int, *, origin: str, loss: float, logged: int, parts: int, best: Path
+) -> Iterator[Path]:
     """A folder to write a checkpoint of this step to; sealed with the best epoch so far, it gets its name in `folder`.
 
     `origin` says which code it is of. Older checkpoints go, but for the one before.
@@ -50,7 +56,7 @@ def new_checkpoint(folder: Path, step: int, *, origin: str, loss: float, logged:
     if best.exists():
         _link(best, written / best.name)
     settle(written)
-    body = {"origin": origin, "loss": loss, "logged": logged, "files": digests(written)}
+    body = {"origin": origin, "loss": loss, "logged": logged, "parts": parts, "files": digests(written)}
     write_whole(written / MANIFEST, sealed(body))
     written.rename(whole)
     to_disk(folder)
@@ -79,7 +85,7 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
         else:
             if best.name in manifest["files"]:
                 _link(path / best.name, best)
-            return Checkpoint(path, _step(path), manifest["loss"], manifest["logged"])
+            return Checkpoint(path, _step(path), manifest["loss"], manifest["logged"], manifest["parts"])
     return None
 
 

@@ -19,6 +19,7 @@ from svft_bench.running import ranks
 from svft_bench.running.decoding import Engine, generate
 from svft_bench.running.encoding import text_length, training_collate
 from svft_bench.running.likelihood import foreseen, likeliest
+from svft_bench.running.memory import Parts, in_parts
 from svft_bench.running.rows import token_lengths
 from svft_bench.running.stopping import Stopped
 from svft_bench.tasks import Example, responded
@@ -39,27 +40,32 @@ def predict(
     merged: bool,
     progress: Progress,
     engine: Engine | None = None,
+    parts: Parts | None = None,
 ) -> list[Prediction]:
     """One prediction for every example, in the examples' order; `progress` hears how many a batch finished.
 
-    Batches hold examples of similar length, longest first, so that a batch that does not fit fails at once. `merged`
-    folds an adapter into the weights meanwhile, which is fast but, for tuners that subtract it again, leaves rounding
-    behind: for the end of a run, not for its middle. An `engine` writes a language model's texts in its place.
+    Batches hold examples of similar length, longest first, so that one that has no room in memory is known at once; it
+    and those after it are predicted in `parts`. `merged` folds an adapter into the weights meanwhile, which is fast
+    but, for tuners that subtract it again, leaves rounding behind: for the end of a run, not for its middle. An
+    `engine` writes a language model's texts in its place.
     """
     predictor = partial(_text, engine=engine) if task.kind == "causal_lm" else _class_or_value
+    cut = parts or Parts()
     order = list(range(len(examples)))
     if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
         order.sort(key=lambda index: -text_length(examples[index]))
 
     def look(chosen: Sequence[int]) -> dict[int, Prediction]:
         batch = [examples[index] for index in chosen]
-        values = predictor(model, batch, task=task, evaluation=evaluation, processor=processor, batch_size=batch_size)
+        asked: dict[str, Any] = {"task": task, "evaluation": evaluation, "processor": processor}
+        values = predictor(model, batch, **asked, batch_size=-(-batch_size // cut.number))
         rows = zip(chosen, batch, values, strict=True)
         return {index: {"id": example["id"], **_gold(example), **value} for index, example, value in rows}
 
     with evaluating(model, merged=merged and engine is None):
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        found = _shared(batches, look=look, progress=progress)
+        look_at = look if engine is not None else partial(in_parts, look=look, parts=cut, rows=batch_size)
+        found = _shared(batches, look=look_at, progress=progress)
     return [found[index] for index in range(len(examples))]
 
 

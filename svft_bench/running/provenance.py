@@ -23,7 +23,9 @@ from svft_bench.running import ranks
 PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "numpy")
 
 
-def provenance(device: torch.device, *, command: str, decoder: str = "transformers") -> Provenance:
+def provenance(
+    device: torch.device, *, command: str, decoder: str = "transformers", train_parts: int = 1, eval_parts: int = 1
+) -> Provenance:
     """The state of code, packages and machine now, and the command that asked for the run.
 
     `decoder` is the package that wrote the texts.
@@ -38,6 +40,8 @@ def provenance(device: torch.device, *, command: str, decoder: str = "transforme
         processes=ranks.size(),
         strategy="ddp" if ranks.size() > 1 else None,
         devices=tuple(ranks.gathered(_name(device))),
+        train_parts=train_parts,
+        eval_parts=eval_parts,
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
         platform=platform.system(),

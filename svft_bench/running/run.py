@@ -11,7 +11,7 @@ from typing import Any
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import EvalSpec, RunSpec
 from svft_bench.methods.applying import load_trained
-from svft_bench.records import Costs, DataUse, RunRecord, Sizes, find_record, record_path, save_record
+from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes, find_record, record_path, save_record
 from svft_bench.records.durable import PARTIAL, sweep, write_whole
 from svft_bench.running import again, ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
@@ -19,6 +19,7 @@ from svft_bench.running.cards import write_card
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
+from svft_bench.running.memory import Parts, saying_what_would_fit
 from svft_bench.running.ownership import owning
 from svft_bench.running.preflight import check_processes
 from svft_bench.running.provenance import peak_memory, provenance
@@ -43,7 +44,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         Stopped: a signal came; a training has a checkpoint of that moment.
     """
     check_processes(os.environ, [(spec, settings)])
-    with ranks.joined(on=settings.device):
+    with ranks.joined(on=settings.device), saying_what_would_fit(spec):
         return _run(spec, settings, command=command)
 
 
@@ -81,6 +82,7 @@ def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
 def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> tuple[RunRecord, list[dict[str, Any]]]:
     """The record of a run that takes place now, and its predictions."""
     title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
+    parts = Parts()
     with tracking(
         settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
     ) as tracker:
@@ -92,12 +94,12 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             if fitted is not None and not ranks.leads():
                 load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
             if fitted is None:
-                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker)
+                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts)
         start = time.perf_counter()
         with engine_of(spec, ready.model, ready.processor, folder=folder) as engine:
             predictions = {
                 item.name: predict_eval(
-                    ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine
+                    ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine, parts=parts
                 )
                 for item in spec.task.evals
             }
@@ -108,11 +110,14 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
         }
         tracker.log(defined, step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
-    record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, command=command)
+    origin = provenance(
+        ready.device, command=command, decoder=spec.eval.backend, train_parts=fitted.parts, eval_parts=parts.number
+    )
+    record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, origin=origin)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
 
 
-def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker) -> Fitted:
+def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker, parts: Parts) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
     first = spec.task.evals[0]
     choices: dict[str, tuple[EvalSpec, Sequence[Example]]] = {
@@ -123,7 +128,7 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
     chooser, rows = choices[spec.train.selection]
 
     def headline() -> float | None:
-        found = predict_eval(ready, spec, chooser, examples=rows, tracker=None)
+        found = predict_eval(ready, spec, chooser, examples=rows, tracker=None, parts=parts)
         return score(chooser, found)[chooser.metrics[0]]
 
     best = BestEpoch(ready.model, names=ready.trained_names, score=headline, file=folder / "best.safetensors")
@@ -169,6 +174,7 @@ def predict_eval(
     *,
     examples: Sequence[Example],
     tracker: Tracker | None,
+    parts: Parts,
     engine: Engine | None = None,
 ) -> list[Prediction]:
     """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
@@ -184,6 +190,7 @@ def predict_eval(
         merged=tracker is not None,
         progress=tracker.advance if tracker is not None else check,
         engine=engine,
+        parts=parts,
     )
 
 
@@ -195,7 +202,7 @@ def _record(
     scores: dict[str, dict[str, float | None]],
     cut: dict[str, int],
     eval_seconds: float,
-    command: str,
+    origin: Provenance,
 ) -> RunRecord:
     per_row = ready.rows.examples / len(ready.rows.rows)
     seen = fitted.timed_steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
@@ -222,7 +229,7 @@ def _record(
         data=tuple(DataUse(label=file.label, **vars(file)) for file in ready.task.files),
         weights=ready.weights,
         skipped=ready.task.skipped | ready.rows.skipped | cut,
-        provenance=provenance(ready.device, command=command, decoder=spec.eval.backend),
+        provenance=origin,
     )
 
 

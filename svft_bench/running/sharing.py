@@ -68,8 +68,8 @@ def shared_collate(collate: Collate) -> Collate:
             name: value[mine.start : mine.stop] if isinstance(value, torch.Tensor) else value
             for name, value in whole.items()
         }
-        targets = _targets(whole["labels"])
-        return _with_share(batch, _targets(batch["labels"]) / targets if places and targets else 0.0)
+        of_all = targets(whole["labels"])
+        return _with_share(batch, targets(batch["labels"]) / of_all if places and of_all else 0.0)
 
     return collate_own
 
@@ -80,7 +80,7 @@ def _with_share(batch: Batch, share: float) -> Batch:
     return batch | {SHARE: share}
 
 
-def _targets(labels: torch.Tensor) -> int:
+def targets(labels: torch.Tensor) -> int:
     """How many a model's mean loss is over: rows, or the tokens that have one before them."""
     return int((labels if labels.dim() == 1 else labels[:, 1:]).ne(IGNORED).sum())
 
@@ -103,7 +103,7 @@ def share(trainer: Trainer) -> None:
         part = inputs.pop(SHARE)
         told = num_items_in_batch is not None
         if not of_tokens:
-            of_tokens.append(_divides(trainer.model, inputs, told=told, rounded=trainer.args.bf16))
+            of_tokens.append(divides(trainer.model, inputs, told=told, rounded=trainer.args.bf16))
         outputs = model(**inputs, **({"num_items_in_batch": num_items_in_batch} if told else {}))
         loss: torch.Tensor = outputs.loss if part else outputs.logits.sum() * 0.0
         return loss * ranks.size() * (1.0 if of_tokens[0] else part)  # of all gradients the mean is taken
@@ -126,7 +126,7 @@ def _prepared(accelerator: Any, loader: Any, **_: Any) -> Any:
     )
 
 
-def _divides(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -> bool:
+def divides(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -> bool:
     """Whether the loss is divided by the number that the model is told, of which it is the sum over rows then.
 
     Raises:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from svft_bench.methods.applying import load_trained, save_trained, trainable_na
 from svft_bench.running import callbacks, ranks, stopping
 from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.encoding import Collate, SimilarLengths
+from svft_bench.running.memory import Parts, fit_in_memory
 from svft_bench.running.rows import TrainingRows
 from svft_bench.running.sharing import share, shared
 from svft_bench.running.tracking import Tracker
@@ -28,7 +30,8 @@ CURVE_POINTS = 50
 class Trained:
     """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median.
 
-    `seconds` is what the last `timed_steps` took: all of them, unless an earlier call was killed and taken up.
+    `seconds` is what the last `timed_steps` took: all of them, unless an earlier call was killed and taken up. `parts`
+    is into how many a micro-batch was cut in the end, where memory had no room for a whole one.
     """
 
     steps: int
@@ -37,6 +40,7 @@ class Trained:
     step_seconds: float
     curve: tuple[tuple[int, float], ...]
     resumed: bool
+    parts: int
 
 
 def total_steps(spec: TrainSpec, *, rows: int) -> int:
@@ -97,7 +101,9 @@ def train(
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
     share(trainer)
-    _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model))
+    parts = Parts(1 if taken is None else taken.parts)
+    fit_in_memory(trainer, parts)
+    _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
     start = time.perf_counter()
     if steps:
         _go_on(trainer, taken, steps=steps)
@@ -108,10 +114,13 @@ def train(
         step_seconds=clock.median(),
         curve=_curve(trainer.state),
         resumed=taken is not None,
+        parts=parts.number,
     )
 
 
-def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path, names: frozenset[str]) -> None:
+def _keep_checkpoints(
+    trainer: Trainer, folder: Path, *, origin: str, best: Path, names: frozenset[str], parts: Parts
+) -> None:
     """Let the Trainer write checkpoints that are whole or absent, and read them.
 
     Its own would hold all of a model of which a head alone is trained, and of some models the weights under names that
@@ -125,7 +134,8 @@ def _keep_checkpoints(trainer: Trainer, folder: Path, *, origin: str, best: Path
 
     def write(model: nn.Module) -> None:
         step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
-        with new_checkpoint(folder, step, origin=origin, loss=loss, logged=logged, best=best) as written:
+        known: dict[str, Any] = {"origin": origin, "loss": loss, "logged": logged, "parts": parts.number, "best": best}
+        with new_checkpoint(folder, step, **known) as written:
             save_trained(model, names, **_weights(written))
             trainer._save_optimizer_and_scheduler(str(written))
             trainer._save_rng_state(str(written))

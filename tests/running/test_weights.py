@@ -22,7 +22,7 @@ def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def save(folder: Path, model: nn.Module) -> None:
-    trained = Trained(steps=2, timed_steps=2, seconds=1.0, step_seconds=0.5, curve=((1, 2.0),), resumed=False)
+    trained = Trained(steps=2, timed_steps=2, seconds=1.0, step_seconds=0.5, curve=((1, 2.0),), resumed=False, parts=1)
     save_fitted(folder, model, names=trainable_names(model), trained=trained, selected={"by": "last"}, peak_bytes=1)
 
 

@@ -1,0 +1,189 @@
+"""Out of memory: what does not fit goes through the model in parts, and a training's result stays the same.
+
+L = sum over the parts of w L_part, w = targets of the part / targets of the micro-batch
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import torch
+from accelerate.utils.memory import clear_device_cache
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import Trainer
+
+from svft_bench.config.spec import RunSpec
+from svft_bench.running import ranks
+from svft_bench.running.sharing import SHARE, divides, own, targets
+
+# How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
+SIGNS = ("out of memory", "alloc_cpu", "defaultcpuallocator", "cublas_status_alloc_failed")
+T = TypeVar("T")
+ALIKE = "the batch of an optimizer step and its average stay the same"
+
+
+class OutOfMemory(RuntimeError):
+    """Memory has no room for the least that can be tried."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator has refused, on a GPU or a CPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in said for sign in SIGNS)
+    )
+
+
+class Parts:
+    """Into how many parts a batch is cut: twice as many whenever memory has no room for one."""
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+
+    def of(self, rows: int) -> list[range]:
+        """The places of the rows of each part."""
+        return [places for part in range(self.number) if (places := own(rows, rank=part, size=self.number))]
+
+    def double(self, rows: int, *, where: str, so: str) -> None:
+        """Cut in halves what had no room, and say so.
+
+        Raises:
+            OutOfMemory: a part is one row already.
+        """
+        at_once = -(-rows // self.number)
+        if at_once == 1:
+            raise OutOfMemory(f"{where} has no room for one row at a time")
+        self.number *= 2
+        warnings.warn(
+            f"Out of memory in {where} with {at_once} rows at a time: from here on {-(-rows // self.number)} go "
+            f"through the model at once{so}.",
+            stacklevel=3,
+        )
+
+
+def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
+    """Let a micro-batch that has no room go through the model in parts, and the optimizer step begin again with them.
+
+    The trainer counts steps and micro-batches as before, so that checkpoints know nothing of it. Dropout draws other
+    numbers for parts.
+    """
+    whole, plain = trainer.training_step, trainer.compute_loss
+    begun: list[dict[str, Any]] = []  # micro-batches of this optimizer step
+    known: list[bool] = []  # whether the model divides by the targets that it is told, once that matters
+
+    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        share = inputs.pop(SHARE, 1.0) if parts.number > 1 else 1.0
+        loss = plain(model, inputs, *args, **kwargs)
+        return loss if share == 1.0 or known[0] else loss * share
+
+    def learn(inputs: dict[str, Any], number: Any) -> None:
+        if not known:
+            known.append(_divides(trainer, inputs, told=number is not None))
+
+    def in_parts(model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
+        rows, all_targets = len(inputs["labels"]), targets(inputs["labels"])
+        if parts.number == 1 or not all_targets:
+            return cast(torch.Tensor, whole(model, inputs, number))
+        learn(inputs, number)
+        cut = ({n: v[at.start : at.stop] if _of_rows(v) else v for n, v in inputs.items()} for at in parts.of(rows))
+        shares = ((part, targets(part["labels"]) / all_targets) for part in cut)
+        return torch.stack([whole(model, part | {SHARE: share}, number) for part, share in shares if share]).sum()
+
+    def training_step(model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        begun.append(inputs)
+        todo = [inputs]
+        while True:
+            try:
+                loss = [in_parts(model, batch, num_items_in_batch) for batch in todo][-1]
+                break
+            except (RuntimeError, MemoryError) as error:
+                if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+                    raise
+                if ranks.size() > 1:  # whose gradients would no longer meet
+                    raise OutOfMemory("training has no room for a process's rows") from error
+            trainer.model.zero_grad()  # here, where the error no longer holds what it was raised among
+            clear_device_cache(garbage_collection=True)
+            learn(inputs, num_items_in_batch)
+            parts.double(len(inputs["labels"]), where="training", so=f"; {ALIKE}")
+            todo = [*begun]
+        if trainer.accelerator.sync_gradients:
+            begun.clear()
+        return loss
+
+    trainer.training_step, trainer.compute_loss = training_step, compute_loss
+
+
+def in_parts(
+    chosen: Sequence[int], *, look: Callable[[Sequence[int]], dict[int, T]], parts: Parts, rows: int
+) -> dict[int, T]:
+    """What `look` finds in a batch of evaluation, in parts where it has no room; there may be `rows` in a batch."""
+    while True:
+        try:
+            looked = (look(chosen[at.start : at.stop]) for at in parts.of(len(chosen)))
+            return {index: value for part in looked for index, value in part.items()}
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        clear_device_cache(garbage_collection=True)
+        parts.double(rows, where="evaluation", so="")
+
+
+def _of_rows(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0
+
+
+def _divides(trainer: Trainer, inputs: dict[str, Any], *, told: bool) -> bool:
+    """Whether the model divides its loss by a number that it is told.
+
+    Raises:
+        OutOfMemory: the loss of rows together is not made of their own.
+    """
+    model = trainer.model
+    whole = any(isinstance(module, _BatchNorm) for module in model.modules())
+    model.eval()  # dropout would make two losses of one row
+    try:
+        found = divides(model, trainer._prepare_inputs(inputs), told=told, rounded=trainer.args.bf16)
+    except ValueError:
+        whole = True
+    finally:
+        model.train()
+    if whole:
+        raise OutOfMemory(
+            "training has no room for a micro-batch, and the loss of this model's rows together is not that of each "
+            "alone (a balance of experts, a batch norm), so that parts of it would train another"
+        )
+    return found
+
+
+@contextmanager
+def saying_what_would_fit(spec: RunSpec) -> Iterator[None]:
+    """Whatever has no room while this lasts ends in one sentence, with what would make it smaller.
+
+    Raises:
+        OutOfMemory: such a sentence.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, OutOfMemory) or is_out_of_memory(error)):
+            raise
+        first = str(error).partition(". ")[0].partition("\n")[0]
+        raise OutOfMemory(f"{first}; {' or '.join(smaller(spec))} would take less memory") from error
+
+
+def smaller(spec: RunSpec) -> list[str]:
+    """Settings that make a run fit into less memory, the ones that cost least first."""
+    train = spec.train
+    found = {
+        "train.gradient_checkpointing=true": not train.gradient_checkpointing and spec.method.trains != "head",
+        "train.precision=bfloat16": train.precision == "float32",
+        f"train.batch_size={train.batch_size // 2} train.gradient_accumulation={2 * train.gradient_accumulation}": (
+            ranks.size() > 1 and not train.batch_size % (2 * ranks.size())
+        ),
+        "model.dtype=bfloat16": spec.model.dtype == "float32" and spec.method.trains == "adapter",
+    }
+    return [*(line for line, helps in found.items() if helps), "a device with more of it"]
