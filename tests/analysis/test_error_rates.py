@@ -105,7 +105,7 @@ def found(test: Callable[[Any], list[float]], tables: Sequence[Any]) -> float:
     return float(np.mean([np.array(test(table))[LAST] < 0.05 for table in tables]))
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equal_methods_carry_a_mark_in_seven_tables_of_a_hundred_at_the_most(name: str, seeds: int) -> None:
     assert marked(ours, drawn(name, seeds)[0]) <= 0.07

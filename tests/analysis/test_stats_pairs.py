@@ -70,6 +70,28 @@ def test_a_method_that_collapses_does_not_make_the_others_noisy() -> None:
     assert alone[0].freedom > 2
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("failing", [0.0, 0.125])
+def test_an_interval_of_few_seeds_borrows_degrees_of_freedom_and_covers_as_often(seeds: int, failing: float) -> None:
+    """Eleven methods of three points between seeds, some of which lose thirty; beside that without borrowed freedom."""
+    rng = np.random.default_rng(0)
+    inside: list[list[bool]] = [[], []]
+    arms: list[list[float]] = [[], []]
+    for _ in range(200):
+        lost = 30 * (rng.random((11, seeds)) < failing)
+        scores = 3 * rng.normal(size=(11, seeds)) - lost
+        for row, spread in zip(scores, stats.spreads(scores.tolist(), shared_seeds=False), strict=True):
+            both = spread.freedom * spread.variance  # of the prior, taken as known, and the method's own
+            alone = min(spread.freedom, both**2 / (seeds - 1) / row.var(ddof=1) ** 2)
+            for place, freedom in enumerate((spread.freedom, alone)):
+                low, high = stats.around(row.mean(), stats.Noise(spread.variance / seeds, freedom, 0.0))
+                inside[place].append(low <= -30 * failing <= high)
+                arms[place].append(high - low)
+    assert np.mean(inside[0]) >= np.mean(inside[1]) - 0.01
+    assert failing or np.mean(inside[0]) >= 0.95
+    assert seeds > 2 or not failing or np.mean(arms[0]) < 0.7 * np.mean(arms[1])
+
+
 def test_the_noise_of_items_is_counted_once() -> None:
     """A gap of v/n + (σ² + e/n)/S: items that lean one way at every seed, and items that turn from seed to seed."""
     rng = np.random.default_rng(5)

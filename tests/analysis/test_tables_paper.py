@@ -109,6 +109,16 @@ def test_tied_seeds_have_the_spread_of_the_other_rows(table1: Reference) -> None
     assert "Chance alone would give about 0.1 'differs' among the 2 with a ±." in found.notes
 
 
+def test_the_interval_of_two_seeds_has_the_spread_of_the_whole_column(table1: Reference) -> None:
+    """Two seeds eight points apart have t(1) = 12.7 alone; beside three seeds of another row, t(3) = 3.2."""
+    other = ["model=gemma-2b", "method=svft_random", "task=gsm8k", "method.off_diag=16", "method.modules=qkvudog"]
+    asked = cells([*other, "seed=0,1,2"], any_data=True)
+    steady = [made_record(one, score=score, items=1319) for one, score in zip(asked, (0.49, 0.50, 0.51), strict=True)]
+    alone, beside = (facts(made(table1, [*runs([0.36, 0.44]), *more])) for more in ([], steady))
+    arm, less = (found["gsm8k.high"] - found["gsm8k.ours"] for found in (alone, beside))
+    assert arm > 30 and less < 8
+
+
 def test_a_printed_mean_of_five_is_less_uncertain_than_one_run() -> None:
     table = load_reference("svft_table3_glue_deberta")
     asked = cells(["model=deberta-v3-base", "method=lora", "task=glue/sst2", "method.r=8", "seed=0,1,2"], any_data=True)

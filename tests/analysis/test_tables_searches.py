@@ -30,9 +30,9 @@ def run(cell: Cell, *, score: float) -> RunRecord:
     return made_record(cell, score=score, items=100).model_copy(update={"selected": chosen})
 
 
-def searched(rate: str) -> CellResult:
-    """LoRA at one rate and three seeds, after a search over three rates at seed 0 that scored 20 rows."""
-    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3,1e-2", "seed=0", "limit.eval=20"], any_data=True)
+def searched(rate: str, *, at: str = "0") -> CellResult:
+    """LoRA at one rate and three seeds, after a search over three rates at some of them that scored 20 rows."""
+    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3,1e-2", f"seed={at}", "limit.eval=20"], any_data=True)
     asked = cells([*LINE, "method=lora", f"train.lr={rate}", "seed=0,1,2"], any_data=True)
     reported = [run(cell, score=score) for cell, score in zip(asked, (0.90, 0.80, 0.82), strict=True)]
     records = [*(run(cell, score=0.7) for cell in tried), *reported]
@@ -40,12 +40,27 @@ def searched(rate: str) -> CellResult:
     return found
 
 
-def test_the_seed_that_chose_the_rate_is_marked_and_left_out_beside() -> None:
+def test_the_seed_that_chose_the_rate_is_in_no_score() -> None:
     table = experiment_table([searched("3e-3")], name="n", title="")
-    assert table.rows[0].cells[-1] == "3 (0 chose)" and table.rows[0].facts["choosing_seeds"] == "0"
+    assert table.rows[0].cells[-1] == "2 (0 left out)" and table.rows[0].facts["seeds_left_out"] == "0"
+    assert table.rows[0].facts["sst2.accuracy"] == pytest.approx(0.81)
+    (note,) = [note for note in table.notes if note.startswith("Left out, because rates were chosen")]
+    assert "seed 0 of every row" in note and not any("may lie beyond" in note for note in table.notes)
+
+
+def test_where_fewer_than_two_seeds_are_fresh_all_are_in_the_mean_and_the_others_beside() -> None:
+    table = experiment_table([searched("3e-3", at="0,1")], name="n", title="")
+    assert table.rows[0].cells[-1] == "3 (0, 1 chose)" and table.rows[0].facts["choosing_seeds"] == "0 1"
     (note,) = [note for note in table.notes if "chose the rates" in note]
-    assert note.endswith("the means of the other seeds: LoRA sst2 81.0.")
-    assert not any("may lie beyond" in note for note in table.notes)
+    assert note.endswith("the means of the other seeds: LoRA sst2 82.0.")
+
+
+def test_a_seed_that_chose_for_one_row_is_left_out_of_all_that_are_compared_with_it() -> None:
+    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3", "seed=0", "limit.eval=20"], any_data=True)
+    asked = cells([*LINE, "method=lora,svft_plain", "train.lr=3e-3", "seed=0,1,2"], any_data=True)
+    records = [run(cell, score=0.7) for cell in (*tried, *asked)]
+    lora, plain = with_searches(cell_results(asked, records), records)
+    assert lora.search is not None and plain.search is None and lora.seeds == plain.seeds == (1, 2)
 
 
 def test_an_end_of_the_grid_is_said_by_the_table() -> None:
@@ -56,6 +71,30 @@ def test_an_end_of_the_grid_is_said_by_the_table() -> None:
 
 def test_a_rate_that_was_never_tried_beside_others_was_chosen_by_no_seed() -> None:
     assert searched("2e-3").search is None and searched("2e-3").choosing == ()
+
+
+@pytest.mark.parametrize(
+    ("trials", "told"),
+    [
+        (["task=glue/stsb"], "Rates taken over, on glue/sst2 from trials on glue/stsb: LoRA 0.003."),
+        (
+            ["task=glue/sst2", "train.epochs=1"],
+            "Rates taken over, on glue/sst2 from trials on glue/sst2, of another length or number of rows: LoRA 0.003.",
+        ),
+    ],
+)
+def test_a_rate_that_another_task_or_training_chose_is_said_by_the_table(trials: list[str], told: str) -> None:
+    line = [item for item in LINE if item != "task=glue/sst2"]
+    tried = cells([*line, *trials, "method=lora", "train.lr=1e-3,3e-3", "seed=0", "limit.eval=20"], any_data=True)
+    asked = cells([*LINE, "train.epochs=2", "method=lora", "train.lr=3e-3", "seed=0,1,2"], any_data=True)
+    records = [run(cell, score=0.7) for cell in (*tried, *asked)]
+    found = with_searches(cell_results(asked, records), records)
+    assert told in experiment_table(found, name="n", title="").notes
+    assert found[0].seeds == ((0, 1, 2) if trials == ["task=glue/stsb"] else (1, 2))  # seed 0 chose on these very rows
+    of_another = with_searches(cell_results(asked, records), [run(cell, score=0.7) for cell in asked])
+    assert not any(
+        note.startswith("Rates taken over") for note in experiment_table(of_another, name="n", title="").notes
+    )
 
 
 def test_the_trials_themselves_are_not_marked() -> None:

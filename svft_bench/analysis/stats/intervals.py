@@ -118,6 +118,10 @@ class Pooled(NamedTuple):
     variance: float
     freedom: int
 
+    def scaled(self, unit: float) -> Pooled:
+        """The same of scores in another unit."""
+        return Pooled(self.variance / unit**2, self.freedom)
+
 
 def pooled(samples: Sequence[Sequence[float]]) -> Pooled | None:
     """The common variance of samples that have their own means; None without two of one."""

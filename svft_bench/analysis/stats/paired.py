@@ -39,8 +39,10 @@ def spreads(scores: Sequence[Sequence[float]], *, shared_seeds: bool = True) -> 
 
     With `shared_seeds`, a seed that is easier for all is taken out by the median of the methods. The prior is the
     median of their variances, so that a method that collapses at one seed does not make the others noisy; its weight is
-    the larger the less they differ (empirical Bayes). Degrees of freedom are those of both together, by Satterthwaite
-    fewer where a method's own variance is far above the prior. Two methods have nothing to borrow.
+    the larger the less they differ (empirical Bayes). Degrees of freedom are those of both together. For gaps, which
+    share their seeds, they are by Satterthwaite fewer where a method's own variance is far above the prior: many
+    comparisons need that. An interval of one mean covers as often without, and is half as wide where one of two seeds
+    failed. Two methods have nothing to borrow.
     """
     import numpy
     from scipy.special import gammaincinv
@@ -64,18 +66,18 @@ def spreads(scores: Sequence[Sequence[float]], *, shared_seeds: bool = True) -> 
         _weight(float(known.var(ddof=len(known) > 1)), median_freedom),
     )
     return [
-        _moderated(value, freedom, prior=prior, weight=weight, limit=limit)
+        _moderated(value, freedom, prior=prior, weight=weight, limit=limit, cautious=shared_seeds)
         for value, freedom in zip(found.tolist(), own.tolist(), strict=True)
     ]
 
 
-def _moderated(own: float, freedom: float, *, prior: float, weight: float, limit: float) -> Spread:
+def _moderated(own: float, freedom: float, *, prior: float, weight: float, limit: float, cautious: bool) -> Spread:
     if freedom <= 0:
         return Spread(prior, max(weight, 1.0), limit)
     if weight == 0:
         return Spread(own, freedom, limit)
     variance = (weight * prior + freedom * own) / (weight + freedom)
-    trusted = freedom * (1 + weight * prior / (freedom * own)) ** 2 if own > 0 else MANY
+    trusted = freedom * (1 + weight * prior / (freedom * own)) ** 2 if own > 0 and cautious else MANY
     return Spread(variance, min(trusted, weight + freedom), limit)
 
 

@@ -124,6 +124,8 @@ def facts(result: CellResult) -> dict[str, object]:
     found |= {"cell": spec.cell_id, "seeds": " ".join(str(record.spec.seed) for record in result.records)}
     if result.choosing:
         found["choosing_seeds"] = " ".join(map(str, result.choosing))
+    if result.set_aside:
+        found["seeds_left_out"] = " ".join(map(str, result.set_aside))
     for score in result.scores:
         found[f"{score.eval}.{score.metric}"] = score.mean
         found[f"{score.eval}.items"] = score.items
@@ -218,6 +220,7 @@ def _clear_best(results: Sequence[CellResult], evaluation: str) -> list[CellResu
 def _seeds(result: CellResult) -> str:
     done = len(result.records)
     chose = f" ({', '.join(map(str, result.choosing))} chose)" if result.choosing else ""
+    chose = f" ({', '.join(map(str, result.set_aside))} left out)" if result.set_aside else chose
     return str(done) + (f" of {done + len(result.missing)}" if result.missing else "") + chose
 
 

@@ -149,10 +149,17 @@ def searches(results: Sequence[CellResult]) -> list[str]:
         edge = _distinct(
             f"{one.spec.method.title} on {one.spec.task.name} ({one.spec.train.lr:g} of {len(one.search.rates)} rates)"
             for one in results
-            if one.search is not None and one.search.rates[place] == one.spec.train.lr
+            if (search := one.search) and search.task == one.spec.task.name and search.rates[place] == one.spec.train.lr
         )
         found += [f"Chosen at the {end} rate tried, so that a better one may lie beyond: {', '.join(edge)}."] * bool(
             edge
+        )
+    found += _elsewhere(results)
+    aside = sorted({seed for one in results for seed in one.set_aside})
+    if aside:
+        found.append(
+            f"Left out, because rates were chosen at them: seed {', '.join(map(str, aside))} of every row that says "
+            "so. Scores, intervals and comparisons are of seeds that no search has seen."
         )
     chose = [one for one in results if one.choosing]
     if chose:
@@ -162,6 +169,22 @@ def searches(results: Sequence[CellResult]) -> list[str]:
             f"means of the other seeds: {'; '.join(text for one in chose for text in _without(one))}."
         )
     return found
+
+
+def _elsewhere(results: Sequence[CellResult]) -> list[str]:
+    """Rates that were chosen on another task or by another training, and those of which no search is recorded."""
+    over: dict[str, list[str]] = {}
+    for one in results:
+        if one.search is not None and not one.search.alike:
+            source = f"trials on {one.search.task}"
+            if one.search.task == one.spec.task.name:
+                source += ", of another length or number of rows"
+            over.setdefault(f"on {one.spec.task.name} from {source}", []).append(_rate(one))
+    return [f"Rates taken over, {source}: {', '.join(_distinct(rates))}." for source, rates in over.items()]
+
+
+def _rate(result: CellResult) -> str:
+    return f"{result.spec.method.title} {result.spec.train.lr:g}"
 
 
 def _without(result: CellResult) -> list[str]:

@@ -105,9 +105,9 @@ def _ours(
     )
     metrics = [of.metric for of in column.of]
     interval = (
-        average_interval(metrics, scores, items=items)
-        if len(metrics) > 1
-        else score_interval(metrics[0], [of_seed[0] for of_seed in scores], items=items[0])
+        score_interval(metrics[0], [of_seed[0] for of_seed in scores], items=items[0])
+        if len(metrics) == 1 and spread is None
+        else average_interval(metrics, scores, items=items, spread=spread and spread.scaled(100))
     )
     return Ours(fmean(map(fmean, scores)), interval, metric_range(metrics[0]), comparison)
 

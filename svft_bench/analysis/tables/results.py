@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
-from svft_bench.analysis.stats import Interval, Noise, around, clipped, fisher, over_seeds, phi, share_variance, wilson
+from svft_bench.analysis.stats import (
+    Interval,
+    Noise,
+    Pooled,
+    around,
+    clipped,
+    fisher,
+    over_seeds,
+    phi,
+    share_variance,
+    wilson,
+)
 from svft_bench.compose import Cell
 from svft_bench.config.spec import EvalSpec, MetricName, RunSpec
 from svft_bench.records import DataUse, RunRecord
@@ -45,17 +56,23 @@ class Learning:
 
 @dataclass(frozen=True)
 class Search:
-    """The learning rates that were tried on validation rows, from the lowest, and the seeds of these trials."""
+    """The learning rates tried on validation rows, from the lowest, with the seeds and the task of the trials.
+
+    `alike` says that they trained as the cell does but for the rate, on as many rows and for as long.
+    """
 
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
+    task: str
+    alike: bool
 
 
 @dataclass(frozen=True)
 class CellResult:
     """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
 
-    `noise` and `learning` are what the stored predictions say of an eval, where they were read.
+    `noise` and `learning` are what the stored predictions say of an eval, where they were read; `set_aside` are seeds
+    whose records are in no score because they chose a rate.
     """
 
     spec: RunSpec
@@ -65,6 +82,7 @@ class CellResult:
     noise: Mapping[str, Noise] = field(default_factory=dict)
     learning: Mapping[str, Learning] = field(default_factory=dict)
     search: Search | None = None
+    set_aside: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -73,8 +91,10 @@ class CellResult:
 
     @property
     def choosing(self) -> tuple[int, ...]:
-        """The seeds of the records at which trials chose the rate: they are no fresh ones."""
-        return tuple(seed for seed in self.seeds if self.search is not None and seed in self.search.seeds)
+        """The seeds of the records at which trials on the same task chose the rate: they are no fresh ones."""
+        if self.search is None or self.search.task != self.spec.task.name:
+            return ()
+        return tuple(seed for seed in self.seeds if seed in self.search.seeds)
 
     @property
     def compared(self) -> list[tuple[str, ...]]:
@@ -235,8 +255,12 @@ def average_interval(
     *,
     items: Sequence[int],
     noise: Noise | None = None,
+    spread: Pooled | None = None,
 ) -> Interval | None:
-    """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed."""
+    """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed.
+
+    Seeds vary as they do, or as `spread` says.
+    """
     scores = [fmean(of_seed) for of_seed in by_seed]
     low, high = metric_range(metrics[0])
     if noise is not None:
@@ -246,7 +270,11 @@ def average_interval(
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return clipped(over_seeds(scores, item_variance=sum(known) / len(parts) ** 2), low=low, high=high)
+    of_items = sum(known) / len(parts) ** 2
+    if spread is None:
+        return clipped(over_seeds(scores, item_variance=of_items), low=low, high=high)
+    noise = Noise(spread.variance / len(scores), spread.freedom, of_items)
+    return clipped(around(fmean(scores), noise), low=low, high=high)
 
 
 def metric_range(metric: MetricName) -> tuple[float, float]:

@@ -12,9 +12,9 @@ from svft_bench.analysis.tables.paper import Line, paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.results import CellResult, cell_results
-from svft_bench.analysis.tables.searches import with_searches
+from svft_bench.analysis.tables.searches import unsearched, with_searches
 from svft_bench.analysis.tables.value import Table
-from svft_bench.compose import cells, experiment_names
+from svft_bench.compose import cells, experiment_names, options
 from svft_bench.config.wording import nearest
 from svft_bench.records import load_records
 from svft_bench.records.durable import write_whole
@@ -34,7 +34,10 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         raise ValueError(f"table {name}: {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
     records = load_records(folder, of={cell.spec.place for cell in asked})
-    return with_searches(with_noise(cell_results(asked, records), folder=folder), records)
+    results = with_searches(found := cell_results(asked, records), records)
+    if lone := {(task, *one.spec.place[1:]) for one in unsearched(results) for task in options("task")}:
+        results = with_searches(found, [*records, *load_records(folder, of=lone - {one.spec.place for one in found})])
+    return with_noise(results, folder=folder)
 
 
 def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
