@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.paper import paper_lines
-from svft_bench.analysis.tables.writing import experiment_results, write_experiment, write_paper
+from svft_bench.analysis.tables.writing import experiment_results, paper_results, write_experiment, write_paper
 from svft_bench.compose import experiment_names
-from svft_bench.records import load_records
 from svft_bench.records.durable import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -40,7 +38,7 @@ def write_one(name: str, *, folder: Path, shown: set[str]) -> list[Path]:
     """Write the tables and figures of one experiment or published table, if it has a record; says what was written."""
     if name in reference_names():
         reference = load_reference(name)
-        lines = paper_lines(reference, load_records(folder))
+        lines = paper_results(reference, folder=folder)
         return write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []
     results = experiment_results(name, overrides=(), folder=folder)
     recorded = any(result.records for result in results)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from svft_bench.analysis.estimates import THIS, device
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.paper import paper_lines, paper_table
+from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.value import Table
-from svft_bench.analysis.tables.writing import experiment_or_pairs, experiment_results
+from svft_bench.analysis.tables.writing import experiment_or_pairs, experiment_results, paper_results
 from svft_bench.commands.plan import plan as planned
 from svft_bench.compose import cells
 from svft_bench.records import RunRecord
@@ -77,7 +77,7 @@ def table(name: str, *overrides: str, results: str | Path = "results", pairs: bo
     folder = Path(results)
     if name in reference_names():
         reference = load_reference(name)
-        return _frame(paper_table(reference, paper_lines(reference, load(folder), extra=list(overrides))))
+        return _frame(paper_table(reference, paper_results(reference, extra=list(overrides), folder=folder)))
     found = experiment_results(name, overrides=list(overrides), folder=folder)
     return _frame(experiment_or_pairs(name, found, pairs=pairs, folder=folder))
 

@@ -64,7 +64,8 @@ def main(argv: list[str]) -> int:
     asked = _parser().parse_intermixed_args(argv)
     found = cells(asked.overrides)
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
-    records = load_records(found[0].settings.results_dir, of={cell.spec.place for cell in found})
+    wanted = {cell.spec.cell_id for cell in found}
+    records = load_records(found[0].settings.results_dir, of=lambda one: one.cell_id in wanted)
     planned = plan(found, records=records, on=on)
     console = Console(markup=False)
     print(whole(_table(planned)), end="")

@@ -11,18 +11,18 @@ from svft_bench.analysis.estimates import device, device_names
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.choosing import choices, tuned_files
 from svft_bench.analysis.tables.missing import missing_table
-from svft_bench.analysis.tables.paper import missing_commands, paper_lines, paper_table
+from svft_bench.analysis.tables.paper import missing_commands, paper_table
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.selecting import narrow
 from svft_bench.analysis.tables.writing import (
     experiment_or_pairs,
     experiment_results,
+    paper_results,
     write_experiment,
     write_paper,
 )
 from svft_bench.compose import experiment_names
 from svft_bench.config.wording import Parser, folder
-from svft_bench.records import load_records
 
 
 def table(argv: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def _published(asked: argparse.Namespace) -> list[Path]:
         raise ValueError(f"table {asked.name}: {flag} is for an experiment of ours, this is a published table")
     reference = load_reference(asked.name)
     narrowed = narrow(reference, asked.overrides)
-    lines = paper_lines(reference, load_records(asked.results), extra=asked.overrides)
+    lines = paper_results(reference, extra=asked.overrides, folder=asked.results)
     shown = [line for line in lines if line.row in narrowed]
     if asked.missing:
         _missing(asked, missing_commands(reference, shown), title=reference.title)

@@ -1,6 +1,7 @@
 """The one JSON file that a finished run leaves, with its predictions: written whole or not at all, and sealed."""
 
-from svft_bench.records.index import Place
+from svft_bench.records.index import Held
+from svft_bench.records.outline import Outline, Place, outline
 from svft_bench.records.predictions import DamagedRecord, load_predictions, predictions_of
 from svft_bench.records.shape import (
     Costs,
@@ -12,12 +13,22 @@ from svft_bench.records.shape import (
     predictions_path,
     record_path,
 )
-from svft_bench.records.stored import find_record, load_alone, load_record, load_records, save_record
+from svft_bench.records.stored import (
+    find_record,
+    load_alone,
+    load_outlined,
+    load_record,
+    load_records,
+    outlines,
+    save_record,
+)
 
 __all__ = [
     "Costs",
     "DamagedRecord",
     "DataUse",
+    "Held",
+    "Outline",
     "Place",
     "Provenance",
     "RunRecord",
@@ -25,9 +36,12 @@ __all__ = [
     "Weights",
     "find_record",
     "load_alone",
+    "load_outlined",
     "load_predictions",
     "load_record",
     "load_records",
+    "outline",
+    "outlines",
     "predictions_of",
     "predictions_path",
     "record_path",

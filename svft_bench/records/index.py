@@ -1,53 +1,39 @@
-"""Which records of a folder were found whole, and when their files were written: a table reads only its own again.
+"""Which records of a folder were found whole, and an outline of each: a table reads no more than it shows.
 
-The index holds no score and no specification. What it says of a file counts only as long as the file and its
-predictions have the very stamps under which they were verified, and it is made again wherever that is not so.
+What the index says of a file counts only as long as the file and its predictions have the very stamps under which they
+were verified, by the same code, and it is made again wherever that is not so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from svft_bench.records.durable import ASIDE, sealed, unsealed, write_whole
+import xxhash
+
+from svft_bench.records.durable import ASIDE, write_whole
+from svft_bench.records.outline import Outline
 
 Stamp = tuple[int, int, int]  # when a file was written, when it was last touched in any way, its size
-Place = tuple[str, str, str]  # the names of a record's task, model and method
 WORTH = 100  # records; fewer are verified as fast as an index is written
 
 
-@dataclass(frozen=True)
-class Held:
-    """A record's file with its stamps; `predictions` are those of the file beside it, None for none."""
+class Held(NamedTuple):
+    """A record's file with its stamp and that of the predictions beside it, which is empty for none."""
 
-    path: Path
-    record: Stamp
-    predictions: Stamp | None
-
-    @property
-    def stamps(self) -> list[list[int] | None]:
-        """As JSON has them."""
-        return [list(self.record), None if self.predictions is None else list(self.predictions)]
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A record that was whole at these stamps."""
-
-    stamps: list[list[int] | None]
-    run_id: str
-    place: Place
+    path: str
+    stamps: tuple[int, ...]
 
 
 def held(results: Path) -> list[Held]:
     """The files of every record below `results`, in the order of their paths."""
-    return sorted(_held(results / "runs"), key=lambda one: one.path)
+    return sorted(_held(results / "runs"), key=lambda one: one.path.split(os.sep))
 
 
 def _held(folder: Path) -> Iterator[Held]:
@@ -58,11 +44,11 @@ def _held(folder: Path) -> Iterator[Held]:
         for name in names:
             if not name.endswith(".json"):
                 continue
-            path = os.path.join(inner, name)
-            beside = [f"{name.removesuffix('.json')}.predictions.jsonl{ending}" for ending in (".gz", "")]
-            found = next((os.path.join(inner, file) for file in beside if file in there), None)
+            beside = f"{name.removesuffix('.json')}.predictions.jsonl"
+            found = [file for file in (name, f"{beside}.gz", beside) if file in there][:2]
             with suppress(FileNotFoundError):  # a run that is made again takes its predictions away first
-                yield Held(Path(path), _stamp(path), None if found is None else _stamp(found))
+                stamps = [stamp for file in found for stamp in _stamp(f"{inner}{os.sep}{file}")]
+                yield Held(f"{inner}{os.sep}{name}", tuple(stamps))
 
 
 def _stamp(path: str) -> Stamp:
@@ -70,25 +56,36 @@ def _stamp(path: str) -> Stamp:
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size
 
 
-def read_index(results: Path) -> dict[str, Verified]:
-    """What is known of the records below `results`, by their paths; nothing where there is no index that is whole."""
+def read_index(results: Path) -> dict[Held, Outline]:
+    """What is known of the records below `results`; nothing where there is no index that is whole and by this code."""
     try:
-        body = unsealed(_path(results))
-        if body["by"] != version("svft-bench"):
+        seal, _, content = _path(results).read_bytes().partition(b"\n")
+        if seal.decode() != _seal(content):
             return {}
-        return {
-            path: Verified(stamps, run_id, (task, model, method))
-            for path, (stamps, run_id, task, model, method) in body["records"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
+        rows = json.loads(content)
+        return {Held(path, tuple(stamps)): Outline(*fields) for path, stamps, *fields in rows}
+    except (OSError, ValueError, TypeError):
         return {}
 
 
-def write_index(results: Path, records: Mapping[str, Verified]) -> None:
+def write_index(results: Path, records: Mapping[Held, Outline]) -> None:
     """Leave it for the next process, as long as it can be written; of two at once the later one stays."""
-    rows: dict[str, Any] = {path: [one.stamps, one.run_id, *one.place] for path, one in records.items()}
+    rows = [[*file, *outline] for file, outline in records.items()]
+    content = json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode()
     with suppress(OSError):
-        write_whole(_path(results), sealed({"by": version("svft-bench"), "records": rows}))
+        write_whole(_path(results), _seal(content).encode() + b"\n" + content)
+
+
+def _seal(content: bytes) -> str:
+    """A digest of the rows and of the code that reads records and names cells: another version's are made again."""
+    return xxhash.xxh3_128_hexdigest(_code() + content)
+
+
+@cache
+def _code() -> bytes:
+    package = Path(__file__).parents[1]
+    files = (file for part in ("config", "records") for file in sorted((package / part).rglob("*.py")))
+    return b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
 
 
 def _path(results: Path) -> Path:

@@ -6,7 +6,7 @@ results/runs/<task>/<model>/<method>/<run_id>.json, with <run_id>.predictions.js
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -132,6 +132,12 @@ class RunRecord(Part):
         if len(self.data) < len(asked):
             raise ValueError(f"data has {len(self.data)} entries for {len(asked)} evals")
         return self
+
+    @property
+    def measurement(self) -> dict[str, Any]:
+        """What repetitions of one measurement share, whatever their seed."""
+        items = {name: use.used for name, use in self.scored_on.items()}
+        return self.spec.identity() | {"seed": 0, "items": items, "trainable": self.sizes.trainable}
 
     @property
     def scored_on(self) -> dict[str, DataUse]:

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from svft_bench.config.spec import sentences
 from svft_bench.records.durable import set_aside, write_whole
-from svft_bench.records.index import WORTH, Place, Stamp, Verified, held, read_index, write_index
+from svft_bench.records.index import WORTH, Held, held, read_index, write_index
+from svft_bench.records.outline import Outline, outline
 from svft_bench.records.predictions import DamagedRecord, check_predictions
 from svft_bench.records.shape import RunRecord, predictions_path, record_path
 
@@ -103,38 +104,45 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def load_records(results: Path, *, of: Collection[Place] | None = None) -> list[RunRecord]:
-    """Read every record below `results`, in the order of their paths; or those `of` these tasks, models and methods.
+def outlines(results: Path) -> dict[Held, Outline]:
+    """Every record below `results`, in the order of their paths, with its outline; those the index lacks are verified.
+
+    Raises:
+        ValueError: one of them cannot be trusted, or two carry one run_id.
+    """
+    known = read_index(results)
+    found: dict[Held, Outline] = {}
+    seen: set[str] = set()
+    for file in held(results):
+        found[file] = one = known.get(file) or outline(_read_once(file))
+        if one.run_id in seen:
+            raise ValueError(f"{file.path} repeats run_id {one.run_id} of another record")
+        seen.add(one.run_id)
+    if len(found) >= WORTH and found != known:
+        write_index(results, found)
+    return found
+
+
+def load_records(results: Path, *, of: Callable[[Outline], bool] | None = None) -> list[RunRecord]:
+    """Read every record below `results`, in the order of their paths; or those `of` an outline that is wanted.
 
     The others are verified too, unless the index has them with their stamps as they are.
 
     Raises:
         ValueError: one of them cannot be trusted, or two carry one run_id.
     """
-    known = read_index(results)
-    verified: dict[str, Verified] = {}
-    records: list[RunRecord] = []
-    seen: set[str] = set()
-    for file in held(results):
-        one = known.get(str(file.path))
-        if one is None or one.stamps != file.stamps or of is None or one.place in of:
-            record = _read_once(file.path, file.record, file.predictions)
-            one = Verified(file.stamps, record.run_id, record.spec.place)
-            if of is None or one.place in of:
-                records.append(record)
-        if one.run_id in seen:
-            raise ValueError(f"{file.path} repeats run_id {one.run_id} of another record")
-        seen.add(one.run_id)
-        verified[str(file.path)] = one
-    if len(verified) >= WORTH and verified != known:
-        write_index(results, verified)
-    return records
+    return load_outlined(outlines(results), of=of)
+
+
+def load_outlined(found: Mapping[Held, Outline], *, of: Callable[[Outline], bool] | None = None) -> list[RunRecord]:
+    """The same of records whose outlines were just taken."""
+    return [_read_once(file) for file, one in found.items() if of is None or of(one)]
 
 
 @cache
-def _read_once(path: Path, *stamps: Stamp | None) -> RunRecord:
+def _read_once(file: Held) -> RunRecord:
     """A record that many tables of one process ask for; one that was written since is another."""
-    return load_record(path)
+    return load_record(Path(file.path))
 
 
 def _seal(body: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from svft_bench.analysis.tables.results import CellResult, cell_results
 from svft_bench.analysis.tables.searches import with_searches
 from svft_bench.cli import command
 from svft_bench.compose import Cell, cells
-from svft_bench.records import RunRecord, save_record
+from svft_bench.records import RunRecord, outline, save_record
 from tests.made_records import made_record
 
 LINE = [
@@ -36,7 +36,7 @@ def searched(rate: str, *, at: str = "0") -> CellResult:
     asked = cells([*LINE, "method=lora", f"train.lr={rate}", "seed=0,1,2"], any_data=True)
     reported = [run(cell, score=score) for cell, score in zip(asked, (0.90, 0.80, 0.82), strict=True)]
     records = [*(run(cell, score=0.7) for cell in tried), *reported]
-    (found,) = with_searches(cell_results(asked, records), records)
+    (found,) = with_searches(cell_results(asked, records), map(outline, records))
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_seed_that_chose_for_one_row_is_left_out_of_all_that_are_compared_with
     tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3", "seed=0", "limit.eval=20"], any_data=True)
     asked = cells([*LINE, "method=lora,svft_plain", "train.lr=3e-3", "seed=0,1,2"], any_data=True)
     records = [run(cell, score=0.7) for cell in (*tried, *asked)]
-    lora, plain = with_searches(cell_results(asked, records), records)
+    lora, plain = with_searches(cell_results(asked, records), map(outline, records))
     assert lora.search is not None and plain.search is None and lora.seeds == plain.seeds == (1, 2)
 
 
@@ -88,10 +88,10 @@ def test_a_rate_that_another_task_or_training_chose_is_said_by_the_table(trials:
     tried = cells([*line, *trials, "method=lora", "train.lr=1e-3,3e-3", "seed=0", "limit.eval=20"], any_data=True)
     asked = cells([*LINE, "train.epochs=2", "method=lora", "train.lr=3e-3", "seed=0,1,2"], any_data=True)
     records = [run(cell, score=0.7) for cell in (*tried, *asked)]
-    found = with_searches(cell_results(asked, records), records)
+    found = with_searches(cell_results(asked, records), map(outline, records))
     assert told in experiment_table(found, name="n", title="").notes
     assert found[0].seeds == ((0, 1, 2) if trials == ["task=glue/stsb"] else (1, 2))  # seed 0 chose on these very rows
-    of_another = with_searches(cell_results(asked, records), [run(cell, score=0.7) for cell in asked])
+    of_another = with_searches(cell_results(asked, records), [outline(run(cell, score=0.7)) for cell in asked])
     assert not any(
         note.startswith("Rates taken over") for note in experiment_table(of_another, name="n", title="").notes
     )
@@ -100,7 +100,7 @@ def test_a_rate_that_another_task_or_training_chose_is_said_by_the_table(trials:
 def test_the_trials_themselves_are_not_marked() -> None:
     tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3", "seed=0"], any_data=True)
     records = [run(cell, score=0.7) for cell in tried]
-    assert all(result.search is None for result in with_searches(cell_results(tried, records), records))
+    assert all(result.search is None for result in with_searches(cell_results(tried, records), map(outline, records)))
 
 
 def test_a_table_says_what_every_row_adapts() -> None:

@@ -20,8 +20,7 @@ ROWS = [{"eval": "digits", "id": str(i), "prediction": 1, "reference": i % 2} fo
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path / "cache"))
-    for module in (stored, the_index):
-        monkeypatch.setattr(module, "WORTH", 1)
+    monkeypatch.setattr(stored, "WORTH", 1)
     for cell in _cells():
         _save(cell, tmp_path / "results")
     load_records(tmp_path / "results")
@@ -39,7 +38,7 @@ def _save(cell: Cell, results: Path) -> Path:
 def _of(cell: Cell, results: Path) -> list[RunRecord]:
     """As another process reads them: nothing is remembered but the index."""
     stored._read_once.cache_clear()
-    return load_records(results, of={cell.spec.place})
+    return load_records(results, of=lambda outline: outline.place == cell.spec.place)
 
 
 def _reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:

@@ -127,6 +127,12 @@ class Reference(Part):
         """How many runs the scores of a row are the mean of; one where nothing is said."""
         return row.seeds or self.seeds or 1
 
+    @property
+    def places(self) -> set[tuple[str, str, str]]:
+        """The tasks, models and methods that its rows and columns name."""
+        tasks = {measured.task for column in self.columns for measured in column.of}
+        return {(task, row.model, row.ours) for task in tasks for row in self.rows if row.ours is not None}
+
     @model_validator(mode="after")
     def _rows_fill_columns(self) -> Reference:
         columns = {column.name for column in self.columns}

@@ -21,7 +21,7 @@ from svft_bench.analysis.stats import (
 )
 from svft_bench.compose import Cell
 from svft_bench.config.spec import EvalSpec, MetricName, RunSpec
-from svft_bench.records import DataUse, RunRecord
+from svft_bench.records import DataUse, Held, Outline, RunRecord, load_outlined
 
 SHARES = frozenset({"accuracy", "accuracy_strict"})
 CORRELATIONS = frozenset({"pearson", "spearman"})
@@ -134,8 +134,12 @@ def noise_key(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else "average"
 
 
-def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
+def cell_results(
+    cells: Sequence[Cell], records: Sequence[RunRecord], *, others: Sequence[Outline] = ()
+) -> list[CellResult]:
     """One result for each distinct cell, in order of appearance, with the records of the seeds that are asked for.
+
+    `others` are outlines of records that were not read, for the seeds that there are.
 
     Raises:
         ValueError: records of one cell differ in something besides the seed; the message names it.
@@ -155,9 +159,30 @@ def cell_results(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[Ce
         seeds = [record.spec.seed for record in found]
         chosen = tuple(record for record in found if record.spec.seed in asked)
         missing = tuple(cell.command for seed, cell in asked.items() if seed not in seeds)
-        others = tuple(seed for seed in seeds if seed not in asked)
-        results.append(CellResult(next(iter(asked.values())).spec, chosen, missing, others))
+        every = sorted({*seeds, *(one.seed for one in others if one.cell_id == cell_id)})
+        beside = tuple(seed for seed in every if seed not in asked)
+        results.append(CellResult(next(iter(asked.values())).spec, chosen, missing, beside))
     return results
+
+
+def recorded_results(cells: Sequence[Cell], found: Mapping[Held, Outline]) -> list[CellResult]:
+    """The same of the outlines of many records, of which those are read that the results hold.
+
+    Raises:
+        ValueError: one of them cannot be trusted, or they are mixed.
+    """
+    asked: dict[str, set[int]] = {}
+    for cell in cells:
+        asked.setdefault(cell.spec.cell_id, set()).add(cell.spec.seed)
+    held = [one for one in found.values() if one.cell_id in asked]
+    measured: dict[str, set[str]] = {}
+    for one in held:
+        measured.setdefault(one.cell_id, set()).add(one.measured)
+    records = load_outlined(
+        found,
+        of=lambda one: one.cell_id in asked and (one.seed in asked[one.cell_id] or len(measured[one.cell_id]) > 1),
+    )
+    return cell_results(cells, records, others=held)
 
 
 def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
@@ -188,7 +213,7 @@ def items_of(evaluation: str, record: RunRecord) -> int:
 def _refuse_mixture(records: Sequence[RunRecord]) -> None:
     for record in records[1:]:
         first = records[0]
-        names = list(differences(first.spec.identity() | _facts(first), record.spec.identity() | _facts(record)))
+        names = list(differences(first.measurement, record.measurement))
         if names:
             raise ValueError(
                 f"runs {first.run_id} and {record.run_id} of one cell differ in {', '.join(names)}, not only in the "
@@ -197,12 +222,6 @@ def _refuse_mixture(records: Sequence[RunRecord]) -> None:
     seeds = [record.spec.seed for record in records]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"{records[0].spec.method.name}: two records of one cell carry the same seed")
-
-
-def _facts(record: RunRecord) -> dict[str, Any]:
-    """What equal specifications must also share for their scores to be repetitions of one measurement."""
-    evals = {item.name: data_of(item, record).used for item in record.spec.task.evals}
-    return {"seed": 0, "items": evals, "trainable": record.sizes.trainable}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -> Iterator[str]:

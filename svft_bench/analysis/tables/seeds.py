@@ -21,7 +21,8 @@ def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path) -> list[str]:
         for item in cell.spec.task.evals:
             methods.setdefault((cell.spec.model.name, cell.spec.task.name, item.name), set()).add(cell.spec.cell_id)
     comparisons = sum(len(of_eval) * (len(of_eval) - 1) // 2 for of_eval in methods.values())
-    results = _recorded(cells, load_records(folder, of={cell.spec.place for cell in cells}))
+    wanted = {cell.spec.cell_id for cell in cells}
+    results = _recorded(cells, load_records(folder, of=lambda one: one.cell_id in wanted))
     competing = fields(results, judge_all(results, folder=folder))
     known = {(field.model, field.task, field.name): field for field in competing}
     return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1)) for key in methods]
@@ -29,12 +30,9 @@ def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path) -> list[str]:
 
 def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
     """The cells that are recorded at two seeds or more, at whatever seeds those are."""
-    found = cell_results(cells, records)
-    wanted = {result.spec.cell_id for result in found}
-    held = [record for record in records if record.spec.cell_id in wanted]
     whole = []
-    for result in found:
-        own = tuple(record for record in held if record.spec.cell_id == result.spec.cell_id)
+    for result in cell_results(cells, records):
+        own = tuple(record for record in records if record.spec.cell_id == result.spec.cell_id)
         if len(own) > 1:
             whole.append(CellResult(result.spec, own, (), ()))
     return whole

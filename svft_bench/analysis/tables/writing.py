@@ -8,15 +8,15 @@ from pathlib import Path
 from svft_bench.analysis.references import Reference, reference_names
 from svft_bench.analysis.tables.experiment import experiment_table
 from svft_bench.analysis.tables.pairs import pairs_table
-from svft_bench.analysis.tables.paper import Line, paper_table
+from svft_bench.analysis.tables.paper import Line, paper_lines, paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
-from svft_bench.analysis.tables.results import CellResult, cell_results
-from svft_bench.analysis.tables.searches import unsearched, with_searches
+from svft_bench.analysis.tables.results import CellResult, recorded_results
+from svft_bench.analysis.tables.searches import with_searches
 from svft_bench.analysis.tables.value import Table
-from svft_bench.compose import cells, experiment_names, options
+from svft_bench.compose import cells, experiment_names
 from svft_bench.config.wording import nearest
-from svft_bench.records import load_records
+from svft_bench.records import load_records, outlines
 from svft_bench.records.durable import write_whole
 
 WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
@@ -33,11 +33,18 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
         every = [*known, *reference_names()]
         raise ValueError(f"table {name}: {nearest(name, every)}")
     asked = cells([f"experiment={name}", *overrides], any_data=True)
-    records = load_records(folder, of={cell.spec.place for cell in asked})
-    results = with_searches(found := cell_results(asked, records), records)
-    if lone := {(task, *one.spec.place[1:]) for one in unsearched(results) for task in options("task")}:
-        results = with_searches(found, [*records, *load_records(folder, of=lone - {one.spec.place for one in found})])
-    return with_noise(results, folder=folder)
+    found = outlines(folder)
+    return with_noise(with_searches(recorded_results(asked, found), found.values()), folder=folder)
+
+
+def paper_results(reference: Reference, *, extra: Sequence[str] = (), folder: Path) -> list[Line]:
+    """The printed rows of a reference, with what of ours below `folder` repeats them.
+
+    Raises:
+        ValueError: records that cannot be trusted or mixed.
+    """
+    places = reference.places
+    return paper_lines(reference, load_records(folder, of=lambda one: one.place in places), extra=extra)
 
 
 def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:

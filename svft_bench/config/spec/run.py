@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError, model_validator
 
-from svft_bench.config.spec.base import Count, Kind, Spec, Text, digest, sentences
+from svft_bench.config.spec.base import Count, Kind, Spec, Text, digest, plain, sentences
 from svft_bench.config.spec.model import MethodSpec, ModelSpec
 from svft_bench.config.spec.task import TaskSpec, has_validation
 
@@ -170,6 +170,24 @@ class RunSpec(Spec):
         return digest(identity)
 
     @property
+    def trial_id(self) -> str:
+        """What a cell shares with itself at other learning rates."""
+        identity = self.identity()
+        return digest(identity | {"seed": None, "data": None, "train": _but_rate(identity["train"])})
+
+    @property
+    def adapter_id(self) -> str:
+        """What a model and an adapter share on whatever task, by their names and the adapter's own fields."""
+        return digest({"model": self.model.name, "method": self.method.name, "adapter": plain(self.method.adapter)})
+
+    @property
+    def search_id(self) -> str:
+        """What the trials of one search share: everything about the training but its rate and seed."""
+        train = _but_rate(self.train.identity())
+        task = {"name": self.task.name, "rows": self.task.train.identity()}
+        return digest({"adapter": self.adapter_id, "task": task, "train": train})
+
+    @property
     def train_id(self) -> str:
         """Names the training alone, so that tasks which share it share the trained weights.
 
@@ -186,6 +204,10 @@ class RunSpec(Spec):
             identity["task"]["evals"] = [self.task.chooser.identity()]
         del identity["task"]["name"]
         return digest(identity)
+
+
+def _but_rate(train: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in train.items() if key not in ("lr", "lr_head")}
 
 
 def check_kind(kind: Kind, *, task: str, kinds: Sequence[Kind], model: str) -> None:
