@@ -9,8 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from svft_bench.analysis.tables.results import recorded_results
 from svft_bench.compose import Cell, cells
-from svft_bench.records import RunRecord, load_records, predictions_path, record_path, save_record, stored
+from svft_bench.records import (
+    RunRecord,
+    load_records,
+    outline,
+    outlines,
+    predictions_path,
+    record_path,
+    save_record,
+    stored,
+)
 from svft_bench.records import index as the_index
 from tests.made_records import made_record
 
@@ -66,6 +76,36 @@ def test_without_an_index_or_with_one_that_is_cut_the_same_records_come_out(resu
     for content in (None, b"", b"{}", file.read_bytes()[:-40], file.read_bytes().replace(b"lora", b"aroL")):
         file.unlink() if content is None else file.write_bytes(content)
         assert _of(lora, results) == expected
+
+
+def test_the_index_has_the_outline_of_every_record_and_another_version_of_the_code_takes_it_anew(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(the_index.read_index(results).values()) == [outline(record) for record in load_records(results)]
+    stored._read_once.cache_clear()
+    read = _reads(monkeypatch)
+    assert len(outlines(results)) == 4 and not read
+    monkeypatch.setattr(the_index, "_code", lambda: b"cells are named otherwise")
+    assert len(outlines(results)) == len(read) == 4
+
+
+def test_a_table_reads_the_records_that_it_shows_and_names_the_other_seeds(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored._read_once.cache_clear()
+    read = _reads(monkeypatch)
+    lora = _cells()[0]
+    (found,) = recorded_results([lora], outlines(results))
+    assert found.seeds == (0,) and found.other_seeds == (1,)
+    assert read == [record_path(results, lora.spec)]
+
+
+def test_a_table_refuses_a_mixture_with_a_seed_that_it_does_not_show(results: Path) -> None:
+    """As where a seed was scored on more rows than another."""
+    (other,) = cells(["method=lora", "seed=9"])
+    save_record(made_record(other, score=0.5, items=3), results=results, predictions=ROWS[:3])
+    with pytest.raises(ValueError, match=r"of one cell differ in items.digits \(4 and 3\)"):
+        recorded_results(_cells()[:1], outlines(results))
 
 
 def test_a_record_that_is_added_or_removed_is_noticed(results: Path) -> None:

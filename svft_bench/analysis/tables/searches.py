@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from svft_bench.analysis.tables.results import CellResult, Search
@@ -17,9 +17,12 @@ def with_searches(results: Sequence[CellResult], outlines: Iterable[Outline]) ->
         if one.tried:
             trials.setdefault(one.adapter_id, {}).setdefault(one.search_id, []).append(one)
     alone = _alone(results)
+    tasks = {result.spec.task.name for result in results}
     return fresh(
         [
-            replace(result, search=_search(result.spec, trials.get(result.spec.adapter_id, {}))) if single else result
+            replace(result, search=_search(result.spec, trials.get(result.spec.adapter_id, {}), tasks=tasks))
+            if single
+            else result
             for result, single in zip(results, alone, strict=True)
         ]
     )
@@ -55,12 +58,18 @@ def _set_aside(result: CellResult, chose: set[int]) -> CellResult:
     return replace(result, records=kept, set_aside=tuple(seed for seed in result.seeds if seed in chose))
 
 
-def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]]) -> Search | None:
-    """The search that this rate comes from: of its own training, else of its task, else of another task."""
+def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]], *, tasks: Collection[str]) -> Search | None:
+    """The search that this rate comes from: of its own training, else of its task, else of one of the table's `tasks`.
+
+    Else of any other task.
+    """
     found = [
         search for kind, of_kind in trials.items() if (search := _tried(spec, of_kind, alike=kind == spec.search_id))
     ]
-    best = sorted(found, key=lambda one: (not one.alike, one.task != spec.task.name, -len(one.rates), one.task))
+    best = sorted(
+        found,
+        key=lambda one: (not one.alike, one.task != spec.task.name, one.task not in tasks, -len(one.rates), one.task),
+    )
     return best[0] if best else None
 
 
