@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import Trainer
 
 from svft_bench.config.spec import RunSpec
-from svft_bench.running import ranks
-from svft_bench.running.sharing import SHARE, divides, own, targets
+from svft_bench.running import chance, ranks
+from svft_bench.running.additive import Additive, additive
+from svft_bench.running.sharing import SHARE, own, targets
 
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
 SIGNS = ("out of memory", "alloc_cpu", "defaultcpuallocator", "cublas_status_alloc_failed")
@@ -68,33 +69,37 @@ class Parts:
 def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
     """Let a micro-batch that has no room go through the model in parts, and the optimizer step begin again with them.
 
-    The trainer counts steps and micro-batches as before, so that checkpoints know nothing of it. Dropout draws other
-    numbers for parts.
+    The trainer counts steps and micro-batches as before, so that checkpoints know nothing of it. Each part draws what
+    the whole would, and takes its rows' numbers.
     """
     whole, plain = trainer.training_step, trainer.compute_loss
     begun: list[dict[str, Any]] = []  # micro-batches of this optimizer step
-    known: list[bool] = []  # whether the model divides by the targets that it is told, once that matters
+    before: list[torch.Tensor] = []  # the generator's states before them
+    known: list[Additive] = []  # how the model's loss adds up, once that matters
+    device = trainer.args.device
 
     def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         share = inputs.pop(SHARE, 1.0) if parts.number > 1 else 1.0
         loss = plain(model, inputs, *args, **kwargs)
-        return loss if share == 1.0 or known[0] else loss * share
+        return loss if share == 1.0 or known[0].divides else loss * share
 
     def learn(inputs: dict[str, Any], number: Any) -> None:
-        if not known:
-            known.append(_divides(trainer, inputs, told=number is not None))
+        known[:] = known or [_additive(trainer, inputs, told=number is not None)]
 
     def in_parts(model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
-        rows, all_targets = len(inputs["labels"]), targets(inputs["labels"])
-        if parts.number == 1 or not all_targets:
+        rows = len(inputs["labels"])
+        if parts.number == 1 or not targets(inputs["labels"]):
             return cast(torch.Tensor, whole(model, inputs, number))
         learn(inputs, number)
-        cut = ({n: v[at.start : at.stop] if _of_rows(v) else v for n, v in inputs.items()} for at in parts.of(rows))
-        shares = ((part, targets(part["labels"]) / all_targets) for part in cut)
-        return torch.stack([whole(model, part | {SHARE: share}, number) for part, share in shares if share]).sum()
+        losses = []
+        for part, drawing in _parts(inputs, parts.of(rows), loss=known[0], device=device):
+            with drawing:
+                losses.append(whole(model, part, number))
+        return torch.stack(losses).sum()
 
     def training_step(model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         begun.append(inputs)
+        before.append(chance.state(device))
         todo = [inputs]
         while True:
             try:
@@ -110,11 +115,25 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
             learn(inputs, num_items_in_batch)
             parts.double(len(inputs["labels"]), where="training", so=f"; {ALIKE}")
             todo = [*begun]
+            chance.set_state(before[0], device)
         if trainer.accelerator.sync_gradients:
             begun.clear()
+            before.clear()
         return loss
 
     trainer.training_step, trainer.compute_loss = training_step, compute_loss
+
+
+def _parts(
+    inputs: dict[str, Any], cut: Sequence[range], *, loss: Additive, device: torch.device
+) -> Iterator[tuple[dict[str, Any], chance.Draws]]:
+    """The parts of a micro-batch that have a share in its loss, each with what draws for it as for the whole."""
+    drawn, rows, of_all = chance.state(device), len(inputs["labels"]), targets(inputs["labels"])
+    for at in cut:
+        part = {name: v[at.start : at.stop] if _of_rows(v) else v for name, v in inputs.items()}
+        if share := targets(part["labels"]) / of_all:
+            chance.set_state(drawn, device)
+            yield part | {SHARE: share}, loss.drawing((at, rows))
 
 
 def in_parts(
@@ -136,27 +155,26 @@ def _of_rows(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0
 
 
-def _divides(trainer: Trainer, inputs: dict[str, Any], *, told: bool) -> bool:
-    """Whether the model divides its loss by a number that it is told.
+def _additive(trainer: Trainer, inputs: dict[str, Any], *, told: bool) -> Additive:
+    """How the loss of a batch's rows adds up.
 
     Raises:
-        OutOfMemory: the loss of rows together is not made of their own.
+        OutOfMemory: it is not made of the rows' own, or what they draw is not.
     """
     model = trainer.model
-    whole = any(isinstance(module, _BatchNorm) for module in model.modules())
-    model.eval()  # dropout would make two losses of one row
+    why = "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm)"
     try:
-        found = divides(model, trainer._prepare_inputs(inputs), told=told, rounded=trainer.args.bf16)
+        if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+            return additive(model, trainer._prepare_inputs(inputs), told=told, rounded=trainer.args.bf16)
+    except chance.NotAsOne as error:
+        why = str(error)
     except ValueError:
-        whole = True
-    finally:
-        model.train()
-    if whole:
-        raise OutOfMemory(
-            "training has no room for a micro-batch, and the loss of this model's rows together is not that of each "
-            "alone (a balance of experts, a batch norm), so that parts of it would train another"
-        )
-    return found
+        pass
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):  # of two rows without gradients, which take less than one with them
+            raise OutOfMemory("training has no room for one row at a time") from error
+        raise
+    raise OutOfMemory(f"training has no room for a micro-batch, and {why}, so that parts of it would train another")
 
 
 @contextmanager

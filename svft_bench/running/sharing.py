@@ -1,28 +1,29 @@
 """One training step on several processes: each takes its rows of every micro-batch, and the sum is that of one process.
 
 L = sum over the processes of w L_own, w = own targets / targets of the micro-batch
+A model that is told the number it divides by is told that of the whole, and w is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import Dataset
 from transformers import Trainer
 
 from svft_bench.running import ranks
+from svft_bench.running.additive import Additive, additive
 from svft_bench.running.encoding import Batch, Collate
 from svft_bench.running.rows import IGNORED, TrainingRows
 from svft_bench.tasks import Example
 
-SHARE = "share"  # of a batch: this process's part of the micro-batch's targets
-# How far the loss of two rows together may be from the two alone, which models take in float32 even of float64; in
-# bfloat16 rounding alone is more.
-TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5}
+SHARE = "share"  # of a batch: this process's part of the micro-batch's targets, those targets, and the rows
 
 
 def own(rows: int, *, rank: int, size: int) -> range:
@@ -62,22 +63,22 @@ def shared_collate(collate: Collate) -> Collate:
         mine = places or range(1)
         if None in examples:
             batch = collate([examples[place] for place in mine])  # type: ignore[misc]
-            return _with_share(batch, len(places) / len(examples))
+            return _with_share(batch, len(places), of=len(examples), rows=len(examples))
         whole = collate(examples)  # type: ignore[arg-type]
         batch = {
             name: value[mine.start : mine.stop] if isinstance(value, torch.Tensor) else value
             for name, value in whole.items()
         }
-        of_all = targets(whole["labels"])
-        return _with_share(batch, targets(batch["labels"]) / of_all if places and of_all else 0.0)
+        learned = targets(batch["labels"]) if places else 0
+        return _with_share(batch, learned, of=targets(whole["labels"]), rows=len(examples))
 
     return collate_own
 
 
-def _with_share(batch: Batch, share: float) -> Batch:
-    if not share:
+def _with_share(batch: Batch, mine: int, *, of: int, rows: int) -> Batch:
+    if not mine:
         batch["labels"] = torch.full_like(batch["labels"], IGNORED)
-    return batch | {SHARE: share}
+    return batch | {SHARE: (mine, of, rows)}
 
 
 def targets(labels: torch.Tensor) -> int:
@@ -85,30 +86,49 @@ def targets(labels: torch.Tensor) -> int:
     return int((labels if labels.dim() == 1 else labels[:, 1:]).ne(IGNORED).sum())
 
 
-def share(trainer: Trainer) -> None:
+def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> None:
     """Let every process read every micro-batch, of which its collate keeps a share, and weigh its loss by that.
 
     Alone, nothing changes. Of several processes `Trainer` would give each micro-batches of its own, repeat rows where
-    they do not come out even, and take the mean of means.
+    they do not come out even, and take the mean of means. `accepts`: the model can be told the number of targets, which
+    are those of all micro-batches of a step `by_tokens`.
     """
     if ranks.size() == 1:
         return
-    accelerator = trainer.accelerator
+    accelerator, step, args = trainer.accelerator, trainer.training_step, trainer.args
     accelerator.prepare_data_loader = partial(_prepared, accelerator)
-    of_tokens: list[bool] = []  # whether the model divides by the targets it is told; known from the first batch on
+    known: list[Additive] = []
+
+    def training_step(model: Any, inputs: dict[str, Any], number: Any = None) -> torch.Tensor:
+        rows = inputs[SHARE][2]
+        if not known:
+            model.register_comm_hook(None, lambda _, bucket: _summed(bucket.buffer()))
+            model.train()
+            tensors = {name: value for name, value in trainer._prepare_inputs(inputs).items() if name != SHARE}
+            known.append(additive(trainer.model, tensors, told=accepts, rounded=args.bf16))
+        mine = own(rows, rank=ranks.rank(), size=ranks.size()) or range(1)
+        with known[0].drawing((mine, rows)) if known[0].draws else nullcontext():
+            loss: torch.Tensor = step(model, inputs, number)
+        return loss * ranks.size()  # of what is logged the mean is taken
 
     def compute_loss(
         model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        part = inputs.pop(SHARE)
-        told = num_items_in_batch is not None
-        if not of_tokens:
-            of_tokens.append(divides(trainer.model, inputs, told=told, rounded=trainer.args.bf16))
-        outputs = model(**inputs, **({"num_items_in_batch": num_items_in_batch} if told else {}))
-        loss: torch.Tensor = outputs.loss if part else outputs.logits.sum() * 0.0
-        return loss * ranks.size() * (1.0 if of_tokens[0] else part)  # of all gradients the mean is taken
+        mine, of_all, _ = inputs.pop(SHARE)
+        number = num_items_in_batch if by_tokens else torch.tensor(of_all)
+        outputs = model(**inputs, **({"num_items_in_batch": number} if accepts else {}))
+        if not mine:
+            nothing: torch.Tensor = outputs.logits.sum() * 0.0
+            return nothing
+        loss: torch.Tensor = outputs.loss if known[0].divides else outputs.loss * (mine / of_all)
+        return loss
 
-    trainer.compute_loss = compute_loss
+    trainer.training_step, trainer.compute_loss = training_step, compute_loss
+
+
+def _summed(gradients: torch.Tensor) -> Any:
+    """Of all processes' gradients the sum, of which the mean would be rounded once more; known in the future."""
+    return dist.all_reduce(gradients, async_op=True).get_future().then(lambda future: future.value()[0])
 
 
 def _prepared(accelerator: Any, loader: Any, **_: Any) -> Any:
@@ -124,47 +144,3 @@ def _prepared(accelerator: Any, loader: Any, **_: Any) -> Any:
         data_seed=accelerator.dataloader_config.data_seed,
         non_blocking=accelerator.non_blocking,
     )
-
-
-def divides(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -> bool:
-    """Whether the loss is divided by the number that the model is told, of which it is the sum over rows then.
-
-    Raises:
-        ValueError: the loss of rows together is not made of their own, or chance has a part in it.
-    """
-    two = {name: torch.cat([v[:1], v[:1]]) if isinstance(v, torch.Tensor) else v for name, v in inputs.items()}
-    for name in two.keys() & {"input_ids", "pixel_values"}:  # so that the rows differ
-        two[name] = torch.cat([two[name][:1], two[name][:1].flip(-1)])
-    one, other = ({n: v[i : i + 1] if isinstance(v, torch.Tensor) else v for n, v in two.items()} for i in (0, 1))
-
-    def loss(batch: dict[str, Any], number: int = 1) -> torch.Tensor:
-        found: torch.Tensor = model(**batch, **({"num_items_in_batch": torch.tensor(number)} if told else {})).loss
-        return found.double()
-
-    before = _chance(model)
-    with torch.no_grad():
-        both, halved, apart = loss(two), loss(two, 2), (loss(one) + loss(other))
-    if not torch.equal(before, _chance(model)):
-        raise ValueError(
-            "the model draws random numbers while it trains (dropout), other ones in each process; "
-            f"without dropout, or in one process, it runs: WORLD_SIZE={ranks.size()}"
-        )
-    read = bool(both.isfinite())  # not where the row is another process's
-    divides = ranks.highest(int(read and told and not torch.equal(both, halved))) == 1
-    if read and abs(apart - both * (1 if divides else 2)) > _rounding(model, rounded=rounded) * abs(apart):
-        raise ValueError(
-            "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm), "
-            f"so that WORLD_SIZE={ranks.size()} would train another; one process trains it"
-        )
-    return divides
-
-
-def _rounding(model: Any, *, rounded: bool) -> float:
-    """How far two ways to the same loss may be apart; `rounded`: by bfloat16."""
-    return 1e-2 if rounded else max(TOLERANCE.get(part.dtype, 1e-2) for part in model.parameters())
-
-
-def _chance(model: Any) -> torch.Tensor:
-    """The state of the generator that dropout draws from."""
-    device = next(model.parameters()).device
-    return torch.get_rng_state() if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 
 from svft_bench.config.spec import TrainSpec
 from svft_bench.methods.applying import load_trained, save_trained, trainable_names
-from svft_bench.running import callbacks, ranks, stopping
+from svft_bench.running import callbacks, chance, ranks, stopping
 from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.encoding import Collate, SimilarLengths
 from svft_bench.running.memory import Parts, fit_in_memory
@@ -96,11 +96,12 @@ def train(
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.model_accepts_loss_kwargs &= spec.loss_average == "tokens"  # with it, the model divides by all targets
+    accepts, by_tokens = trainer.model_accepts_loss_kwargs, spec.loss_average == "tokens"
+    trainer.model_accepts_loss_kwargs &= by_tokens  # with it, the model divides by all targets
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
-    share(trainer)
+    share(trainer, accepts=accepts, by_tokens=by_tokens)
     parts = Parts(1 if taken is None else taken.parts)
     fit_in_memory(trainer, parts)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
@@ -128,23 +129,28 @@ def _keep_checkpoints(
     """
 
     def save(model: nn.Module, trial: object) -> None:
+        losses = ranks.gathered(trainer._tr_loss.item())
         if ranks.leads():
-            write(trainer.model)
+            write(trainer.model, loss=sum(losses) / len(losses))
         ranks.meet()
 
-    def write(model: nn.Module) -> None:
-        step, loss, logged = trainer.state.global_step, trainer._tr_loss.item(), trainer._globalstep_last_logged
+    def write(model: nn.Module, *, loss: float) -> None:
+        step, logged = trainer.state.global_step, trainer._globalstep_last_logged
         known: dict[str, Any] = {"origin": origin, "loss": loss, "logged": logged, "parts": parts.number, "best": best}
         with new_checkpoint(folder, step, **known) as written:
             save_trained(model, names, **_weights(written))
             trainer._save_optimizer_and_scheduler(str(written))
-            trainer._save_rng_state(str(written))
+            chance.save(written, trainer.args.device)
             trainer.state.save_to_json(str(written / STATE))
 
     def load(checkpoint: str) -> None:
         load_trained(trainer.model, **_weights(Path(checkpoint)))
 
-    trainer._save_checkpoint, trainer._load_from_checkpoint = save, load
+    def load_chance(checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            chance.load(Path(checkpoint), trainer.args.device)
+
+    trainer._save_checkpoint, trainer._load_from_checkpoint, trainer._load_rng_state = save, load, load_chance
 
 
 def _weights(checkpoint: Path) -> dict[str, Path]:
