@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,6 +28,8 @@ from svft_bench.compose.remembered import RememberingRepository, cell_of_files
 from svft_bench.compose.tree import GROUPS, conf_dir, options, own_dir, own_state
 from svft_bench.config.spec import ModelSpec
 from svft_bench.config.wording import nearest
+from svft_bench.records.durable import digests
+from svft_bench.records.kept import kept
 
 QUOTING = "a value with spaces, brackets or other signs stands in quotes, as in 'NAME=\"a value\"'"
 
@@ -114,8 +118,27 @@ def _of_files(tree: Hashable, choices: tuple[str, ...]) -> bytes:
     if not any(line.lstrip("+~").startswith("hydra") for line in choices):
         loader: Any = GlobalHydra.instance().config_loader()
         with suppress(HydraException):  # which Hydra's own composition explains
-            return pickle.dumps(cell_of_files(loader, choices))
+            return pickle.dumps(_unresolved(loader, choices))
     return pickle.dumps(compose("config", list(choices)))
+
+
+def _unresolved(loader: Any, choices: tuple[str, ...]) -> DictConfig:
+    """Composed of the files as they are, or as it was once; an own folder, which may ask the environment, each time."""
+    if own_dir() is not None:
+        return cell_of_files(loader, choices)
+
+    def made() -> str:
+        return json.dumps(OmegaConf.to_container(cell_of_files(loader, choices), resolve=False))
+
+    found: DictConfig = OmegaConf.create(json.loads(kept([_shipped(conf_dir()), choices], made)))
+    OmegaConf.set_struct(found, True)
+    return found
+
+
+@cache
+def _shipped(folder: Path) -> str:
+    """What `conf/` holds, for this process."""
+    return json.dumps(digests(folder), sort_keys=True)
 
 
 def _is_field(item: Override) -> bool:

@@ -18,12 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-# As bytes, from which every composition has an own copy to merge into: by source, name, and when the file was written.
-_read: dict[tuple[str, str, int], bytes] = {}
+from svft_bench.records.durable import digest
+
+# As bytes, from which every composition has an own copy to merge into: by source, name and digest.
+_read: dict[tuple[str, str, str], bytes] = {}
 
 
 class RememberingRepository(ConfigRepository):
-    """As Hydra's own; a file that was written since is read again."""
+    """As Hydra's own; a file that is another since is read again."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RememberingRepository:
         """A repository with an own list of sources: Hydra takes one for every composition, to add sources to it."""
@@ -37,7 +39,7 @@ class RememberingRepository(ConfigRepository):
         if source is None or source.scheme() != "file":
             return super().load_config(config_path)
         file = Path(source.path) / f"{config_path.removesuffix('.yaml')}.yaml"
-        key = (source.path, config_path, file.stat().st_mtime_ns)
+        key = (source.path, config_path, digest(file))
         if key not in _read:
             _read[key] = pickle.dumps(super().load_config(config_path))
         result: ConfigResult = pickle.loads(_read[key])

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from svft_bench.config.own import CONF
+from svft_bench.records.durable import digest
 
 GROUPS = ("model", "method", "task", "protocol", "experiment")
 OWN = ("model", "method", "task", "experiment", "tuned", "layers")  # what an own folder may hold for the bench
@@ -40,14 +41,14 @@ def own_dir() -> Path | None:
     return folder
 
 
-def own_state(folder: Path | None) -> tuple[tuple[str, int], ...]:
-    """The files of an own folder and when each was written: what a composition that is remembered depends on."""
+def own_state(folder: Path | None) -> tuple[tuple[str, str], ...]:
+    """The files of an own folder with their digests: what a composition that is remembered depends on."""
     files = (path for group in (*OWN, "hydra") for path in (folder / group).rglob("*.y*ml")) if folder else ()
-    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in files))
+    return tuple(sorted((str(path), digest(path)) for path in files))
 
 
 @lru_cache(maxsize=8)
-def _check(folder: Path, files: tuple[tuple[str, int], ...]) -> None:
+def _check(folder: Path, files: tuple[tuple[str, str], ...]) -> None:
     for entry in sorted(folder.iterdir()):
         slip = entry.name.endswith("s") and entry.name.removesuffix("s") in OWN and entry.name not in OWN
         if slip or entry.name in ("published", "protocol", "config.yaml"):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import xxhash
 
 from svft_bench.records.durable import ASIDE, write_whole
+from svft_bench.records.kept import cache_folder
 from svft_bench.records.outline import Outline
 
 Stamp = tuple[int, int, int]  # when a file was written, when it was last touched in any way, its size
@@ -90,5 +91,4 @@ def _code() -> bytes:
 
 def _path(results: Path) -> Path:
     """Beside the other things that can be made again, under a name for the folder."""
-    cache = Path(os.environ.get("SVFT_BENCH_CACHE") or Path.home() / ".cache" / "svft-bench").expanduser()
-    return cache / "records" / f"{hashlib.sha256(os.fsencode(results.resolve())).hexdigest()[:16]}.json"
+    return cache_folder() / "records" / f"{hashlib.sha256(os.fsencode(results.resolve())).hexdigest()[:16]}.json"

@@ -1,13 +1,14 @@
 """A sweep composes each file once: the cells are Hydra's own, to the last field and in its order."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from svft_bench.compose import hydra_over
+from svft_bench.compose import conf_dir, hydra_over, over
 from svft_bench.compose.over import composed
 
 CHOICES = [
@@ -21,12 +22,36 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=" ".join)
-def test_a_cell_composed_without_hydras_settings_is_as_hydra_composes_it(choices: list[str]) -> None:
+def test_a_cell_composed_without_hydras_settings_is_as_hydra_composes_it(
+    choices: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the first process that asks for it, and by one that finds it kept."""
+    monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path))
     with hydra_over(choices):
-        ours, theirs = composed(choices), compose("config", choices)
-    assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
-    assert "hydra" not in ours
-    assert OmegaConf.is_struct(ours)
+        theirs = compose("config", choices)
+        for make in (over.cell_of_files, None):
+            over._of_files.cache_clear()
+            monkeypatch.setattr(over, "cell_of_files", make)
+            ours = composed(choices)
+            assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+            assert "hydra" not in ours
+            assert OmegaConf.is_struct(ours)
+
+
+def test_a_shipped_file_that_is_another_makes_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a later process finds it: of equal size, with the time that it had."""
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    monkeypatch.setattr(over, "conf_dir", lambda: tmp_path / "conf")
+    file = tmp_path / "conf" / "config.yaml"
+    stat, found = file.stat(), []
+    for size in (64, 32):
+        file.write_text(file.read_text().replace("eval_batch_size: 64", f"eval_batch_size: {size}"))
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        for remembered in (over._of_files, over._shipped):
+            remembered.cache_clear()
+        with hydra_over([]):
+            found.append(composed([]).eval_batch_size)
+    assert found == [64, 32] and file.stat().st_size == stat.st_size
 
 
 def test_two_cells_of_one_choice_share_no_value() -> None:
@@ -43,7 +68,7 @@ def test_a_file_that_was_written_since_is_read_again(tmp_path: Path, monkeypatch
     seeds = []
     for seed in (3, 4):
         file.write_text(f"# @package _global_\n# mine\nseed: {seed}\n", encoding="utf-8")
-        os.utime(file, ns=(seed, seed))
+        os.utime(file, ns=(5, 5))  # of equal size as well: the content decides
         with hydra_over([]):
             seeds.append(composed(["experiment=mine"]).seed)
     assert seeds == [3, 4]

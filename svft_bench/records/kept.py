@@ -1,0 +1,71 @@
+"""Results that follow from what they were made from alone, kept on the disk under a digest of all of that.
+
+Nothing is trusted by a name or a time: who asks digests the contents of what a result depends on, to which the code of
+this package is added, and other contents are another result. What was cut or damaged on the disk is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from svft_bench.records.durable import digest
+
+DAYS = 30  # after which a result is made again
+LIBRARIES = ("hydra-core", "omegaconf", "pydantic", "numpy", "scipy", "matplotlib")
+FAILURES = (sqlite3.Error, OSError)  # of the store, without which everything is made as if for the first time
+
+
+def kept(parts: Any, make: Callable[[], str]) -> str:
+    """The text that `make` makes of these `parts`, which are values that JSON knows."""
+    name = hashlib.sha256(json.dumps([code(), parts]).encode()).hexdigest()
+    with suppress(*FAILURES), closing(_store()) as store:
+        row = store.execute("SELECT seal, content FROM kept WHERE name = ?", (name,)).fetchone()
+        if row is not None and row[0] == _seal(name, row[1]):
+            return str(row[1], "utf-8")
+    content = make().encode()
+    with suppress(*FAILURES), closing(_store()) as store, store:
+        row = (name, time.time(), _seal(name, content), content)
+        store.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", row)
+        store.execute("DELETE FROM kept WHERE at < ?", (time.time() - 86400 * DAYS,))
+    return content.decode()
+
+
+def _store() -> sqlite3.Connection:
+    path = cache_folder() / "kept.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store = sqlite3.connect(path, timeout=10)
+    try:
+        store.execute("CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, at REAL, seal TEXT, content BLOB)")
+    except sqlite3.DatabaseError:
+        store.close()
+        raise
+    return store
+
+
+def _seal(name: str, content: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(name.encode() + content)
+
+
+def cache_folder() -> Path:
+    """Where things lie that can be made again."""
+    return Path(os.environ.get("SVFT_BENCH_CACHE") or Path.home() / ".cache" / "svft-bench").expanduser()
+
+
+@cache
+def code() -> list[str]:
+    """What makes results here: every file of this package as it is, and the libraries by their versions."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for path in package.rglob("*.*") if path.is_file() and path.suffix != ".pyc")
+    return [*(f"{path.relative_to(package)} {digest(path)}" for path in files), *map(version, LIBRARIES)]
