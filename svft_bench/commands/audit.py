@@ -49,7 +49,12 @@ def audit_rows(*, tables: Sequence[str] | None = None) -> list[AuditRow]:
     for name in tables or []:
         if name not in known:
             raise ValueError(f"audit --table {name}: {nearest(name, known)}")
-    rows = judge(prints, counts_of=lambda item: counts(item.model, item.method, item.settings), groups=GROUPS)
+    shapes = {name: shape for one in load_references().values() for name, shape in one.shapes.items()}
+    rows = judge(
+        prints,
+        counts_of=lambda item: counts(item.model, item.method, item.settings, shapes.get(item.model)),
+        groups=GROUPS,
+    )
     return [row for row in rows if not tables or row.printed.table in tables]
 
 
@@ -67,7 +72,10 @@ def printed_counts() -> list[Printed]:
         )
         for name, reference in load_references().items()
         for row in reference.rows
-        if row.params_printed and "%" not in row.params_printed and row.model in models and row.method in methods
+        if row.params_printed
+        and "%" not in row.params_printed
+        and row.model in {*models, *reference.shapes}
+        and row.method in methods
     ]
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
@@ -101,17 +101,24 @@ def _processor(spec: ModelSpec, checkpoint: Checkpoint) -> Processor:
 
 
 def build_meta(
-    spec: ModelSpec, *, kind: Kind, num_labels: int, layers: int | None = None, from_path: bool = False
+    spec: ModelSpec,
+    *,
+    kind: Kind,
+    num_labels: int,
+    layers: int | None = None,
+    from_path: bool = False,
+    sizes: Mapping[str, int] | None = None,
 ) -> PreTrainedModel:
     """The architecture on the meta device: every module and shape, no weight, no network.
 
-    With `layers` it has that many blocks instead of all of its own. With `from_path` the configuration is the one at
-    `spec.path`, a folder or a repository of the hub, instead of the one that is shipped.
+    With `layers` it has that many blocks, with `sizes` other fields of its configuration than its own. With `from_path`
+    the configuration is that at `spec.path`, a folder or a repository of the hub, instead of the one that is shipped.
 
     Raises:
         ValueError: the configuration cannot be had.
     """
-    changes = _label_fields(kind, num_labels) | ({} if layers is None else {"num_hidden_layers": layers})
+    blocks = {} if layers is None else {"num_hidden_layers": layers}
+    changes = _label_fields(kind, num_labels) | blocks | dict(sizes or {})
     config = read_config(spec, **changes) if from_path else architecture(spec.name, **changes)
     if spec.image:
         config.image_size = spec.image.size

@@ -16,7 +16,7 @@ from svft_bench.analysis.figures.papers import numeric
 from svft_bench.analysis.figures.rates import score_against_rate, searched
 from svft_bench.analysis.references import load_reference
 from svft_bench.analysis.tables.experiment import experiment_table
-from svft_bench.analysis.tables.paper import paper_lines
+from svft_bench.analysis.tables.lines import paper_lines
 from svft_bench.analysis.tables.results import cell_results
 from svft_bench.compose import Cell, cells
 from tests.made_records import made_record

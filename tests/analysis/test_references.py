@@ -61,7 +61,7 @@ def test_printed_averages_are_the_means_of_their_columns(name: str) -> None:
 def test_no_row_is_there_twice(name: str) -> None:
     reference = REFERENCES[name]
     seen = [
-        (row.model, row.method, tuple(row.settings.items()), row.modules_stated, row.params_printed)
+        (row.model, row.method, tuple(row.settings.items()), row.modules_stated, row.params_printed, row.copied)
         for row in reference.rows
     ]
     assert len(seen) == len(set(seen))
@@ -125,6 +125,15 @@ def test_a_minimal_reference_is_valid() -> None:
 def test_a_bad_row_is_refused_by_name(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_reference(MINIMAL | {"rows": [MINIMAL["rows"][0] | change]}, name="made")  # type: ignore[index]
+
+
+def test_an_independent_reference_is_shown_beside_tables_that_exist_and_share_a_column() -> None:
+    independent = {name: one for name, one in REFERENCES.items() if one.independent is not None}
+    assert len(independent) == 5 and all(name.startswith("independent_") for name in independent)
+    for one in independent.values():
+        assert one.independent is not None
+        for beside in one.independent.beside:
+            assert {column.name for column in one.columns} & {column.name for column in REFERENCES[beside].columns}
 
 
 def test_an_unknown_reference_names_the_nearest() -> None:

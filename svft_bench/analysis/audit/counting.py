@@ -17,6 +17,7 @@ from torch import nn
 
 import svft_bench.methods.boft  # noqa: F401  all butterfly factors, see there
 from svft_bench.analysis.audit.verdict import Counts
+from svft_bench.analysis.references import Shape
 from svft_bench.compose import Cell, cells, option_fields, options
 from svft_bench.config.spec import Kind, MethodSpec, ModelSpec
 from svft_bench.methods.applying import apply_method, peft_config
@@ -91,27 +92,32 @@ def compose_parts(overrides: list[str]) -> list[Cell]:
 
 
 @cache
-def counts(model: str, method: str, settings: tuple[tuple[str, int], ...]) -> Counts:
-    """Counts of every matrix of a model, by counting convention; a method that adapts no matrix counts "all"."""
-    model_spec, method_spec = model_of(model), method_of(method)
+def counts(model: str, method: str, settings: tuple[tuple[str, int], ...], shape: Shape | None = None) -> Counts:
+    """Counts of every matrix of a model, by counting convention; a method that adapts no matrix counts "all".
+
+    With a `shape` the model is the one that it is like, in those sizes.
+    """
+    model_spec, method_spec = model_of(shape.like if shape else model), method_of(method)
+    sizes = shape.model_dump(exclude={"like"}) if shape else {}
+    blocks = sizes.pop("num_hidden_layers", model_spec.layers)
     if method_spec.trains == "all":
-        return _whole(model_spec)
+        return _whole(model_spec, sizes | {"num_hidden_layers": blocks})
     fields = {FIELDS[name]: value for name, value in settings if name in FIELDS}
     conventions = CONVENTIONS.get(method_spec.peft_type or "", ANY)
     if method_spec.peft_type == "LORA" and "r" not in fields:
         conventions = tuple((f"r={rank}", {"r": rank}, every_entry) for rank in RANKS)
     return {
         label: {
-            letter: _count_block(model_spec, method_spec, letter, fields | changes, measure) * model_spec.layers
+            letter: _count_block(model_spec, method_spec, letter, fields | changes, measure, sizes) * blocks
             for letter in model_spec.matrices
         }
         for label, changes, measure in conventions
     }
 
 
-def _whole(spec: ModelSpec) -> Counts:
+def _whole(spec: ModelSpec, sizes: Mapping[str, int]) -> Counts:
     """The model without its head, with and without embeddings."""
-    model = build_meta(spec, kind=spec.kinds[0], num_labels=2)
+    model = build_meta(spec, kind=spec.kinds[0], num_labels=2, sizes=sizes)
     body = sum(p.numel() for name, p in model.named_parameters() if name.split(".")[0] not in spec.head_modules)
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
     embeddings = {id(p): p.numel() for end in ends if end is not None for p in end.parameters()}
@@ -141,11 +147,18 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
     return sum(measure(name, p) for name, p in trained if not heads & set(name.split(".")))
 
 
-def _count_block(model: ModelSpec, method: MethodSpec, letter: str, fields: dict[str, Any], measure: Measure) -> int:
+def _count_block(
+    model: ModelSpec,
+    method: MethodSpec,
+    letter: str,
+    fields: dict[str, Any],
+    measure: Measure,
+    sizes: Mapping[str, int],
+) -> int:
     if "rank" in fields:  # as released: a matrix with fewer singular values keeps them all
         fields = fields | {"rank": min(fields["rank"], *model.matrices[letter])}
     named = model.targets[letter]
     targets = named if isinstance(named, str) else list(named)
     chosen = method.model_copy(update=fields | {"target_modules": targets})
-    block = build_meta(model, kind=model.kinds[0], num_labels=2, layers=1)
+    block = build_meta(model, kind=model.kinds[0], num_labels=2, layers=1, sizes=sizes)
     return count_adapted(block, model, chosen, measure=measure)

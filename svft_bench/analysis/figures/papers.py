@@ -7,7 +7,7 @@ from pathlib import Path
 
 from svft_bench.analysis.figures.canvas import MARKERS, Mark, drawing, scatter
 from svft_bench.analysis.references import Reference
-from svft_bench.analysis.tables.paper import Line, label
+from svft_bench.analysis.tables.lines import Line, label
 
 
 def paper_points(reference: Reference, lines: Sequence[Line], *, path: Path) -> list[Path]:

@@ -5,6 +5,7 @@ A row's `overrides` select the cell of ours that it reports: `svft-bench model=â
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ class Paper(Part):
     """The paper that a reference is from."""
 
     title: str
-    arxiv: str
+    arxiv: str | None = None
 
 
 class Version(Part):
@@ -65,7 +66,7 @@ class Column(Part):
 
     name: str
     title: str
-    unit: Literal["percent", "gigabyte", "strength"]
+    unit: Literal["percent", "gigabyte", "strength", "nats"]
     decimals: int = Field(ge=0)
     of: tuple[Measured, ...] = ()
 
@@ -82,7 +83,7 @@ class Row(Part):
     model: str
     method: str
     label: str | None = None
-    ours: Method | None
+    ours: Method | None = None
     settings: dict[str, int]
     overrides: tuple[str, ...] = ()
     modules_stated: str | None = None
@@ -104,11 +105,33 @@ class Row(Part):
         return self
 
 
+class Shape(Part):
+    """The sizes of a model that is like one of ours but for these, for counting its parameters."""
+
+    like: str
+    num_hidden_layers: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_key_value_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+
+
+class Independent(Part):
+    """Who measured these numbers, how, and beside which of the papers' tables they are shown."""
+
+    source: str
+    protocol: str
+    beside: tuple[str, ...] = ()
+
+
 class Reference(Part):
     """A published table, or the points of a figure.
 
     `slack` is how far a printed score may lie from the one measured, for rounding, truncation and digitisation, in the
     column's unit. `seeds` is how many runs a score is the mean of, where the paper says so; else it is taken for one.
+    `independent` marks what others than the methods' authors measured; `shapes` are the sizes of models that are none
+    of ours.
     """
 
     name: str
@@ -120,6 +143,8 @@ class Reference(Part):
     seeds: int | None = Field(default=None, gt=0)
     note: str | None = None
     superseded_by: str | None = None
+    independent: Independent | None = None
+    shapes: dict[str, Shape] = Field(default_factory=dict)
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[Row, ...] = Field(min_length=1)
 
@@ -148,6 +173,7 @@ def reference_names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
+@cache
 def load_reference(name: str) -> Reference:
     """One reference.
 

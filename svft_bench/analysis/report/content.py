@@ -16,7 +16,8 @@ from rich.progress import track
 
 from svft_bench.analysis.figures import experiment_figures, paper_points
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.paper import paper_lines, paper_table
+from svft_bench.analysis.tables.lines import paper_lines
+from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import judged
 from svft_bench.analysis.tables.results import shown_in
 from svft_bench.analysis.tables.value import Table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +11,23 @@ import yaml
 
 from svft_bench.analysis.references import Measured, Reference, Row
 from svft_bench.analysis.tables.results import cell_results, data_of, differences
+from svft_bench.analysis.tables.verdict import EXACT, Protocol
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import RunSpec
 from svft_bench.records import RunRecord
 
 # Fields that no method has by default and that make another method of the one that has them.
 DEFINING = ("rank", "entries", "freezing")
+# Fields with another value of which a run says nothing of the paper's: other weights, other rows.
+PROXY = re.compile(r"model\.(name|path|revision|source)\b|task\.(name|train|evals\.\w+\.data)\b|limit|score_on")
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The records of one row and one of its scores, in the order of their seeds, and what forbids a verdict on them."""
+    """The records of one row and one of its scores, in the order of their seeds, and how close they are to print."""
 
     records: tuple[RunRecord, ...]
-    doubt: str | None
+    protocol: Protocol = EXACT
 
 
 def overrides_of(row: Row, measured: Measured) -> list[str]:
@@ -79,11 +83,11 @@ def offered(row: Row) -> bool:
 def select(row: Row, measured: Measured, records: Sequence[RunRecord], *, extra: Sequence[str]) -> Selected:
     """The records that hold this row's score: those of the very cell that its command composes, if there are any.
 
-    Else those of the cell that differs in the fewest fields, with the fields named as a doubt.
+    Else those of the cell that differs in the fewest fields, with the fields named.
     """
     near = [record for record in records if _names_this(record.spec, row, measured)]
     if not near:
-        return Selected((), None)
+        return Selected(())
     asked = cells([*extra, *overrides_of(row, measured)], any_data=True)[0]  # the row's own settings win
 
     def apart(record: RunRecord) -> list[str]:
@@ -93,9 +97,14 @@ def select(row: Row, measured: Measured, records: Sequence[RunRecord], *, extra:
     chosen = [record for record in near if record.spec.cell_id == closest.spec.cell_id]
     cell_results([asked], chosen)  # refuses a mixture
     chosen.sort(key=lambda record: record.spec.seed)
-    fields = apart(closest)
-    doubt = f"not the published settings: {', '.join(fields)}" if fields else _data_doubt(chosen[0], measured)
-    return Selected(tuple(chosen), doubt)
+    return Selected(tuple(chosen), _protocol(apart(closest), _other_data(chosen[0], measured)))
+
+
+def _protocol(fields: Sequence[str], data: str | None) -> Protocol:
+    if data is not None:
+        return Protocol("proxy", (*fields, data))
+    elsewhere = any(PROXY.match(field) for field in fields)
+    return Protocol("proxy" if elsewhere else "close", tuple(fields)) if fields else EXACT
 
 
 def _cell_identity(spec: RunSpec) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def _holds(spec: RunSpec, path: str, value: Any) -> bool:
     return bool(found == value)
 
 
-def _data_doubt(record: RunRecord, measured: Measured) -> str | None:
+def _other_data(record: RunRecord, measured: Measured) -> str | None:
     """Why a score was not made from the data that the paper's was, if so."""
     evaluation = next(item for item in record.spec.task.evals if item.name == measured.eval)
     scored, trained = data_of(evaluation, record), record.data[0]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from svft_bench.analysis.references import Reference, reference_names
 from svft_bench.analysis.tables.experiment import experiment_table
+from svft_bench.analysis.tables.lines import Line, paper_lines
 from svft_bench.analysis.tables.pairs import pairs_table
-from svft_bench.analysis.tables.paper import Line, paper_lines, paper_table
+from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.results import CellResult, recorded_results
