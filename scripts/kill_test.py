@@ -109,9 +109,9 @@ class Run:
         """How far it has come, by what is on the disk."""
         signs = {
             "recorded": "r/**/*.json",
-            "scoring": "o/*/fitted.json",
-            "training, with a checkpoint": "o/*/checkpoints/checkpoint-*",
-            "training": "o/*/training.lock.owner",
+            "scoring": "o/**/fitted.json",
+            "training, with a checkpoint": "o/**/checkpoints/checkpoint-*",
+            "training": "o/**/training.lock.owner",
         }
         found = (name for name, pattern in signs.items() if next(self.folder.glob(pattern), None))
         return next(found, "before the first lock")

@@ -17,13 +17,14 @@ from svft_bench.compose import Cell, cells
 from svft_bench.methods.applying import load_trained
 from svft_bench.records import record_path
 from svft_bench.running.assembly import assemble
+from svft_bench.running.folders import folder_of
 from svft_bench.running.weights import ADAPTER, TRAINED
 
 
 def main(overrides: Sequence[str]) -> int:
     """Write the spectra of every recorded cell that these overrides stand for."""
     for cell in cells(overrides):
-        trained = cell.settings.output_dir / cell.spec.train_id / "trained.safetensors"
+        trained = folder_of(cell.settings.output_dir, cell.spec) / TRAINED
         if not trained.exists() or not record_path(cell.settings.results_dir, cell.spec).exists():
             print(f"nothing to measure for {' '.join(cell.overrides)}: no record, or no {trained}", file=sys.stderr)
             continue
@@ -40,7 +41,7 @@ def measure(cell: Cell) -> Spectra | None:
     ready = assemble(cell.spec, cell.settings)
     model = ready.model
     before = weights(model, head=ready.head_names)
-    folder = cell.settings.output_dir / cell.spec.train_id
+    folder = folder_of(cell.settings.output_dir, cell.spec)
     load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)  # in the basis of its training
     if isinstance(model, PeftModel):
         model.merge_adapter()

@@ -45,6 +45,8 @@ Ask:
   svft-bench table NAME                                          an experiment's or a paper's table from the records
   svft-bench audit                                               every parameter count that the papers print, recounted
   svft-bench report                                              all of it as one page, results/report.html
+  svft-bench runs [method=NAME failed] [--prune]                 what runs have left, where, how large; what may go
+  svft-bench compare RUN RUN                                     two runs of one task, item by item, and what differs
   svft-bench rescore RECORD.json                                 score stored predictions again, without a model
   svft-bench export RECORD.json --merged|--lora|--adapter DIR    its weights for others, with a card [--push ORG/NAME]
   svft-bench leakage task=NAME                                   what a training set shares with its evals
@@ -64,6 +66,8 @@ VERBS = {
     "plan": "svft_bench.commands.plan:main",
     "table": "svft_bench.commands.table:table",
     "report": "svft_bench.commands.report:report",
+    "runs": "svft_bench.commands.runs:main",
+    "compare": "svft_bench.commands.compare:main",
     "audit": "svft_bench.commands.audit:audit",
     "new": "svft_bench.commands.new:main",
     "show": "svft_bench.commands.show:main",
@@ -250,6 +254,7 @@ def _attempt(cell: Cell) -> int:
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
     from svft_bench.commands.summary import one_line
+    from svft_bench.running.folders import folder_of, weights_in
     from svft_bench.running.run import run
 
     try:
@@ -267,7 +272,7 @@ def _attempt(cell: Cell) -> int:
         print(f"  failed: {reason_of(error)}{where}", file=sys.stderr)
         return 1
     failure_path(cell).unlink(missing_ok=True)
-    ranks.say(f"  {one_line(record)}\n  {path}")
+    ranks.say(f"  {one_line(record)}\n  {path}\n  {weights_in(folder_of(cell.settings.output_dir, cell.spec))}")
     return 0
 
 

@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     print(whole(_table(planned)), end="")
     gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
     for line in [*_notes(planned, on=on), *gaps]:
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)  # a command is copied whole
     return 0
 
 
@@ -127,7 +127,7 @@ def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
     left = sum(item.seconds for item in todo)
     lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
-    lines += [f"failed: {item.cell.command}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
+    lines += [f"failed: {item.cell.typed}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
     launched = ", with the launches of a GPU" if on.gpu else ""
     lines.append(

@@ -38,9 +38,16 @@ class Cell:
     @property
     def command(self) -> str:
         """The shell command that runs this cell anywhere: without the folders and conveniences of this machine."""
-        typed = [item for item in self.overrides if item.split("=")[0] not in Settings.model_fields]
+        return self._shell([item for item in self.overrides if item.split("=")[0] not in Settings.model_fields])
+
+    @property
+    def typed(self) -> str:
+        """The shell command that does the very same here, with every folder and convenience that was typed."""
+        return self._shell(self.overrides)
+
+    def _shell(self, overrides: Sequence[str]) -> str:
         folder = ["--config-dir", os.environ[CONF]] if self._is_own() else []
-        return shlex.join(["svft-bench", *folder, *typed])
+        return shlex.join(["svft-bench", *folder, *overrides])
 
     def _is_own(self) -> bool:
         """Whether a part of it is chosen from the user's own folder."""

@@ -25,6 +25,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"there are {len(every)}, such as {', '.join(likest)}"
 
 
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def printable(text: str) -> str:
     """Text without what a terminal would obey: control and format characters become their escapes."""
     if text.isprintable():

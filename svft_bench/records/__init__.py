@@ -12,6 +12,7 @@ from svft_bench.records.shape import (
     Weights,
     predictions_path,
     record_path,
+    results_of,
 )
 from svft_bench.records.stored import (
     find_record,
@@ -45,5 +46,6 @@ __all__ = [
     "predictions_of",
     "predictions_path",
     "record_path",
+    "results_of",
     "save_record",
 ]

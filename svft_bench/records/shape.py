@@ -162,6 +162,11 @@ def record_path(results: Path, spec: RunSpec) -> Path:
     return results / "runs" / spec.task.name / spec.model.name / spec.method.name / f"{spec.run_id}.json"
 
 
+def results_of(path: Path, spec: RunSpec) -> Path:
+    """The results folder in which the record of this run lies at `path`; a task's name may be two folders deep."""
+    return path.absolute().parents[len(Path(*spec.place).parts) + 1]
+
+
 def predictions_path(record: Path) -> Path:
     """Where the predictions of the run with this record lie: compressed, or plain as older runs left them."""
     plain, packed = record.with_suffix(".predictions.jsonl"), record.with_suffix(".predictions.jsonl.gz")

@@ -13,6 +13,7 @@ from svft_bench.config.spec import RunSpec
 from svft_bench.records import record_path
 from svft_bench.records.durable import write_whole
 from svft_bench.running import ranks
+from svft_bench.running.folders import claim_folder, folder_of
 
 BEGUN = "again"  # in a training's folder: for which request it was last begun anew
 
@@ -20,11 +21,11 @@ BEGUN = "again"  # in a training's folder: for which request it was last begun a
 def ask(cells: Sequence[tuple[RunSpec, Settings]]) -> None:
     """Note for each of these cells that its record is to be made again; a command that goes on asks for nothing new."""
     command = hashlib.sha256(" ".join(sorted(spec.run_id for spec, _ in cells)).encode()).hexdigest()[:12]
-    notes = [_note(spec, settings) for spec, settings in cells]
-    if not ranks.leads() or any(_text(note).startswith(command) for note in notes):
+    if not ranks.leads() or any(_text(_note(*cell)).startswith(command) for cell in cells):
         return
-    for note in notes:
-        write_whole(note, f"{command} {secrets.token_hex(8)}")
+    for spec, settings in cells:
+        claim_folder(settings.output_dir, spec)
+        write_whole(_note(spec, settings), f"{command} {secrets.token_hex(8)}")
 
 
 def is_asked(spec: RunSpec, settings: Settings) -> bool:
@@ -40,7 +41,7 @@ def is_due(spec: RunSpec, settings: Settings) -> bool:
 
 def begin_anew(spec: RunSpec, settings: Settings) -> None:
     """Drop what an earlier training left, unless it was begun for this very request; asked by the training's owner."""
-    request, folder = _text(_note(spec, settings)), settings.output_dir / spec.train_id
+    request, folder = _text(_note(spec, settings)), folder_of(settings.output_dir, spec)
     if request == _text(folder / BEGUN):
         return
     for path in (folder / name for name in ("checkpoints", "adapter", "aside")):
@@ -58,7 +59,7 @@ def done(spec: RunSpec, settings: Settings) -> None:
 
 
 def _note(spec: RunSpec, settings: Settings) -> Path:
-    return settings.output_dir / spec.train_id / f"again-{spec.run_id}"
+    return folder_of(settings.output_dir, spec) / f"again-{spec.run_id}"
 
 
 def _text(path: Path) -> str:

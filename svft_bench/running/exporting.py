@@ -18,6 +18,7 @@ from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model
 from svft_bench.records import RunRecord, load_alone
 from svft_bench.running.cards import RUN, Kind, write_card
+from svft_bench.running.folders import training_folder
 from svft_bench.running.weights import load_kept
 
 RANKS = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -73,7 +74,7 @@ def trained_model(record: RunRecord, *, outputs: Path) -> tuple[Any, Any]:
         spec.method, kind=spec.task.kind, head_modules=head, total_steps=record.costs.steps, seed=spec.seed
     )
     adapted = apply_method(model, spec.method, config, head_modules=head)
-    load_kept(outputs / record.train_id, adapted)
+    load_kept(training_folder(outputs, spec.place, record.train_id), adapted)
     return adapted.eval(), processor
 
 

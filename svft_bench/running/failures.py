@@ -12,21 +12,22 @@ from svft_bench.config.wording import sentence
 from svft_bench.records import DamagedRecord, load_record, record_path
 from svft_bench.running.again import is_asked
 from svft_bench.running.checkpoints import newest
+from svft_bench.running.folders import FITTED, folder_of
 
 State = Literal["done", "failed", "missing"]
 
 
 def failure_path(cell: Cell) -> Path:
     """Where the failure of this run lies, if it has one; tasks that share their training fail each on their own."""
-    return cell.settings.output_dir / cell.spec.train_id / f"error-{cell.spec.run_id}.log"
+    return folder_of(cell.settings.output_dir, cell.spec) / f"error-{cell.spec.run_id}.log"
 
 
 def keep_failure(cell: Cell, error: Exception) -> Path | None:
-    """Write the reason in one line and the traceback of the exception in flight; None where nothing can be written."""
+    """Write the reason, the command and the traceback of the exception in flight; None where nothing can be written."""
     path = failure_path(cell)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{reason_of(error)}\n\n{traceback.format_exc()}", encoding="utf-8")
+        path.write_text(f"{reason_of(error)}\n\n{cell.typed}\n\n{traceback.format_exc()}", encoding="utf-8")
     except OSError:
         return None
     return path
@@ -54,8 +55,8 @@ def reason(cell: Cell) -> str:
 
 def standing(cell: Cell) -> str:
     """What the cell's command does when it is given once more after an interruption."""
-    folder = cell.settings.output_dir / cell.spec.train_id
-    if (folder / "fitted.json").exists():
+    folder = folder_of(cell.settings.output_dir, cell.spec)
+    if (folder / FITTED).exists():
         return f"goes on with the trained weights in {folder}"
     if checkpoint := newest(folder / "checkpoints"):
         return f"goes on from {checkpoint}"

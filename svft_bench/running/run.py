@@ -19,6 +19,7 @@ from svft_bench.running.cards import write_card
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
+from svft_bench.running.folders import claim_folder
 from svft_bench.running.memory import Parts, saying_what_would_fit
 from svft_bench.running.ownership import owning
 from svft_bench.running.preflight import check_processes
@@ -54,14 +55,15 @@ def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         return found
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
-    folder = settings.output_dir / spec.train_id
 
-    def prepare() -> None:
+    def prepare() -> Path:
+        folder = claim_folder(settings.output_dir, spec)
         for needed in (path.parent, folder):
             check_writable(needed)
             sweep(needed)
         if settings.force and not again.is_asked(spec, settings):
             again.ask([(spec, settings)])
+        return folder
 
     def keep() -> RunRecord:
         save_record(record, results=settings.results_dir, predictions=predictions)
@@ -70,7 +72,7 @@ def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         again.done(spec, settings)
         return record
 
-    ranks.lead(prepare)
+    folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
         found = ranks.lead(lambda: None if again.is_due(spec, settings) else find_record(path))
         if found is not None:

@@ -142,4 +142,4 @@ def best(trials: Sequence[Cell]) -> Iterator[str]:
     """The trials with a record from the best score on, each with its command."""
     done = [cell for cell in trials if state(cell) == "done"]
     scored = [(score(load_record(record_path(cell.settings.results_dir, cell.spec))), cell) for cell in done]
-    yield from (f"{100 * found:6.2f}  {cell.command}" for found, cell in sorted(scored, key=lambda one: -one[0]))
+    yield from (f"{100 * found:6.2f}  {cell.typed}" for found, cell in sorted(scored, key=lambda one: -one[0]))

@@ -148,7 +148,7 @@ def outcome(planned: Sequence[Cell]) -> list[str]:
     """What is left without a record, one line for each such cell and one in all; nothing when all is done."""
     states = [state(cell) for cell in planned]
     lines = [
-        f"failed: {cell.command}\n  {reason(cell)}" if found == "failed" else f"no record: {cell.command}"
+        f"failed: {cell.typed}\n  {reason(cell)}" if found == "failed" else f"no record: {cell.typed}"
         for cell, found in zip(planned, states, strict=True)
         if found != "done"
     ]

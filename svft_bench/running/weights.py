@@ -16,11 +16,11 @@ from torch import nn
 
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
+from svft_bench.running.folders import FITTED
 from svft_bench.running.provenance import package_state
 from svft_bench.running.train import Trained
 from svft_bench.tuners.card import README
 
-FITTED = "fitted.json"  # written last, with a digest of every other file
 TRAINED, ADAPTER = "trained.safetensors", "adapter/adapter_model.safetensors"
 AGAIN = "the training begins again"
 

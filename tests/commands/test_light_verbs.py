@@ -18,7 +18,15 @@ print("heavy:", [name for name in {heavy!r} if name in sys.modules], "code:", co
 
 
 @pytest.mark.parametrize(
-    "line", ["--help", "list", "plan experiment=demo", "table demo", "plan model=gemma-2b task=gsm8k --on L4"]
+    "line",
+    [
+        "--help",
+        "list",
+        "plan experiment=demo",
+        "table demo",
+        "plan model=gemma-2b task=gsm8k --on L4",
+        "runs task=digits",
+    ],
 )
 def test_a_light_verb_imports_nothing_heavy(line: str) -> None:
     program = PROGRAM.format(arguments=line.split(), heavy=HEAVY)

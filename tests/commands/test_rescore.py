@@ -40,6 +40,18 @@ def test_a_recorded_run_is_scored_as_it_was(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out) == {"digits": {"accuracy": 1.0}}
 
 
+def test_a_task_in_a_folder_of_tasks_is_scored_anew_in_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cell,) = cells(["model=minilm-l6", "method=lora", "task=glue/rte", "train.lr=1", "protocol=ours"], any_data=True)
+    (name,) = (item.name for item in cell.spec.task.evals)
+    rows = [{"id": "0", "eval": name, "prediction": 1, "reference": 1}]
+    path = save_record(made_record(cell, score=0.5, items=1), results=tmp_path, predictions=rows)
+    assert rescore(["--write", str(path)]) == 0
+    assert "1 of 1 records" in capsys.readouterr().out
+    assert load_record(path).scores[name]["accuracy"] == 1.0 and list(tmp_path.rglob("*.json")) == [path]
+
+
 @pytest.mark.parametrize("argv", [[], ["nowhere.json"], ["a", "b"]])
 def test_anything_but_one_record_is_one_sentence(argv: list[str]) -> None:
     with pytest.raises(ValueError, match="expected the path of one record"):

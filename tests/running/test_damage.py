@@ -45,7 +45,7 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(arguments("text", "method=vectorfit", *EPOCHS), monkeypatch, step=7)
-    (folder,) = (tmp_path / "outputs").glob("*/checkpoints")
+    (folder,) = (tmp_path / "outputs").rglob("checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-5", "checkpoint-6"]
     parts = [path.relative_to(folder) for path in sorted((folder / "checkpoint-6").rglob("*")) if path.is_file()]
     names = {part.name for part in parts}
@@ -73,7 +73,7 @@ def test_a_run_goes_on_from_what_is_good(
     line = arguments("text", "method=svft_banded", *EPOCHS)
     expected = undisturbed(line, tmp_path)
     cut(line, monkeypatch, step=7)
-    (folder,) = (tmp_path / "outputs").glob("*/checkpoints")
+    (folder,) = (tmp_path / "outputs").rglob("checkpoints")
     for part in parts:
         flip(folder / part)
     with pytest.warns(UserWarning) as told:
@@ -90,7 +90,7 @@ def test_the_best_epoch_s_damage_is_seen_and_the_epoch_found_again(
     line = arguments("text", "method=lora", *EPOCHS)
     expected = undisturbed(line, tmp_path)
     cut(line, monkeypatch, step=7)
-    (best,) = (tmp_path / "outputs").glob("*/best.safetensors")
+    (best,) = (tmp_path / "outputs").rglob("best.safetensors")
     flip(best)
     with pytest.warns(UserWarning, match=r"its best\.safetensors has other contents"):
         assert command(line) == 0
@@ -124,7 +124,7 @@ def test_damaged_weights_are_trained_again(
     damages = list(DAMAGES.values())[:: 1 if name == "fitted.json" else 3]  # all of them are tried above
     for damage in damages:
         shutil.rmtree(tmp_path / "results")
-        (folder,) = (tmp_path / "outputs").glob("*/")
+        (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("fitted.json"))
         damage(folder / name)
         alone = name == "fitted.json" and not (folder / name).exists()  # then nothing says that there was a training
         if alone:

@@ -228,7 +228,7 @@ def test_a_signal_is_handed_on_to_the_processes_of_a_sweep(
     arguments: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def signal_both() -> None:
-        while len(list((tmp_path / "outputs").glob("*/checkpoints"))) < 2:
+        while len(list((tmp_path / "outputs").rglob("checkpoints"))) < 2:
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -236,7 +236,7 @@ def test_a_signal_is_handed_on_to_the_processes_of_a_sweep(
     line = arguments("text", *pool, "train.max_steps=100000", "train.epochs=50000")
     threading.Thread(target=signal_both, daemon=True).start()
     assert command(line) == 143
-    assert len(list((tmp_path / "outputs").glob("*/checkpoints/checkpoint-*/manifest.json"))) == 2
+    assert len(list((tmp_path / "outputs").rglob("manifest.json"))) == 2
     said = capfd.readouterr().err
     assert said.count("goes on from") == 2 and "3 missing" in said and "Ended by SIGTERM" in said
 
@@ -268,7 +268,7 @@ def test_a_forced_run_waits_for_whom_it_would_disturb(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(arguments("text")) == 0
-    (folder,) = (tmp_path / "outputs").glob("*/")
+    (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("fitted.json"))
     trained = (folder / "trained.safetensors").stat().st_ino
     holder = f"""
 import sys, time

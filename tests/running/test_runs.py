@@ -231,7 +231,7 @@ def test_gsm8k_and_math_train_once(arguments: Arguments, tmp_path: Path, clean_t
     line = arguments("language", "method=svft_plain", "task=math")
     short = [item.replace("task.evals.gsm8k", "task.evals.math") for item in line if item != "task=gsm8k"]
     assert command(short) == 0
-    assert len(list((tmp_path / "outputs").glob("*/fitted.json"))) == 1
+    assert len(list((tmp_path / "outputs").rglob("fitted.json"))) == 1
     first, second = records(tmp_path)
     assert first.train_id == second.train_id
     assert first.costs.train_seconds == second.costs.train_seconds

@@ -42,10 +42,13 @@ def test_the_reason_is_one_line_and_the_traceback_follows(planned: list[Cell]) -
     assert reason(planned[2]) == "KeyError: 'x'"
 
 
-def test_the_end_of_a_sweep_names_what_failed_and_what_is_missing(planned: list[Cell]) -> None:
+def test_the_end_of_a_sweep_repeats_the_commands_of_what_failed_and_what_is_missing(
+    planned: list[Cell], tmp_path: Path
+) -> None:
+    folders = " ".join(_folders(tmp_path))
     assert outcome(planned) == [
-        "failed: svft-bench method=lora\n  no module is named so",
-        "no record: svft-bench method=vera",
+        f"failed: svft-bench {folders} method=lora\n  no module is named so",
+        f"no record: svft-bench {folders} method=vera",
         "1 done, 1 failed, 1 missing; the same command tries again what has no record",
     ]
     assert outcome(planned[:1]) == []
@@ -59,7 +62,7 @@ def test_the_plan_shows_states_and_reasons(
     assert main([*_folders(tmp_path), "method=lora,vera", "--on", "L4"]) == 0
     printed = capsys.readouterr().out
     assert "2 cells: 1 failed, 1 missing; about" in printed
-    assert "failed: svft-bench method=lora\n  no module is named so" in printed
+    assert f"failed: svft-bench {' '.join(_folders(tmp_path))} method=lora\n  no module is named so" in printed
 
 
 def test_the_plan_tells_the_cells_of_a_rate_sweep_apart_however_narrow_the_terminal(

@@ -46,7 +46,15 @@ def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
     Raises:
         ValueError: the record has no predictions beside it, or they do not give the recorded score.
     """
-    rows = predictions_of(record, record_path(folder, record.spec))[evaluation.name]
+    return judge(record, evaluation, predictions_of(record, record_path(folder, record.spec))[evaluation.name])
+
+
+def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -> Judged:
+    """Judge these predictions of one eval.
+
+    Raises:
+        ValueError: they do not give the recorded score.
+    """
     metric = evaluation.metrics[0]
     rows = counted(rows, metric=metric) if metric in SHARES else rows
     ids = [row["id"] for row in rows]
