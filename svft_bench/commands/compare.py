@@ -102,16 +102,16 @@ def _difference(one: Judged, other: Judged) -> Difference:
 
     shared = [key for key in one.values if key in other.values]
     metric = one.evaluation.metrics[0]
-    shown = (run.score if run.defined else None for run in (one, other))
+    first, second = (run.score if run.defined else None for run in (one, other))
     scored = (len(one.values), len(other.values))
     if not shared or not one.defined or not other.defined:
-        return Difference(one.evaluation.name, metric, *shown, len(shared), scored, None, None, None)
+        return Difference(one.evaluation.name, metric, first, second, len(shared), scored, None, None, None)
     gap = numpy.array([one.values[key] - other.values[key] for key in shared])
     noise, mean = noise_of_gap([gap[None]], spreads([[0.0]])[0]), float(gap.mean())
     p = two_sided(mean, noise) if one.right is None else mcnemar(int((gap > 0).sum()), int((gap < 0).sum()))
     low, high = metric_range(metric)
     interval = clipped(around(mean, noise), low=low - high, high=high - low)
-    return Difference(one.evaluation.name, metric, *shown, len(shared), scored, mean, interval, p)
+    return Difference(one.evaluation.name, metric, first, second, len(shared), scored, mean, interval, p)
 
 
 def changed(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
