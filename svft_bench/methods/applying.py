@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.tuners_utils import BaseTuner
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -21,6 +22,7 @@ from svft_bench.config.spec import Kind, MethodSpec
 from svft_bench.config.wording import nearest
 from svft_bench.methods.fields import check_types
 from svft_bench.methods.importing import import_tuner
+from svft_bench.methods.scheduled import all_ranks, freeze_ranks, takes_ranks_away
 from svft_bench.records.durable import replacing
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
@@ -28,6 +30,10 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
     "sequence_classification": TaskType.SEQ_CLS,
     "image_classification": None,
 }
+
+
+PHASES = ("tinit", "tfinal")  # steps of a schedule, as PEFT calls them
+LONG = 10**9  # the steps of a training whose length is not known yet, or plays no part
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ def peft_config(
 ) -> PeftConfig | None:
     """The adapter's own config, from the fields of the method's file; None for a method that adds nothing.
 
-    A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does.
+    A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does; a
+    phase of a schedule that the file gives as a share is that share of the run's steps.
 
     Raises:
         ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
@@ -62,15 +69,20 @@ def peft_config(
     if unknown:
         near = nearest(unknown[0], sorted(known_fields))
         raise ValueError(f"method.{unknown[0]} is not a field of {config_class.__name__}; {near}")
-    check_types(config_class, method.adapter)
+    adapter = {name: _in_steps(name, value, total=total_steps) for name, value in method.adapter.items()}
+    check_types(config_class, adapter)
     seeds = ("pattern_seed", "freezing_seed", "projection_prng_key", "projection_seed", "random_seed")
     of_the_run = {"total_step": total_steps} | dict.fromkeys(seeds, seed)
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
     values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
     try:
-        return config_class(**values | method.adapter)
+        return config_class(**values | adapter)
     except (TypeError, ValueError, ImportError) as error:
         raise ValueError(f"method={method.name}: {error}") from None
+
+
+def _in_steps(name: str, value: Any, *, total: int) -> Any:
+    return round(value * total) if name in PHASES and isinstance(value, float) and 0 <= value < 1 else value
 
 
 def apply_method(
@@ -86,13 +98,28 @@ def apply_method(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*already found.*")
             adapted: nn.Module = get_peft_model(model, config)
+        freeze_ranks(adapted)
         if all(_in_head(name, head_modules) for name in trainable_names(adapted)):
             raise ValueError(f"method={method.name} trains no parameter of this model but its head; see its settings")
+        if type(adapted) is PeftModel and type(adapted.base_model).forward is not BaseTuner.forward:
+            adapted.__class__ = ThroughTuner
         return adapted
     trains_head_only = method.trains == "head"
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not trains_head_only or _in_head(name, head_modules))
     return model
+
+
+class ThroughTuner(PeftModel):  # type: ignore[misc]
+    """A model whose tuner has a forward of its own, such as AdaLoRA's, which adds a penalty to the loss.
+
+    PEFT's class for a model of no task it knows, an image classifier, goes round the tuner to the base.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with self._enable_peft_forward_hooks(*args, **kwargs):
+            own = {name: value for name, value in kwargs.items() if name not in self.special_peft_forward_args}
+            return self.base_model(*args, **own)
 
 
 def check_targets(model: nn.Module, targets: str | Sequence[str] | None, *, method: str) -> None:
@@ -153,7 +180,7 @@ def save_trained(model: nn.Module, names: frozenset[str], *, parameters: Path, a
     with replacing(parameters) as partial:
         save_file(trained_state(model, names), partial)
     if isinstance(model, PeftModel):
-        with replacing(adapter) as partial:
+        with replacing(adapter) as partial, all_ranks(model):
             state = get_peft_model_state_dict(model, save_embedding_layers=False)  # no method trains them
             save_file({name: value.cpu() for name, value in state.items()}, partial)
 
@@ -164,7 +191,8 @@ def load_trained(model: nn.Module, *, parameters: Path, adapter: Path) -> None:
     Raises:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
     """
-    if isinstance(model, PeftModel):  # the pattern and the fingerprint of an adapter are no trained parameters
+    if isinstance(model, PeftModel) and not takes_ranks_away(model):  # what is shipped then lacks some
+        # The pattern and the fingerprint of an adapter are no trained parameters.
         set_peft_model_state_dict(model, load_file(adapter))
     load_trained_state(model, load_file(parameters))
 

@@ -2,6 +2,7 @@
 
 SVFT: n (2d + 1) - d (d + 1) per matrix, n = min(in, out)        LoRA: r (in + out)        DoRA: LoRA + out
 VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
+AdaLoRA: r (in + out + 1) with the rank that it starts with; how much of it is left depends on the data
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from svft_bench.config.spec import MethodSpec, ModelSpec
 
 # Fields of adapters that count something, and their least values.
 NUMBERS = {"r": 1, "off_diag": 0, "rank": 1, "entries": 1, "boft_block_size": 0, "boft_n_butterfly_factor": 1}
+NUMBERS |= {"init_r": 2, "target_r": 1, "deltaT": 1}
 
 # With one of these only the model itself can tell what trains.
 SELECTING = (
@@ -63,6 +65,11 @@ def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
         value = method.adapter.get(name)
         if value is not None and (type(value) is not int or value < least):
             raise ValueError(f"method.{name}={value!r}: expected a whole number of {least} or more")
+    first, last = (method.adapter.get(name) for name in ("init_r", "target_r"))
+    if first is not None and last is not None and last >= first:
+        raise ValueError(
+            f"method.target_r={last}: ranks are taken away from method.init_r={first}, so it has to be less"
+        )
     _check_limits(model, method)
     if not method.one_shape or method.modules is None:
         return
@@ -110,6 +117,10 @@ def _lora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int
     return int(adapter["r"]) * (inputs + outputs) + (outputs if adapter.get("use_dora") else 0)
 
 
+def _adalora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return int(adapter["init_r"]) * (inputs + outputs + 1)
+
+
 def _vera(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
     return outputs + int(adapter["r"])
 
@@ -133,4 +144,11 @@ def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -
     return sigma + (outputs if bias and adapter.get("train_bias", True) else 0)
 
 
-FORMULAS: dict[str, Count] = {"LORA": _lora, "VERA": _vera, "BOFT": _boft, "SVFT": _svft, "VECTORFIT": _vectorfit}
+FORMULAS: dict[str, Count] = {
+    "LORA": _lora,
+    "ADALORA": _adalora,
+    "VERA": _vera,
+    "BOFT": _boft,
+    "SVFT": _svft,
+    "VECTORFIT": _vectorfit,
+}

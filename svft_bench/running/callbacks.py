@@ -19,13 +19,25 @@ from svft_bench.running.tracking import Tracker
 
 
 class Schedule(TrainerCallback):  # type: ignore[misc]
-    """Tells a tuner which optimizer step begins, by the method that PEFT names for it."""
+    """Tells a tuner of every optimizer step, counted from 0, by the method that PEFT names for it.
+
+    As PEFT has it, after the step and while its gradients are there; a tuner with `allocates_before_step` hears of it
+    before its first forward.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self.allocate = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+        tuner = getattr(model, "base_model", None)
+        self.allocate = getattr(tuner, "update_and_allocate", None)
+        self.before = getattr(tuner, "allocates_before_step", False)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.allocate is not None:
+        if self.allocate is not None and self.before:
+            self.allocate(state.global_step)
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.allocate is not None and not self.before:
             self.allocate(state.global_step)
 
 

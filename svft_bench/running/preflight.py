@@ -95,7 +95,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.methods.applying import check_targets, peft_config
+    from svft_bench.methods.applying import LONG, check_targets, peft_config
     from svft_bench.methods.fields import check_values
     from svft_bench.models.architectures import published
     from svft_bench.models.loading import build_meta
@@ -110,7 +110,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     for spec in (cell.spec for cell in cells):
         if (key := (repr(spec.method), spec.model.name, spec.task.kind)) not in seen:
             seen.add(key)
-            config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=1, seed=spec.seed)
+            config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
             if (targets := _unknown(spec)) is not None:  # a look at the architecture takes a second

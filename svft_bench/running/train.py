@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from svft_bench.config.spec import TrainSpec
 from svft_bench.methods.applying import load_trained, save_trained, trainable_names
+from svft_bench.methods.scheduled import load_schedule_state, schedule_state
 from svft_bench.running import callbacks, chance, ranks, stopping
 from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.encoding import Collate, SimilarLengths
@@ -24,6 +26,7 @@ from svft_bench.running.sharing import share, shared
 from svft_bench.running.tracking import Tracker
 
 CURVE_POINTS = 50
+SCHEDULE = "schedule.safetensors"
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,14 @@ def _keep_checkpoints(
         known: dict[str, Any] = {"origin": origin, "loss": loss, "logged": logged, "parts": parts.number, "best": best}
         with new_checkpoint(folder, step, **known) as written:
             save_trained(model, names, **_weights(written))
+            save_file(schedule_state(model), written / SCHEDULE)
             trainer._save_optimizer_and_scheduler(str(written))
             chance.save(written, trainer.args.device)
             trainer.state.save_to_json(str(written / STATE))
 
     def load(checkpoint: str) -> None:
         load_trained(trainer.model, **_weights(Path(checkpoint)))
+        load_schedule_state(trainer.model, load_file(Path(checkpoint) / SCHEDULE))
 
     def load_chance(checkpoint: str | None) -> None:
         if checkpoint is not None:

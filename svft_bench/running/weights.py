@@ -15,6 +15,7 @@ from peft import PeftModel
 from torch import nn
 
 from svft_bench.methods.applying import load_trained, save_trained
+from svft_bench.methods.scheduled import settle_ranks
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
 from svft_bench.running.folders import FITTED
 from svft_bench.running.provenance import package_state
@@ -50,7 +51,10 @@ def save_fitted(
     save_trained(model, names, parameters=shipped, adapter=folder / ADAPTER)
     if isinstance(model, PeftModel):
         shipped = folder / ADAPTER
-        model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
+        settle_ranks(model)
+        with warnings.catch_warnings():  # a matrix may have no rank left
+            warnings.filterwarnings("ignore", message=".*LoRA tensor.* have invalid shape")
+            model.save_pretrained(shipped.parent, save_embedding_layers=False)  # no method trains them
         settle(shipped.parent)
     # Without the card, which a run writes anew when it has been scored.
     kept = {name: value for name, value in digests(folder / "adapter").items() if name != README}

@@ -6,13 +6,14 @@ import pytest
 
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import RunSpec
-from svft_bench.methods.applying import apply_method, count, peft_config, stored_bytes
+from svft_bench.methods.applying import LONG, apply_method, count, peft_config, stored_bytes
 from svft_bench.methods.counts import frozen_factors, trained_parameters
 from svft_bench.models.loading import build_meta
 
 METHODS = (
     "lora",
     "dora",
+    "adalora",
     "vera",
     "svft_plain",
     "svft_banded",
@@ -68,7 +69,7 @@ def _counted(spec: RunSpec) -> int:
     model = build_meta(spec.model, kind=kind, num_labels=spec.task.labels)
     head = spec.head_modules
     base = stored_bytes(model)
-    config = peft_config(spec.method, kind=kind, head_modules=head, total_steps=10, seed=0)
+    config = peft_config(spec.method, kind=kind, head_modules=head, total_steps=LONG, seed=0)
     counts = count(apply_method(model, spec.method, config, head_modules=head), head_modules=head, base_bytes=base)
     return counts.trainable - counts.trainable_head
 

@@ -20,7 +20,7 @@ from svft_bench.analysis.audit.verdict import Counts
 from svft_bench.analysis.references import Shape
 from svft_bench.compose import Cell, cells, option_fields, options
 from svft_bench.config.spec import Kind, MethodSpec, ModelSpec
-from svft_bench.methods.applying import apply_method, peft_config
+from svft_bench.methods.applying import LONG, apply_method, peft_config
 from svft_bench.models.loading import build_meta
 
 # A task of each kind, for composing a model and a method where the task plays no part.
@@ -138,7 +138,7 @@ def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, meas
     place = torch.device("meta") if method.peft_type == "BOFT" else nullcontext()
     with place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = peft_config(method, kind=spec.kinds[0], head_modules=(), total_steps=1, seed=0)
+        config = peft_config(method, kind=spec.kinds[0], head_modules=(), total_steps=LONG, seed=0)
         if config is not None and hasattr(config, "init_lora_weights"):  # a start from a decomposition counts as any
             config.init_lora_weights = True
         adapted = apply_method(model, method, config, head_modules=spec.head_modules)

@@ -97,6 +97,7 @@ def _notes(rows: Sequence[AuditRow]) -> list[str]:
         f"{elsewhere} of those that follow need other modules than the source states; for {silent} it states none.",
         "Counted with the tuners themselves on models without weights; heads are left out, as in the sources.",
         "q, k, v, o: attention; g, u, d: gate, up and down projection, in an encoder u and d are its two dense layers.",
+        "AdaLoRA's own prints are left out: which ranks are left in the end, and so the count, depends on the data.",
     ]
     for table in dict.fromkeys(row.printed.table for row in rows):
         of_table = Counter(row.verdict for row in rows if row.printed.table == table)

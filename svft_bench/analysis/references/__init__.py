@@ -28,6 +28,7 @@ Method = Literal[
     "svft_topk",
     "vectorfit",
     "svf",
+    "adalora",
 ]
 
 

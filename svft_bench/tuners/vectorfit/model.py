@@ -20,6 +20,8 @@ class VectorFitModel(SingularModel):
     tuner_layer_cls = VectorFitLayer
     slice_class = VectorFitSlice
     supported = (*SingularModel.supported, nn.LayerNorm)
+    # Vectors rest in a step's forward, and a penalty is where its gradients start.
+    allocates_before_step = True
 
     def check_trained(self, config: VectorFitConfig, bases: list[nn.Module]) -> None:
         norms = sum(isinstance(base, nn.LayerNorm) for base in bases)
