@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-PATTERNS = ("plain", "banded", "random", "top_k", "vectorfit")
+PATTERNS = ("plain", "banded", "random", "top_k", "dense", "vectorfit")
 # Relative change of an update: what is left between two SVDs of one weight, and what a rounding of 8 bits does to
 # factors (carried over) or, for a base that was rounded after training, to the basis itself.
 LIMITS = {"same": 0.01, "carried": 0.02, "turned": 0.3}
@@ -96,6 +96,8 @@ def _config(pattern: str) -> Any:
         return VectorFitConfig(target_modules=targets)
     if pattern == "plain":
         return SVFTConfig(target_modules=targets)
+    if pattern == "dense":
+        return SVFTConfig(target_modules=targets, pattern="dense", rank=8)
     chosen: Any = pattern
     return SVFTConfig(target_modules=targets, pattern=chosen, off_diag=2, top_k_rule="released")
 

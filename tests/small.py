@@ -2,6 +2,8 @@
 
 SMALL = {
     "c3a": ("method.block_size=8",),
+    "lora_xs": ("method.rank=4",),
     "psoft": ("method.r=4",),
+    "svft_truncated": ("method.rank=4",),
     "vblora": ("method.vector_length=8", "method.num_vectors=16"),
 }

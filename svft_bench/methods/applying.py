@@ -101,7 +101,8 @@ def apply_method(
         freeze_ranks(adapted)
         if all(_in_head(name, head_modules) for name in trainable_names(adapted)):
             raise ValueError(f"method={method.name} trains no parameter of this model but its head; see its settings")
-        if type(adapted) is PeftModel and type(adapted.base_model).forward is not BaseTuner.forward:
+        tuner: Any = type(adapted.base_model)
+        if type(adapted) is PeftModel and tuner.forward is not BaseTuner.forward:
             adapted.__class__ = ThroughTuner
         return adapted
     trains_head_only = method.trains == "head"

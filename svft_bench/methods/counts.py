@@ -1,6 +1,7 @@
 """Trained parameters in closed form, for answers that must not wait for a model; `audit` counts with the real code.
 
-SVFT: n (2d + 1) - d (d + 1) per matrix, n = min(in, out)        LoRA: r (in + out)        DoRA: LoRA + out
+SVFT: n (2d + 1) - d (d + 1) per matrix, or n^2 of a dense core; n = min(in, out), or the rank of a truncated basis
+LoRA: r (in + out)        DoRA: LoRA + out
 VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
 AdaLoRA: r (in + out + 1) with the rank that it starts with; how much of it is left depends on the data
 """
@@ -131,11 +132,14 @@ def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int
 
 
 def _svft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
-    side = min(inputs, outputs, adapter.get("rank") or inputs)
+    whole = adapter.get("rank") is None or adapter.get("fill_orthonormal")
+    side = min(inputs, outputs, inputs if whole else adapter["rank"])
     distance, entries = int(adapter.get("off_diag", 0)), adapter.get("entries")
     if adapter.get("oversized") == "clip":
         distance, entries = min(distance, side - 1), entries and min(entries, side * side)
     gate = 1 if adapter.get("gate") or adapter.get("variant") == "released" else 0
+    if adapter.get("pattern") == "dense":
+        return side * side + gate
     return int(entries or side * (2 * distance + 1) - distance * (distance + 1)) + gate
 
 

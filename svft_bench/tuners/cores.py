@@ -1,4 +1,4 @@
-"""The trained core M: what every pattern offers a layer, and the two that need no tiles (`bands` has the other).
+"""The trained core M: what every pattern offers a layer, and the three that need no tiles (`bands` has the other).
 
 Every pattern offers, for an n x n core with entries m: `times` (p Mᵀ), `transposed_times` (g M), `fold` (M b),
 `project` ((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself).
@@ -69,6 +69,38 @@ class Diagonal:
 
     def dense(self, m: Tensor) -> Tensor:
         return torch.diag(m)
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every cell, row after row."""
+
+    n: int
+
+    @property
+    def macs(self) -> int:
+        return self.n * self.n
+
+    def rows(self, device: torch.device) -> Tensor:
+        return torch.arange(self.n * self.n, device=device) // self.n
+
+    def columns(self, device: torch.device) -> Tensor:
+        return torch.arange(self.n * self.n, device=device) % self.n
+
+    def times(self, p: Tensor, m: Tensor) -> Tensor:
+        return F.linear(p, self.dense(m))
+
+    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
+        return g @ self.dense(m)
+
+    def fold(self, m: Tensor, b: Tensor) -> Tensor:
+        return self.dense(m) @ b
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a.T @ b).flatten().to(torch.promote_types(a.dtype, torch.float32))
+
+    def dense(self, m: Tensor) -> Tensor:
+        return m.view(self.n, self.n)
 
 
 @dataclass(frozen=True, eq=False)

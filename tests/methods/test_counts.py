@@ -19,6 +19,8 @@ METHODS = (
     "svft_banded",
     "svft_random",
     "svft_topk",
+    "svft_truncated",
+    "lora_xs",
     "vectorfit",
     "full_ft",
     "head",

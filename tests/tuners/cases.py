@@ -60,6 +60,8 @@ CASES: dict[str, PeftConfig] = {
     "svft_random_replacement": svft(pattern="random", entries=30, replacement=True),
     "svft_top_k": svft(pattern="top_k", off_diag=1, target_modules=["square"]),
     "svft_top_k_released": svft(pattern="top_k", off_diag=1, top_k_rule="released"),
+    "svft_dense": svft(pattern="dense"),
+    "svft_dense_rank": svft(pattern="dense", rank=3),
     "svft_rank": svft(pattern="banded", off_diag=1, rank=3),
     "svft_rank_filled": svft(pattern="banded", off_diag=1, rank=3, fill_orthonormal=True),
     "svft_gate": svft(pattern="banded", off_diag=1, gate=True),

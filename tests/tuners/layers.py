@@ -22,6 +22,7 @@ PATTERNS: dict[str, dict[str, Any]] = {
     "random": {"pattern": "random", "entries": 25},
     "repeated": {"pattern": "random", "entries": 25, "replacement": True},
     "truncated": {"pattern": "banded", "off_diag": 1, "rank": 4},
+    "dense": {"pattern": "dense", "rank": 4},
     "gated": {"pattern": "banded", "off_diag": 1, "gate": True},
     "vectorfit": {"vectorfit": True},
 }

@@ -24,6 +24,8 @@ Method = Callable[..., PeftConfig]
         ({"basis_dtype": "int8"}, "basis_dtype='int8' is not one of auto"),
         ({"off_diag": -1, "pattern": "banded"}, "off_diag=-1 is negative"),
         ({"off_diag": 2}, "off_diag=2 has no meaning for pattern='plain'"),
+        ({"off_diag": 2, "pattern": "dense"}, "off_diag=2 has no meaning for pattern='dense'"),
+        ({"entries": 5, "pattern": "dense"}, "entries=5"),
         ({"entries": 5}, "entries=5"),
         ({"rank": 0}, "rank=0"),
         ({"fill_orthonormal": True}, "needs a rank"),

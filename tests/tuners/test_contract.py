@@ -54,7 +54,7 @@ def expected_count(case: str) -> int:
             total += n * config.train_sigma + (d1 * config.train_bias if name != "square" else 0)
             continue
         n = n if config.rank is None or config.fill_orthonormal else config.rank
-        d = config.off_diag
+        d = n - 1 if config.pattern == "dense" else config.off_diag  # n(2n - 1) - n(n - 1) is n²
         total += (config.entries or n * (2 * d + 1) - d * (d + 1)) + config.gate
     return total
 

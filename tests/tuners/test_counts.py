@@ -65,6 +65,8 @@ PUBLISHED = [
     (gemma_2b, SVFTConfig(target_modules=LLM, pattern="top_k", off_diag=16, top_k_rule="released"), 6_352_416),
     (gemma_2b, SVFTConfig(target_modules=LLM, rank=1536, pattern="banded", off_diag=2), 736_524),
     (gemma_2b, SVFTConfig(target_modules=LLM, variant="released"), 193_536 + 126),
+    (gemma_2b, SVFTConfig(target_modules=LLM, pattern="dense", rank=16), 18 * 7 * 16**2),
+    (gemma_2b, SVFTConfig(target_modules=LLM, pattern="dense", rank=300), 18 * (5 * 300**2 + 2 * 256**2)),
     (gemma_7b, SVFTConfig(target_modules=LLM), 602_112),
     (gemma_7b, SVFTConfig(target_modules=LLM, pattern="banded", off_diag=16), 19_816_384),
     (llama_3_8b, SVFTConfig(target_modules=LLM), 720_896),

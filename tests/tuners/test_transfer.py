@@ -127,7 +127,7 @@ def test_the_entries_stay_as_they_are_so_that_an_optimizer_s_state_still_belongs
     assert all(torch.equal(value, entries(again)[name]) for name, value in entries(model).items())
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "vectorfit", "svft_top_k_released"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_dense", "vectorfit", "svft_top_k_released"])
 def test_an_adapter_goes_from_machine_to_machine(case: str, tmp_path: Path) -> None:
     model, x = trained(case, shaped("equal")), make_input()
     folder = tmp_path / "first"
@@ -151,7 +151,9 @@ def test_signs_are_nothing_to_a_diagonal_core_however_its_entries_come(case: str
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
-@pytest.mark.parametrize("case", ["svft_plain", "svft_banded", "svft_random", "svft_released", "vectorfit"])
+@pytest.mark.parametrize(
+    "case", ["svft_plain", "svft_banded", "svft_random", "svft_dense", "svft_released", "vectorfit"]
+)
 def test_vectors_of_equal_singular_values_may_be_any(case: str, spectrum: str, tmp_path: Path) -> None:
     model, x = trained(case, shaped(spectrum)), make_input()
     with pytest.warns(UserWarning, match=r"4 of the adapted modules .* needs their basis.* square, tall, wide, \.\.\."):

@@ -17,7 +17,7 @@ def core_macs(n: int, adapter: dict[str, Any]) -> int:
     pattern, distance = adapter.get("pattern", "plain"), int(adapter.get("off_diag", 0))
     if pattern == "banded":
         return n * (min(TILE, n) + 2 * distance)
-    return n * n if pattern in ("random", "top_k") else n
+    return n * n if pattern in ("random", "top_k", "dense") else n
 
 
 def path_of(inputs: int, outputs: int, *, adapter: dict[str, Any], tokens: float, accumulation: int) -> Path:

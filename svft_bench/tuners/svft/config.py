@@ -26,7 +26,8 @@ class SVFTConfig(SingularConfig):
     Args:
         bias: "none", "all" or "svft_only": which biases of the base train. Anything but "none" means that disabling
             the adapter no longer gives the base model.
-        pattern: "plain" (the diagonal), "banded", "random" or "top_k".
+        pattern: "plain" (the diagonal), "banded", "random", "top_k", or "dense" (every entry; with a small `rank` the
+            core of LoRA-XS).
         off_diag: Diagonals on each side of the main one; random and top_k take as many entries as that band has.
         entries: The number of entries of random and top_k, instead of the band's.
         off_diag_pattern: Other values of `off_diag` for some layers, by the end of their names or a regular expression.
@@ -68,7 +69,7 @@ class SVFTConfig(SingularConfig):
         check_choices(
             self,
             bias=("none", "all", "svft_only"),
-            pattern=("plain", "banded", "random", "top_k"),
+            pattern=("plain", "banded", "random", "top_k", "dense"),
             top_k_rule=("alignment", "released"),
             init=("zeros", "kaiming"),
             variant=("ours", "released"),
@@ -76,8 +77,9 @@ class SVFTConfig(SingularConfig):
         )
         if self.off_diag < 0:
             raise ValueError(f"off_diag={self.off_diag} is negative; it counts diagonals on each side.")
-        if self.off_diag and self.pattern == "plain":
-            raise ValueError(f"off_diag={self.off_diag} has no meaning for pattern='plain'; use pattern='banded'.")
+        if self.off_diag and self.pattern in ("plain", "dense"):
+            named = f"off_diag={self.off_diag} has no meaning for pattern={self.pattern!r}"
+            raise ValueError(f"{named}; use pattern='banded'.")
         if self.entries is not None and (self.entries < 1 or self.pattern not in ("random", "top_k")):
             raise ValueError(f"entries={self.entries} must be positive and goes with pattern='random' or 'top_k' only.")
         if self.rank is not None and self.rank < 1:
@@ -102,7 +104,7 @@ class SVFTConfig(SingularConfig):
         """The config of one layer: its own values by pattern, cut to its core where that is asked for."""
         own: dict[str, Any] = {name: patterns[get_pattern_key(patterns, key)] for name, patterns in self._of(key)}
         config = replace(self, **own | NO_PATTERNS) if own else self
-        if config.oversized == "refuse" or config.pattern == "plain":
+        if config.oversized == "refuse" or config.pattern in ("plain", "dense"):
             return config
         n = min(*shape, min(shape) if config.rank is None or config.fill_orthonormal else config.rank)
         entries = None if config.entries is None else min(config.entries, n * n)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import banded
-from ..cores import Diagonal, Pattern, Scattered
+from ..cores import Diagonal, Full, Pattern, Scattered
 from ..kernels import Core, without_autocast
 from ..layer import SingularLayer
 from ..stacked import Sliced
@@ -79,6 +79,8 @@ class SVFTLayer(SingularLayer):
         config = self.configs[adapter]
         if config.pattern == "plain":
             return Diagonal(n)
+        if config.pattern == "dense":
+            return Full(n)
         if config.pattern == "banded":
             return banded(n, config.off_diag, self.svft_m[adapter].device)
         return Scattered(n, self.svft_index[adapter])

@@ -1,4 +1,4 @@
-"""Which entries of the core M train: the diagonal, a band, a random draw, or the best aligned pairs.
+"""Which entries of the core M train: the diagonal, a band, a random draw, the best aligned pairs, or all.
 
 A pattern is a flat index `row * n + column` into the n x n core, ascending, one element for each trained entry.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..bands import band_count
 
-Pattern = Literal["plain", "banded", "random", "top_k"]
+Pattern = Literal["plain", "banded", "random", "top_k", "dense"]
 TopKRule = Literal["alignment", "released"]
 
 
@@ -20,6 +20,8 @@ def count(n: int, *, pattern: Pattern, off_diag: int, entries: int | None) -> in
     """How many entries train; random and top_k default to as many as the band of the same `off_diag`."""
     if pattern == "plain":
         return n
+    if pattern == "dense":
+        return n * n
     if pattern == "banded" or entries is None:
         return band_count(n, off_diag)
     return entries
