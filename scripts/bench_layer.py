@@ -129,7 +129,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = peers.parser(__doc__, rounds=5)
     parser.add_argument("--models", nargs="+", default=["vit-b"], choices=LAYERS)
-    parser.add_argument("--methods", nargs="+", default=list(peers.METHODS), choices=peers.METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(peers.USUAL), choices=peers.METHODS)
     parser.add_argument("--tokens", type=int, default=1576, help="tokens of a micro-batch")
     parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
     parser.add_argument("--decode", action="store_true", help="time forwards without gradients")

@@ -33,6 +33,15 @@ from scripts import peers  # noqa: E402
 
 VOCABULARY = 1024
 BLOCK = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+SHAPES = {
+    "gemma-2b": {"hidden_size": 2048, "intermediate_size": 16384, "num_attention_heads": 8, "num_key_value_heads": 1},
+    "llama-3-8b": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+}
 TARGETS = {"vit-b": [*BLOCK[:4], "fc1", "fc2"], "gemma-2b": BLOCK, "llama-3-8b": BLOCK}
 
 
@@ -41,11 +50,9 @@ def make_model(name: str, *, layers: int) -> nn.Module:
     torch.manual_seed(0)
     if name == "vit-b":
         return ViTForImageClassification(ViTConfig(num_hidden_layers=layers, num_labels=100))  # type: ignore[no-any-return]
-    shape: dict[str, int] = {"num_hidden_layers": layers, "vocab_size": VOCABULARY}
+    shape: dict[str, int] = {"num_hidden_layers": layers, "vocab_size": VOCABULARY, **SHAPES[name]}
     if name == "gemma-2b":
-        shape |= {"hidden_size": 2048, "intermediate_size": 16384, "num_attention_heads": 8, "num_key_value_heads": 1}
         return GemmaForCausalLM(GemmaConfig(**shape, head_dim=256))  # type: ignore[no-any-return]
-    shape |= {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}
     return LlamaForCausalLM(LlamaConfig(**shape))  # type: ignore[no-any-return]
 
 
@@ -88,7 +95,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     def prepare(method: str) -> tuple[nn.Module, Callable[[int], None]]:
         memo = {} if method == "full_ft" else {id(parameter): parameter for parameter in shared}
-        model = peers.adapt(copy.deepcopy(base, memo), method, TARGETS[options.model]).train()
+        model = peers.adapt(copy.deepcopy(base, memo), method, options.targets).train()
         if options.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         return model, training_step(model, batch, options)
@@ -104,6 +111,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows[method] = {
             "trained": sum(parameter.numel() for parameter in trained),
             "extra_frozen_bytes": peers.frozen_bytes(model) - frozen if method != "full_ft" else 0,
+            "resident_bytes": held,
             "peak_bytes": held + memory.peak,
         }
         steps[method] = functools.partial(step, options.accumulation)
@@ -124,7 +132,7 @@ def show(rows: dict[str, Any], options: argparse.Namespace) -> None:
         spread = f"{row['median']:7.2f}  ({row['low']:.2f}-{row['high']:.2f})"
         print(f"  {method:18s} {spread:24s} {row['seconds']:8.3f} s  {row['trained']:>12,d}", end="")
         print(f"  {row['extra_frozen_bytes'] / 1e6:9.2f} MB frozen beside the base", end="")
-        print(f", peak {row['peak_bytes'] / 1e9:.2f} GB")
+        print(f", resident {row['resident_bytes'] / 1e9:.2f} GB, peak {row['peak_bytes'] / 1e9:.2f} GB")
 
 
 def parse() -> argparse.Namespace:
@@ -134,8 +142,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=1, help="blocks")
     parser.add_argument("--batch", type=int, default=4, help="rows of a micro-batch")
     parser.add_argument("--length", type=int, default=512, help="tokens of a row")
+    parser.add_argument("--targets", nargs="+", help="the adapted layers, where they are not all of a block")
     methods = [method for method in peers.METHODS if method != "frozen"]
-    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
+    usual = [method for method in methods if method in peers.USUAL]
+    parser.add_argument("--methods", nargs="+", default=usual, choices=methods)
     parser.add_argument("--to", default="lora_r8", choices=methods, help="the method that times are relative to")
     parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
@@ -149,14 +159,18 @@ def main() -> None:
     options = parse()
     if options.to not in options.methods:
         options.methods.insert(0, options.to)
+    some = options.targets
+    options.targets = some or TARGETS[options.model]
     torch.set_num_threads(options.threads)
     rows = measure(options)
     show(rows, options)
     fields = ("model", "layers", "batch", "length", "accumulation", "dtype", "autocast", "checkpointing", "rounds")
     record = {"schema": 1, "bench": "step", "relative_to": options.to, "machine": peers.machine(options.device)}
-    record |= {field: getattr(options, field) for field in fields} | {"results": rows}
+    record |= {field: getattr(options, field) for field in fields} | ({"targets": some} if some else {})
+    record |= {"results": rows}
     rows_of = f"b{options.batch}" if options.model == "vit-b" else f"n{options.batch}x{options.length}"
     extra = ("-autocast" if options.autocast else "") + ("-checkpointing" if options.checkpointing else "")
+    extra += f"-{''.join(target[0] for target in some)}" if some else ""
     extra += "" if options.to == "lora_r8" else f"-to-{options.to}"
     stem = f"step-{options.device}-{options.model}-l{options.layers}-{rows_of}-a{options.accumulation}-{options.dtype}"
     options.out.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def test_every_committed_record_was_made_by_a_commit_of_this_history() -> None:
     assert {record.provenance.commit for record in load_records(ROOT / "results")} <= history
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if "scripts/bench_" in line])
+@pytest.mark.parametrize("line", [line for line in LINES if re.search("scripts/bench_.* --", line)])
 def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, script, *arguments = shlex.split(line)
     monkeypatch.setattr("sys.argv", [script, *arguments])
@@ -81,6 +81,31 @@ def test_the_benchmarks_need_torch_transformers_and_peft_only(tmp_path: Path) ->
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("layer-cpu-*.json"))
     assert set(record["results"][0]["ratios"]) == {"frozen", "svft_plain", "released_plain"}
+
+
+REPLICATION = """
+import sys
+for name in ("hydra", "omegaconf", "datasets", "evaluate", "wandb", "pydantic", "matplotlib"):
+    sys.modules[name] = None
+sys.path.insert(0, sys.argv.pop(1))
+from pathlib import Path
+from scripts import bench_step, bench_tables
+bench_step.SHAPES["llama-3-8b"] |= {"hidden_size": 32, "intermediate_size": 48}
+bench_step.main()
+bench_tables.write_bench_page(Path("results"))
+"""
+
+
+def test_the_setting_of_the_replication_runs_at_any_size_and_its_page_answers_it(tmp_path: Path) -> None:
+    (line,) = (line for line in LINES if "lora_r64" in line)
+    small = ["--device", "cpu", "--batch", "2", "--length", "5", "--rounds", "1", "--out", "results/bench"]
+    command = [sys.executable, "-c", REPLICATION, str(ROOT), *shlex.split(line)[2:], *small]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    (path,) = (tmp_path / "results" / "bench").iterdir()
+    record = json.loads(path.read_text())
+    assert path.name == "step-cpu-llama-3-8b-l1-n2x5-a2-bfloat16-checkpointing-udog-to-lora_r64.json"
+    assert set(record["results"]) == {"lora_r64", "svft_banded8", "released_banded8"}
+    assert "the band takes" in (tmp_path / "results" / "tables" / "bench.md").read_text(encoding="utf-8")
 
 
 def test_the_benchmark_of_the_svd_finds_the_factors_sound_whichever_way_they_were_made() -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from scripts.bench_tables import bench_page
+from scripts.bench_sections import SECTIONS
+from scripts.bench_tables import QUESTIONS, bench_page
+
+ROOT = Path(__file__).parents[2]
 
 MACHINE = {"device": "cpu", "name": "a processor", "threads": 1, "torch": "2.13.0"}
 COMMON = {"schema": 1, "machine": MACHINE, "accumulation": 2, "dtype": "bfloat16", "rounds": 3}
@@ -31,7 +34,7 @@ def page(folder: Path, record: dict[str, Any]) -> str:
 def test_layers_are_columns_and_a_method_that_was_left_out_of_one_says_so(tmp_path: Path) -> None:
     layers = [layer((2048, 256), frozen=1, boft_b8_m2=5.9), layer((2048, 16384), frozen=1)]
     lines = page(tmp_path, {"bench": "layer", "tokens": 512, "decode": False, "results": layers}).splitlines()
-    assert "## Layers of gemma-2b: a step of accumulation 2, 512 tokens" in lines
+    assert "### Layers of gemma-2b: a step of accumulation 2, 512 tokens" in lines
     assert "| method | 2048 x 256 | 2048 x 16384 | frozen beside the base |" in lines
     assert "| frozen | 94.6 ms | 94.6 ms | 3.0 MB |" in lines
     assert "| boft_b8_m2 | 5.90 (5.80–6.00) | not taken | 1.5 MB |" in lines
@@ -39,11 +42,44 @@ def test_layers_are_columns_and_a_method_that_was_left_out_of_one_says_so(tmp_pa
 
 def test_a_step_names_its_size_and_the_method_it_is_relative_to(tmp_path: Path) -> None:
     row = timed(1.16, seconds=1.74, trained=10752, peak_bytes=None)
+    lora = timed(1.0, seconds=1.5, trained=1, peak_bytes=None)
     facts = {"model": "gemma-2b", "layers": 1, "batch": 4, "length": 512, "relative_to": "lora_r8"}
-    text = page(tmp_path, {"bench": "step", **facts, "results": {"svft_plain": row}})
+    text = page(tmp_path, {"bench": "step", **facts, "results": {"lora_r8": lora, "svft_plain": row}})
     assert "A step of 1 block of gemma-2b: 4 x 512 tokens, accumulation 2" in text
-    assert "Relative to lora_r8. bfloat16, a processor, 1 thread, torch 2.13.0; 3 rounds." in text
-    assert "| svft_plain | 1.16 (1.06–1.26) | 1.740 | 10,752 | 1.5 MB | not taken |" in text
+    assert "Relative to lora_r8. bfloat16, a processor, 1 thread, torch 2.13.0; 3 rounds; code of a commit that" in text
+    assert "| svft_plain | 1.16 (1.06–1.26) | 1.740 | 10,752 | 1.5 MB | not taken | not taken |" in text
+
+
+def test_the_first_ten_lines_answer_every_question_from_the_records(tmp_path: Path) -> None:
+    facts = {"bench": "step", "model": "llama-3-8b", "layers": 1, "batch": 8, "length": 2048}
+    sizes = {"seconds": 1.0, "trained": 1, "peak_bytes": 10**9}
+    rows = {
+        "lora_r64": timed(1.0, **sizes, resident_bytes=2 * 10**9),
+        "svft_banded8": timed(0.9, **sizes, resident_bytes=10**9),
+        "released_banded8": timed(2.25, **sizes, resident_bytes=3 * 10**9),
+    }
+    machine = MACHINE | {"device": "cuda", "name": "H", "commit": "abc1234"}
+    text = page(
+        tmp_path, facts | {"relative_to": "lora_r64", "targets": ["up_proj"], "machine": machine, "results": rows}
+    )
+    first = text.splitlines()[:10]
+    assert [line.split("**")[1] for line in first if line.startswith("- ")] == [one.asks for one in QUESTIONS]
+    answer = (
+        "On a GPU (H) the band takes 0.90 times as long as LoRA in 0.50 of its resident memory, the dense rebuild 2.50 "
+        "times as long as the band."
+    )
+    assert sum(answer in line for line in first) == 1 and text.count(answer) == 2
+    assert sum("Not measured yet: `bash scripts/reproduce/bench_" in line for line in first) == len(QUESTIONS) - 1
+    assert "Adapted are up_proj only." in text and "; code abc1234." in text
+
+
+def test_every_committed_timing_stands_under_one_question() -> None:
+    folder = ROOT / "results" / "bench"
+    timed = [
+        record for path in folder.glob("*.json") if (record := json.loads(path.read_text())).get("bench") in SECTIONS
+    ]
+    assert timed and all(sum(question.takes(record) for question in QUESTIONS) == 1 for record in timed)
+    assert (ROOT / "results" / "tables" / "bench.md").read_text(encoding="utf-8") == bench_page(folder)
 
 
 def test_a_decomposition_stands_beside_its_errors(tmp_path: Path) -> None:
