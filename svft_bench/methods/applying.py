@@ -24,6 +24,7 @@ from svft_bench.methods.fields import check_types
 from svft_bench.methods.importing import import_tuner
 from svft_bench.methods.scheduled import all_ranks, freeze_ranks, takes_ranks_away
 from svft_bench.records.durable import replacing
+from svft_bench.tuners.quantised import entries
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
     "causal_lm": TaskType.CAUSAL_LM,
@@ -150,7 +151,7 @@ def count(model: nn.Module, *, head_modules: tuple[str, ...], base_bytes: int) -
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     added = stored_bytes(model) - base_bytes - sum(parameter.nbytes for _, parameter in trained)
     return Counts(
-        total=sum(parameter.numel() for parameter in model.parameters()),
+        total=sum(entries(parameter) for parameter in model.parameters()),
         trainable=sum(parameter.numel() for _, parameter in trained),
         trainable_head=sum(parameter.numel() for name, parameter in trained if _in_head(name, head_modules)),
         frozen_extra_bytes=added if isinstance(model, PeftModel) else 0,

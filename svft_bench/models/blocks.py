@@ -14,6 +14,7 @@ from torch import nn
 
 from svft_bench.config.spec import ModelSpec
 from svft_bench.models.architectures import published
+from svft_bench.tuners.quantised import entries
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def numbers(model: nn.Module, spec: ModelSpec) -> Numbers:
         matrices[letter] = shapes.pop()
         layers.add(len(found))
     body = [p for name, p in model.named_parameters() if name.split(".")[0] not in spec.head_modules]
-    return Numbers(max(layers, default=0), sum(p.numel() for p in body), matrices)
+    return Numbers(max(layers, default=0), sum(map(entries, body)), matrices)
 
 
 def check_numbers(model: nn.Module, spec: ModelSpec) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BaseImageProcessor,
+    BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -47,8 +49,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
 
 
-def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tuple[PreTrainedModel, Processor]:
-    """The pre-trained model, on the CPU and in eval mode, with a fresh head drawn from `seed` alone.
+def load_model(
+    spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int, device: torch.device | str = "cpu"
+) -> tuple[PreTrainedModel, Processor]:
+    """The pre-trained model, on this device and in eval mode, with a fresh head drawn from `seed` alone.
 
     Raises:
         ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
@@ -66,6 +70,7 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
             attn_implementation=spec.attention,
             trust_remote_code=spec.trust_remote_code,
             output_loading_info=True,
+            **_in_few_bits(spec, device),
         )
     if checkpoint.commit is not None or spec.source == "carrier":
         # For what is saved of it: the name, not this machine's cache of it.
@@ -80,7 +85,32 @@ def load_model(spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int) -> tu
         if spec.pad_token_from == "added":
             embed_added_token(model, processor)
         model.config.pad_token_id = processor.pad_token_id
+    if spec.load_in is None:
+        model.to(device)
     return model.eval(), processor
+
+
+def check_bits(spec: ModelSpec) -> None:
+    """Refuse few bits where they cannot be had, before anything loads.
+
+    Raises:
+        ValueError: the package is missing.
+    """
+    if spec.load_in is not None and find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"model.load_in={spec.load_in}: the package bitsandbytes is not installed (pip install "
+            "'svft-bench[bits]'); model.load_in=null loads without it"
+        )
+
+
+def _in_few_bits(spec: ModelSpec, device: torch.device | str) -> dict[str, Any]:
+    """What makes transformers quantise while it loads, where the layers are to stay."""
+    if spec.load_in is None:
+        return {}
+    bits: dict[str, Any] = {"load_in_8bit": True}
+    if spec.load_in == "4bit":
+        bits = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": DTYPES[spec.dtype]}
+    return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": device}}
 
 
 def load_processor(spec: ModelSpec) -> Processor:

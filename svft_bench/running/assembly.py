@@ -64,9 +64,10 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     rows = training_rows(task.train, task=spec.task, processor=tokenizer)
     steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
-    model, processor = load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    model, processor = load_model(
+        spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed, device=device
+    )
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
-    model.to(device)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)
     with ranks.first_then_others():  # which read its decompositions

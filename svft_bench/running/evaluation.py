@@ -184,8 +184,12 @@ def evaluating(model: Any, *, merged: bool) -> Iterator[None]:
 
 
 def _merge(model: PeftModel) -> bool:
-    """Whether a layer has its adapter in its weights now; what cannot be merged works beside them."""
-    if not isinstance(model.base_model, BaseTuner):  # a prompt has no tuner
+    """Whether a layer has its adapter in its weights now; what cannot be merged works beside them.
+
+    So does an adapter of a base in few bits, to which its weights would be rounded.
+    """
+    few_bits = getattr(model.get_base_model(), "is_quantized", False)
+    if few_bits or not isinstance(model.base_model, BaseTuner):  # a prompt has no tuner
         return False
     with suppress(NotImplementedError, ValueError):  # the latter from BEFT, of a layer without a bias to merge one into
         model.merge_adapter()

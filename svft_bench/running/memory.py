@@ -24,6 +24,7 @@ from svft_bench.running.sharing import SHARE, own, targets
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
 SIGNS = ("out of memory", "alloc_cpu", "defaultcpuallocator", "cublas_status_alloc_failed")
 T = TypeVar("T")
+NO_ROOM = "has no room for one row at a time"
 ALIKE = "the batch of an optimizer step and its average stay the same"
 
 
@@ -57,7 +58,7 @@ class Parts:
         """
         at_once = -(-rows // self.number)
         if at_once == 1:
-            raise OutOfMemory(f"{where} has no room for one row at a time")
+            raise OutOfMemory(f"{where} {NO_ROOM}")
         self.number *= 2
         warnings.warn(
             f"Out of memory in {where} with {at_once} rows at a time: from here on {-(-rows // self.number)} go "
@@ -172,7 +173,7 @@ def _additive(trainer: Trainer, inputs: dict[str, Any], *, told: bool) -> Additi
         pass
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):  # of two rows without gradients, which take less than one with them
-            raise OutOfMemory("training has no room for one row at a time") from error
+            raise OutOfMemory(f"training {NO_ROOM}") from error
         raise
     raise OutOfMemory(f"training has no room for a micro-batch, and {why}, so that parts of it would train another")
 
@@ -203,5 +204,7 @@ def smaller(spec: RunSpec) -> list[str]:
             ranks.size() > 1 and not train.batch_size % (2 * ranks.size())
         ),
         "model.dtype=bfloat16": spec.model.dtype == "float32" and spec.method.trains == "adapter",
+        "model.load_in=8bit": spec.model.load_in is None and spec.takes_few_bits,
+        "model.load_in=4bit": spec.model.load_in != "4bit" and spec.takes_few_bits,
     }
     return [*(line for line, helps in found.items() if helps), "a device with more of it"]

@@ -98,7 +98,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     from svft_bench.methods.applying import LONG, check_targets, peft_config
     from svft_bench.methods.fields import check_values
     from svft_bench.models.architectures import published
-    from svft_bench.models.loading import build_meta
+    from svft_bench.models.loading import build_meta, check_bits
     from svft_bench.running.assembly import pick_device
     from svft_bench.tuners import svd_cache
 
@@ -108,6 +108,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             pick_device(name)
     seen = set()
     for spec in (cell.spec for cell in cells):
+        check_bits(spec.model)
         if (key := (repr(spec.method), spec.model.name, spec.task.kind)) not in seen:
             seen.add(key)
             config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)

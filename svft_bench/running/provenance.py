@@ -7,7 +7,7 @@ import gc
 import platform
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,16 +24,16 @@ PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datase
 
 
 def provenance(
-    device: torch.device, *, command: str, decoder: str = "transformers", train_parts: int = 1, eval_parts: int = 1
+    device: torch.device, *, command: str, packages: Sequence[str] = (), train_parts: int = 1, eval_parts: int = 1
 ) -> Provenance:
     """The state of code, packages and machine now, and the command that asked for the run.
 
-    `decoder` is the package that wrote the texts.
+    `packages` are those that had a part beside the usual ones.
     """
     commit, dirty = git_state()
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: _version(name) for name in (*PACKAGES, decoder)},
+        versions={"python": platform.python_version()} | {name: _version(name) for name in (*PACKAGES, *packages)},
         commit=commit,
         dirty=dirty,
         device=_name(device),

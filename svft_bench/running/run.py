@@ -112,8 +112,9 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
         }
         tracker.log(defined, step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
+    packages = [spec.eval.backend, *(["bitsandbytes"] if spec.model.load_in else [])]
     origin = provenance(
-        ready.device, command=command, decoder=spec.eval.backend, train_parts=fitted.parts, eval_parts=parts.number
+        ready.device, command=command, packages=packages, train_parts=fitted.parts, eval_parts=parts.number
     )
     record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, origin=origin)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]

@@ -33,6 +33,12 @@ def unpacking(backend: Any) -> Any:
     return Unpacking4bitBackend() if type(backend) is Bnb4bitBackend else backend
 
 
+def entries(parameter: Tensor) -> int:
+    """How many numbers a parameter stands for: a 4-bit one keeps two in a byte."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()
+
+
 def is_packed(base: nn.Module) -> bool:
     """Whether bitsandbytes has laid out the 4-bit weight for the CPU, which rounds its block maxima to bfloat16."""
     return getattr(getattr(base.weight, "quant_state", None), "packing_format_for_cpu", False)

@@ -50,6 +50,7 @@ def test_a_field_younger_than_the_records_changes_no_id_until_it_is_used() -> No
         ("train.loss_average=tokens", "train.loss_average=micro_batches"),
         ("train.sampling=random", "train.sampling=group_by_length"),
         ("model.pad_token_from=vocabulary", "model.pad_token_from=added"),
+        ("model.load_in=null", "model.load_in=4bit"),
     ],
 )
 def test_a_younger_switch_is_part_of_the_id_where_it_is_used(cell: Compose, default: str, other: str) -> None:

@@ -10,6 +10,8 @@ from svft_bench.config.spec import RunSpec
 from svft_bench.methods.counts import frozen_factors, trained_parameters
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Bytes of a number in the blocks' matrices; of 4 bits, with a float32 for every 64 of them.
+FEW_BITS = {"8bit": 1.0, "4bit": 0.5 + 4 / 64}
 CACHED: tuple[Path, ...] = ("weight",)
 
 
@@ -36,8 +38,11 @@ def memory(spec: RunSpec, *, size: Workload, model: Body, paths: dict[tuple[int,
     adapter = 4 * trained if spec.method.trains == "adapter" else 0
     factors = frozen_factors(spec.model, spec.method) * stored
     factors += run * model.layers * sum(i * o for i, o in model.adapted if paths.get((i, o)) in CACHED)
-    weights = float(spec.model.parameters * stored)
-    if stored != run and spec.method.trains != "head":  # autocast's copies live from the forward to the backward
+    whole = spec.model.parameters - (model.block_parameters if spec.model.load_in else 0)
+    weights = whole * stored + (spec.model.parameters - whole) * FEW_BITS.get(spec.model.load_in or "", 0.0)
+    if spec.model.load_in:  # a matrix is whole again while it multiplies
+        weights += stored * max(i * o for i, o in model.matrices)
+    elif stored != run and spec.method.trains != "head":  # autocast's copies live from the forward to the backward
         copied = model.block_parameters / (model.layers if spec.train.gradient_checkpointing else 1)
         weights += run * copied
     activations = _activations(spec, size=size, model=model, run=run)

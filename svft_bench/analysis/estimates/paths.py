@@ -20,13 +20,20 @@ def core_macs(n: int, adapter: dict[str, Any]) -> int:
     return n * n if pattern in ("random", "top_k", "dense") else n
 
 
-def path_of(inputs: int, outputs: int, *, adapter: dict[str, Any], tokens: float, accumulation: int) -> Path:
-    """The path in training, of a weight that is as well conditioned as trained ones are where that matters."""
+def path_of(
+    inputs: int, outputs: int, *, adapter: dict[str, Any], tokens: float, accumulation: int, dense: bool = True
+) -> Path:
+    """The path in training, of a weight that is as well conditioned as trained ones are where that matters.
+
+    Of a base in few bits no `dense` weight is formed.
+    """
     option = adapter.get("path", "auto")
     both = adapter.get("save_basis") or adapter.get("variant") == "released"
     long = max(inputs, outputs) >= 2 * min(inputs, outputs)
     if not both and (option == "one_sided" or (option == "auto" and long)):
         return "one_sided"
+    if not dense:
+        return "rotated" if option == "rotated" else "token"
     if option in ("token", "rotated", "weight"):
         return option  # type: ignore[no-any-return]
     cost = relative_cost(inputs, outputs, adapter=adapter, tokens=tokens, accumulation=accumulation)

@@ -42,7 +42,14 @@ def paths(spec: RunSpec, *, size: Workload, model: Body) -> dict[tuple[int, int]
         return {}
     tokens, accumulation = size.positions * spec.train.batch_size, spec.train.gradient_accumulation
     return {
-        (i, o): path_of(i, o, adapter=spec.method.adapter, tokens=tokens, accumulation=accumulation)
+        (i, o): path_of(
+            i,
+            o,
+            adapter=spec.method.adapter,
+            tokens=tokens,
+            accumulation=accumulation,
+            dense=spec.model.load_in is None,
+        )
         for i, o in model.adapted
     }
 
@@ -57,7 +64,7 @@ def _adapted(i: int, o: int, *, spec: RunSpec, tokens: float) -> float:
         }
         if adapter.get("variant") == "released":  # the authors' layer builds its weight in every forward
             return frozen * relative_cost(i, o, **how | {"accumulation": 1})["weight"]
-        return frozen * relative_cost(i, o, **how)[path_of(i, o, **how)]
+        return frozen * relative_cost(i, o, **how)[path_of(i, o, dense=spec.model.load_in is None, **how)]
     rank = int(adapter.get("r", 0))
     if spec.method.peft_type == "LORA":
         weight_norm = 2.0 * rank * i * o if adapter.get("use_dora") else 0.0

@@ -24,13 +24,16 @@ class ImageSpec(Spec):
 
 
 class ModelSpec(Spec):
-    """A pre-trained model: where its weights come from, how they load, what its layers are called."""
+    """A pre-trained model: where its weights come from, how they load, what its layers are called.
+
+    `load_in` keeps the linear layers of a language model in 8 bits (LLM.int8) or 4 (NF4), by bitsandbytes.
+    """
 
     describes = frozenset(
         {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
     )
 
-    younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code"})
+    younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code", "load_in"})
 
     name: Name
     title: Text
@@ -41,6 +44,7 @@ class ModelSpec(Spec):
     trust_remote_code: StrictBool = False
     kinds: tuple[Kind, ...]
     dtype: Literal["float32", "bfloat16", "float16"]
+    load_in: Literal["8bit", "4bit"] | None = None
     attention: Literal["sdpa", "eager"]
     padding_side: Literal["left", "right"] | None
     pad_token: str | None

@@ -113,6 +113,27 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _few_bits_are_of_a_frozen_language_model(self) -> RunSpec:
+        if (bits := self.model.load_in) is None:
+            return self
+        if self.task.kind != "causal_lm":
+            raise ValueError(
+                f"model.load_in={bits} is for language models, and task={self.task.name} is {self.task.kind}; "
+                "model.load_in=null trains there"
+            )
+        if self.method.trains != "adapter":
+            raise ValueError(
+                f"model.load_in={bits}: method={self.method.name} would train the weights themselves, which have to be "
+                "whole numbers then; an adapter trains beside them"
+            )
+        if self.eval.backend == "vllm":
+            raise ValueError(
+                f"model.load_in={bits} with eval.backend=vllm, which reads merged weights; eval.backend=transformers "
+                "writes beside them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _validation_scores_are_clean(self) -> RunSpec:
         if self.score_on == "reported":
             return self
@@ -146,6 +167,11 @@ class RunSpec(Spec):
         if self.train.selection != "best_validation":
             identity["task"].pop("validated_by", None)
         return identity
+
+    @property
+    def takes_few_bits(self) -> bool:
+        """Whether `model.load_in` could be 8bit or 4bit."""
+        return self.task.kind == "causal_lm" and self.method.trains == "adapter" and self.eval.backend != "vllm"
 
     @property
     def run_id(self) -> str:
