@@ -87,6 +87,8 @@ def load_model(
         model.config.pad_token_id = processor.pad_token_id
     if spec.load_in is None:
         model.to(device)
+    else:
+        _check_blocks(model, spec)
     return model.eval(), processor
 
 
@@ -101,6 +103,23 @@ def check_bits(spec: ModelSpec) -> None:
             f"model.load_in={spec.load_in}: the package bitsandbytes is not installed (pip install "
             "'svft-bench[bits]'); model.load_in=null loads without it"
         )
+
+
+def _check_blocks(model: nn.Module, spec: ModelSpec) -> None:
+    """Refuse 4-bit layers that a CPU would take in training alone: in evaluation bitsandbytes packs whole blocks.
+
+    Raises:
+        ValueError: the rows of a matrix are not whole blocks.
+    """
+    for name, module in model.named_modules():
+        weight: Any = getattr(module, "weight", None)
+        if (state := getattr(weight, "quant_state", None)) is None or weight.device.type != "cpu":
+            continue
+        if state.shape[1] % state.blocksize:
+            raise ValueError(
+                f"model.load_in={spec.load_in}: on a CPU bitsandbytes takes rows of {state.blocksize} numbers and "
+                f"multiples of that, {name} has rows of {state.shape[1]}; model.load_in=8bit takes any"
+            )
 
 
 def _in_few_bits(spec: ModelSpec, device: torch.device | str) -> dict[str, Any]:

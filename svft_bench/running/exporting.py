@@ -43,6 +43,8 @@ def export(record: RunRecord, path: Path, *, outputs: Path, kind: Kind, into: Pa
     method = record.spec.method
     if kind != "merged" and method.trains != "adapter":
         raise ValueError(f"method={method.name} trains no adapter; --merged writes its model")
+    if kind == "merged" and (bits := record.spec.model.load_in) is not None:
+        raise ValueError(f"model.load_in={bits}: merging would round the update to them; --adapter writes it as it is")
     if kind == "lora" and method.peft_type == "LORA" and not method.adapter.get("use_dora"):
         raise ValueError(f"method={method.name} is a LoRA as it is; --adapter writes it")
     model, processor = trained_model(record, outputs=outputs)

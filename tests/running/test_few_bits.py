@@ -10,18 +10,27 @@ import torch
 
 from svft_bench.analysis.estimates import device, estimate
 from svft_bench.cli import command
-from svft_bench.compose import Cell
+from svft_bench.compose import Cell, cells
 from svft_bench.models import loading
+from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import load_records
 
 Arguments = Callable[..., list[str]]
 Compose = Callable[..., Cell]
 
 
+@pytest.fixture
+def wide(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tiny decoder of whole blocks of 64 numbers, as a CPU needs them in 4 bits."""
+    monkeypatch.setattr("svft_bench.models.tiny.WIDTH", 128)
+    model = cells(["model=smollm2-135m", "task=gsm8k"], any_data=True)[0].spec.model
+    return f"model.path={tiny_model_folder(model, tmp_path_factory.mktemp('wide'))}"
+
+
 @pytest.mark.parametrize("method", ["lora", "svft_banded"])
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 def test_an_adapter_trains_on_a_base_in_few_bits(
-    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: str, method: str
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: str, bits: str, method: str
 ) -> None:
     pytest.importorskip("bitsandbytes")
     seen: list[set[str]] = []
@@ -34,7 +43,7 @@ def test_an_adapter_trains_on_a_base_in_few_bits(
 
     monkeypatch.setattr("svft_bench.running.assembly.load_model", loaded)
     for more in ([], [f"model.load_in={bits}"]):
-        assert command(arguments("language", f"method={method}", "train.precision=float32", *more)) == 0
+        assert command(arguments("language", wide, f"method={method}", "train.precision=float32", *more)) == 0
     found = {record.spec.model.load_in: record for record in load_records(tmp_path / "results")}
     assert seen == [{"Linear"}, {"Linear8bitLt" if bits == "8bit" else "Linear4bit"}]
     assert found[None].run_id != found[bits].run_id
@@ -71,9 +80,10 @@ def test_few_bits_without_the_package_are_one_sentence_before_anything_loads(
 
 def test_the_plan_counts_few_bits(cell: Compose) -> None:
     """Gemma's 18 blocks of 110,100,480 numbers in their matrices: two bytes, one, or 4.5 bits each."""
+    sixteen = ["train.lr=1", "model.dtype=bfloat16", "train.precision=bfloat16"]
     weights = {
         bits: estimate(
-            cell("model=gemma-2b", "task=gsm8k", "method=lora", f"model.load_in={bits}", "train.lr=1").spec,
+            cell("model=gemma-2b", "task=gsm8k", "method=lora", f"model.load_in={bits}", *sixteen).spec,
             on=device("L4"),
         ).memory.weights
         for bits in ("null", "8bit", "4bit")
@@ -84,10 +94,18 @@ def test_the_plan_counts_few_bits(cell: Compose) -> None:
 
 
 def test_predictions_are_those_of_the_adapter_beside_the_base_that_it_trained_on(
-    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: str
 ) -> None:
     """Merged into 4 bits, an update of this size would be rounded away."""
     pytest.importorskip("bitsandbytes")
     monkeypatch.setattr("peft.tuners.tuners_utils.BaseTuner.merge_adapter", pytest.fail)
-    assert command(arguments("language", "method=lora", "model.load_in=4bit")) == 0
+    assert command(arguments("language", wide, "method=lora", "model.load_in=4bit")) == 0
     assert torch.isfinite(torch.tensor([loss for _, loss in load_records(tmp_path / "results")[0].curve])).all()
+
+
+def test_rows_that_a_processor_cannot_pack_are_refused_before_training(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    assert command(arguments("language", "method=lora", "model.load_in=4bit")) == 2
+    assert "has rows of 32; model.load_in=8bit takes any" in capsys.readouterr().err
