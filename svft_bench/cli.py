@@ -6,26 +6,20 @@ svft-bench model=smollm2-135m method=svft_banded task=gsm8k
 from __future__ import annotations
 
 import importlib
-import logging
 import os
-import shlex
 import sys
-import time
-import traceback
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from svft_bench import __version__
+from svft_bench.commands.cell import attempt, bad_input, be_quiet, job, trial, wants_own_process
 from svft_bench.config.own import beside
-from svft_bench.config.wording import Parser, printable, sentence, warning_line
+from svft_bench.config.wording import Parser
 from svft_bench.running import ranks, stopping
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from svft_bench.compose import Cell
 
 HELP = """\
@@ -81,9 +75,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  
 
 def main() -> None:
     """Entry point of the console script."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
-    warnings.formatwarning = warning_line
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a run's processes, each would warn of the same
+    be_quiet()
     sys.exit(command(sys.argv[1:]))
 
 
@@ -100,7 +92,7 @@ def command(argv: list[str]) -> int:
             with stopping.heeding_signals():
                 return _benchmark(argv)
     except (ValueError, OSError) as error:
-        return _bad_input(error) if ranks.leads() else 2
+        return bad_input(error) if ranks.leads() else 2
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0)
     except stopping.Stopped as error:
@@ -157,10 +149,10 @@ def _benchmark(argv: list[str]) -> int:
         check_surroundings(todo, here=not launched)
     if searched:
         searching.check(planned, overrides)
-        return searching.search(overrides, _trial)
+        return searching.search(overrides, trial)
     again.ask([(cell.spec, cell.settings) for cell in planned if cell.settings.force])
     with ranks.joined(on=planned[0].settings.device):
-        code = _attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
+        code = attempt(planned[0]) if len(planned) == 1 and not asked.multirun else _sweep(planned, overrides)
     for cell in planned:  # not after a kill or a signal: then the same command goes on
         again.done(cell.spec, cell.settings)
     return code
@@ -170,11 +162,15 @@ def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """Run the cells by Hydra's launcher; however the sweep ends, a list says what has no record."""
     from svft_bench import compose
     from svft_bench.running import sweep
+    from svft_bench.running.failures import state
     from svft_bench.running.launching import launch
+    from svft_bench.running.own_process import get_ready
 
+    if wants_own_process(planned[0]) and any(state(cell) != "done" for cell in planned):
+        get_ready()
     with sweep.going(planned):
         try:
-            code = launch(planned, overrides=compose.fixed(overrides), job=_job)
+            code = launch(planned, overrides=compose.fixed(overrides), job=job)
             stopping.check()
         except KeyboardInterrupt:
             print("", *sweep.outcome(planned), sep="\n", file=sys.stderr)
@@ -202,80 +198,6 @@ def _versions() -> str:
     return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
-def _trial(config: DictConfig) -> float:
-    """One cell of a search and its value, perhaps in a process of its own."""
-    from svft_bench.running.searching import value
-
-    return value(config, _job(config))
-
-
-def _job(config: DictConfig) -> int:
-    """One cell of a sweep, perhaps in a process of its own; a failure is told and the sweep goes on."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    from svft_bench.compose import build_cell
-    from svft_bench.running.failures import state
-    from svft_bench.running.sweep import in_a_worker, is_over, note, pace, position
-
-    if in_a_worker():
-        stopping.heed_signals()
-    note(os.getpid(), "works")
-    if is_over():
-        return stopping.CODE
-    values: Any = OmegaConf.to_container(config, resolve=True)
-    job = HydraConfig.get()
-    print(f"{position(int(job.job.num))} {printable(shlex.join(job.overrides.task))}", flush=True)
-    cell = build_cell(values, overrides=list(job.overrides.task))
-    runs = state(cell) != "done"
-    start = time.perf_counter()
-    note(int(job.job.num), "begun")
-    try:
-        code = _attempt(cell)
-    except stopping.Stopped:
-        if not in_a_worker():
-            raise
-        code = stopping.CODE  # an exception would take the other workers down before they have their checkpoints
-    note(int(job.job.num), "ended")
-    if runs and (line := pace(time.perf_counter() - start)):
-        print(f"  {line}", flush=True)
-    return code
-
-
-def _attempt(cell: Cell) -> int:
-    """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
-    from svft_bench.records import find_record, record_path
-    from svft_bench.running.again import is_due
-    from svft_bench.running.failures import failure_path, keep_failure, reason_of, standing
-
-    path = record_path(cell.settings.results_dir, cell.spec)
-    if ranks.lead(lambda: not is_due(cell.spec, cell.settings) and find_record(path) is not None):
-        ranks.say(f"  already recorded in {path} (force=true runs it again, once)")
-        return 0
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
-    from svft_bench.commands.summary import one_line
-    from svft_bench.running.folders import folder_of, weights_in
-    from svft_bench.running.run import run
-
-    try:
-        record = run(cell.spec, cell.settings, command=cell.command)
-    except KeyboardInterrupt:
-        ranks.say(f"\n  the same command {standing(cell)}", file=sys.stderr)
-        raise
-    except Exception as error:
-        if not ranks.speaks(error):
-            return 1
-        kept = keep_failure(cell, error)
-        where = f" (traceback in {kept})" if kept else ""
-        if isinstance(error, ValueError | OSError):
-            return _bad_input(error, where=where)
-        print(f"  failed: {reason_of(error)}{where}", file=sys.stderr)
-        return 1
-    failure_path(cell).unlink(missing_ok=True)
-    ranks.say(f"  {one_line(record)}\n  {path}\n  {weights_in(folder_of(cell.settings.output_dir, cell.spec))}")
-    return 0
-
-
 def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """After a sweep: the table that it asked for, and the cells that have no record, each with its reason."""
     from svft_bench.running.failures import state
@@ -289,10 +211,3 @@ def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     for line in left:
         print(line, file=sys.stderr)
     return 1 if left else 0
-
-
-def _bad_input(error: Exception, *, where: str = "") -> int:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        traceback.print_exception(error)
-    print(f"svft-bench: {sentence(str(error))}{where}", file=sys.stderr)
-    return 2

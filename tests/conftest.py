@@ -85,6 +85,7 @@ def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Callable[..., lis
             f"results_dir={tmp_path}/results",
             f"output_dir={tmp_path}/outputs",
             "device=cpu",
+            "cell_process=shared",
             "train.epochs=1",
             "train.max_steps=3",
             "train.batch_size=2",

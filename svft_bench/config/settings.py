@@ -23,7 +23,10 @@ Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 class Settings(BaseModel):
-    """Folders, device and conveniences of one command."""
+    """Folders, device and conveniences of one command.
+
+    `cell_process` is what runs a cell of a sweep: a process of its own, or one that other cells share.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -35,6 +38,7 @@ class Settings(BaseModel):
     tracking: Literal["none", "wandb", "tensorboard"]
     force: StrictBool
     table: str | None
+    cell_process: Literal["own", "shared"] = "own"
 
 
 def split_settings(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -92,6 +92,8 @@ def check(_count: int = 0) -> None:
 
 
 def _hear(signum: int, frame: FrameType | None) -> None:
+    if _state.signum is not None:  # told twice, as by a scheduler and by who began this process
+        return
     _state.signum = signum
     others = _state.tell_others is not None and _state.tell_others(signum)
     if not (others or _state.between_steps):

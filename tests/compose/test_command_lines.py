@@ -25,7 +25,8 @@ def _run(arguments: list[str], folder: Path) -> int:
     """A command whose folders are its own, unless it says which or is a verb or a flag that runs nothing."""
     runs = arguments[0] not in VERBS and not any(item.startswith(("--cfg", "--info")) for item in arguments)
     if runs and not any(item.lstrip("~").startswith(("results_dir", "output_dir")) for item in arguments):
-        arguments = [*arguments, f"results_dir={folder}/results", f"output_dir={folder}/outputs"]
+        folders = [f"results_dir={folder}/results", f"output_dir={folder}/outputs"]
+        arguments = [*arguments, *folders, "cell_process=shared"]
     return command(arguments)
 
 

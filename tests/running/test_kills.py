@@ -232,7 +232,7 @@ def test_a_signal_is_handed_on_to_the_processes_of_a_sweep(
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    pool = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2"]
+    pool = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2", "cell_process=own"]
     line = arguments("text", *pool, "train.max_steps=100000", "train.epochs=50000")
     threading.Thread(target=signal_both, daemon=True).start()
     assert command(line) == 143
