@@ -12,7 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import (
+    forkserver,
+    get_all_start_methods,
+    get_context,
+    get_start_method,
+    parent_process,
+    set_start_method,
+)
 from multiprocessing.process import BaseProcess
 
 from svft_bench.compose import Cell
@@ -25,6 +32,8 @@ ENDED_BY = {stopping.CODE, 128 + signal.SIGINT}
 
 def get_ready() -> None:
     """Begin the imports, which take seconds, while other things are looked at."""
+    if get_start_method(allow_none=True) not in get_all_start_methods():  # joblib's own, which the new process lacks
+        set_start_method("forkserver", force=True)
     get_context("forkserver").set_forkserver_preload(IMPORTED)
     forkserver.ensure_running()
 
