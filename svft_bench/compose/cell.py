@@ -84,7 +84,8 @@ def _composed(overrides: tuple[str, ...], own: Hashable) -> dict[str, Any]:
         config = composed(overrides)
         model, task = config.model, config.task
         # before the modules that a published cell names are looked up in a model of another kind
-        check_kind(task.kind, task=task.name, kinds=model.kinds, model=model.name)
+        if OmegaConf.is_list(model.kinds):  # else the specification says what it is to be
+            check_kind(task.kind, task=task.name, kinds=[str(kind) for kind in model.kinds], model=model.name)
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

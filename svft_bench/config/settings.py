@@ -32,7 +32,7 @@ class Settings(BaseModel):
 
     results_dir: Folder
     output_dir: Folder
-    data_root: Annotated[Path | None, BeforeValidator(lambda value: _folder(value or None))]
+    data_root: Annotated[Path | None, BeforeValidator(lambda value: _folder(None if value == "" else value))]
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_minutes: StrictFloat = Field(ge=0)
     tracking: Literal["none", "wandb", "tensorboard"]

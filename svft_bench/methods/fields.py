@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
@@ -10,7 +11,7 @@ from peft import PeftConfig, inject_adapter_in_model
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import nn
 
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.spec import LARGEST, ModelSpec
 
 ARBITRARY = ConfigDict(arbitrary_types_allowed=True)
 # With these a single block is no stand-in for a model.
@@ -30,8 +31,22 @@ def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> No
             hint = get_type_hints(config_class)[name]
             told = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise ValueError(f"method.{name}={value!r}: {config_class.__name__} takes {told}") from None
-        if name.endswith("dropout") and not 0 <= value < 1:
-            raise ValueError(f"method.{name}={value!r} is no probability: 0 is none, and 1 would leave nothing")
+        if (wrong := _beside_sense(config_class, name, value)) is not None:
+            raise ValueError(f"method.{name}={value!r}{wrong}")
+
+
+def _beside_sense(config_class: type[PeftConfig], name: str, value: Any) -> str | None:
+    """What is wrong with a value of the right type that every tuner would fall over later, or train nothing with."""
+    if name.endswith("dropout") and not 0 <= value < 1:
+        return " is no probability: 0 is none, and 1 would leave nothing"
+    if isinstance(value, float) and not math.isfinite(value):
+        return " is no finite number"
+    if isinstance(value, int) and value > LARGEST and not name.endswith(("seed", "key")):
+        return f": at most {LARGEST} of anything"
+    kinds = ("none", "all", f"{config_class.__name__.removesuffix('Config').lower()}_only")
+    if name == "bias" and config_class.__module__.startswith("peft.") and value not in kinds:
+        return f" is none of {', '.join(kinds)}"
+    return None
 
 
 def _validator(config_class: type[PeftConfig], name: str) -> TypeAdapter[Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svft_bench.compose import Cell
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import ModelSpec, RunSpec
+from svft_bench.config.spec.base import HUB_ID
 from svft_bench.config.wording import nearest
 from svft_bench.models.carriers.catalogue import CARRIERS
 
@@ -31,6 +31,11 @@ MODES = {
     "ACCELERATE_DYNAMO_BACKEND": ("no",),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
 }
+
+
+# What a command line may say of a model otherwise than its file does, and the shipped architecture can tell; other
+# numbers are those of another checkpoint.
+RETOLD = ("model.targets", "model.head_modules")
 
 
 def check_processes(
@@ -98,6 +103,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     from svft_bench.methods.applying import LONG, check_targets, peft_config
     from svft_bench.methods.fields import check_values
     from svft_bench.models.architectures import published
+    from svft_bench.models.blocks import check_numbers
     from svft_bench.models.loading import build_meta, check_bits
     from svft_bench.running.assembly import pick_device
     from svft_bench.tuners import svd_cache
@@ -107,17 +113,20 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
         for name in {cell.settings.device for cell in cells}:
             pick_device(name)
     seen = set()
-    for spec in (cell.spec for cell in cells):
+    for overrides, spec in ((cell.overrides, cell.spec) for cell in cells):
         check_bits(spec.model)
-        if (key := (repr(spec.method), spec.model.name, spec.task.kind)) not in seen:
+        if (key := (repr(spec.method), repr(spec.model), spec.task.kind)) not in seen:
             seen.add(key)
             config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
-            if (targets := _unknown(spec)) is not None:  # a look at the architecture takes a second
+            targets, retold = _unknown(spec), any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
+            if targets is not None or retold:  # a look at the architecture takes a second
                 own = published(spec.model.name) is None
                 bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
                 check_targets(bare, targets, method=spec.method.name)
+                if retold:
+                    check_numbers(bare, spec.model)
 
 
 def _unknown(spec: RunSpec) -> str | Sequence[str] | None:
@@ -143,5 +152,5 @@ def _check_path(model: ModelSpec) -> None:
     if model.source == "carrier":
         if model.path not in CARRIERS:
             raise ValueError(f"model.path={model.path} is no folder and no carrier; {nearest(model.path, CARRIERS)}")
-    elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.path) or model.path.startswith("."):
+    elif not HUB_ID.fullmatch(model.path):
         raise ValueError(f"model.path={model.path} is no folder, and no OWNER/NAME of the Hugging Face hub")

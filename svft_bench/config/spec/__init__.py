@@ -4,7 +4,7 @@ A spec is composed from `conf/` and the command line, checked once here and trus
 determines the result; titles, sources and tables of module names describe a run without determining it.
 """
 
-from svft_bench.config.spec.base import Kind, Spec, one_line, sentences
+from svft_bench.config.spec.base import LARGEST, Kind, Spec, one_line, sentences
 from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
 from svft_bench.config.spec.prompt import GenerationSpec, PromptName, PromptSpec
 from svft_bench.config.spec.run import (
@@ -29,6 +29,7 @@ from svft_bench.config.spec.task import (
 )
 
 __all__ = [
+    "LARGEST",
     "AnswerName",
     "DecodingSpec",
     "EvalSpec",

@@ -15,6 +15,7 @@ LARGEST = 10**6  # of what is counted here; a number beyond it is a slip of the 
 
 # One part of a path: it names a folder, and nothing above or beside it.
 _PART = re.compile(r"[^\W_][\w.+-]{0,99}")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 _SECRET = re.compile(r"\w://[^/\s@]*@|[?&](?:access_)?(?:token|key|password)=|\bhf_\w{16,}")
 
 

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, mode
 
 from svft_bench.config.spec.base import Count, Kind, Name, Spec, Text, plain
 
-MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[0-9a-f]{12})?")
+IMPORTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[0-9a-f]{12})?")
+Module = Annotated[str, Field(min_length=1)]  # the end of its name, or an expression of it
 Spread = Annotated[StrictFloat, Field(gt=0)]
 
 
@@ -40,7 +41,7 @@ class ModelSpec(Spec):
     architecture: Text
     source: Literal["hub", "carrier"]
     path: Annotated[Text, Field(min_length=1)]
-    revision: Text | None
+    revision: Annotated[Text, Field(min_length=1)] | None
     trust_remote_code: StrictBool = False
     kinds: tuple[Kind, ...]
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -51,8 +52,8 @@ class ModelSpec(Spec):
     pad_token_from: Literal["vocabulary", "added"] = "vocabulary"
     normaliser: Literal["model", "library"] = "model"
     image: ImageSpec | None
-    head_modules: tuple[str, ...]
-    targets: dict[str, str | tuple[str, ...]]
+    head_modules: tuple[Module, ...]
+    targets: dict[str, Module | Annotated[tuple[Module, ...], Field(min_length=1)]]
     layers: Count
     matrices: dict[str, tuple[Count, Count]]
     biases: StrictBool
@@ -63,6 +64,12 @@ class ModelSpec(Spec):
     def _an_image_is_whole_patches(self) -> ModelSpec:
         if self.image and self.patch and self.image.size % self.patch:
             raise ValueError(f"image.size={self.image.size} is no multiple of the patch size {self.patch}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_carrier_has_one_version(self) -> ModelSpec:
+        if self.source == "carrier" and self.revision is not None:
+            raise ValueError(f"revision={self.revision}: source=carrier is one package of one version, so null")
         return self
 
     @model_validator(mode="after")
@@ -107,8 +114,12 @@ class MethodSpec(Spec):
     def _an_adapter_has_a_type(self) -> MethodSpec:
         if (self.trains == "adapter") != (self.peft_type is not None):
             raise ValueError(f"trains={self.trains} with peft_type={self.peft_type}: only an adapter has a peft_type")
-        if self.imported is not None and not MODULE.fullmatch(str(self.imported)):
+        if self.imported is not None and not IMPORTED.fullmatch(str(self.imported)):
             raise ValueError(f"import={self.imported!r} is no name of a module, such as my_package.my_tuner")
+        targets = self.adapter.get("target_modules", self.modules)
+        named = [targets] if isinstance(targets, str) else targets
+        if (named is None and self.modules is not None) or (isinstance(named, list | tuple) and not all(named or [""])):
+            raise ValueError(f"target_modules={targets!r} names no module; modules={self.modules} would")
         if self.peft_type is None and (self.adapter or self.imported):
             raise ValueError(
                 f"{', '.join(self.model_extra or {})}: a field of an adapter, and method={self.name} has none"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from svft_bench.config.spec.base import Count, Spec
 from svft_bench.config.spec.template import fields
@@ -55,4 +55,4 @@ class GenerationSpec(Spec):
 
     max_new_tokens: Count
     num_beams: Count = 1
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()

@@ -103,6 +103,11 @@ class RunSpec(Spec):
                 f"method={self.method.name} trains the head alone, and model={self.model.name} has none for "
                 f"task={self.task.name}; every other method trains there"
             )
+        if self.task.kind != "causal_lm" and not self.model.head_modules:
+            raise ValueError(f"model.head_modules is empty: task={self.task.name} trains a head of its own")
+        if (self.task.kind == "image_classification") != (self.model.image is not None):
+            told = "says how an image becomes a tensor" if self.model.image else "is null"
+            raise ValueError(f"model.image {told}, and task={self.task.name} is {self.task.kind}")
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
         if self.train.sampling == "group_by_length" and self.task.kind == "image_classification":

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import PurePath
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictFloat, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
 
-from svft_bench.config.spec.base import Spec, Text
+from svft_bench.config.spec.base import HUB_ID, Spec, Text
 
 BUILTIN_SPLITS = ("all", "rest")  # all rows, and what a balanced draw from them leaves over
+
+
+def _hub_id(value: str) -> str:
+    if not HUB_ID.fullmatch(value):
+        raise ValueError(f"{value!r} is no OWNER/NAME of the Hugging Face hub")
+    return value
+
+
+def _inside(value: str) -> str:
+    if PurePath(value).is_absolute() or not PurePath(value).parts or ".." in PurePath(value).parts:
+        raise ValueError(f"{value!r} is no place inside the data root")
+    return value
 
 
 class SourceSpec(Spec):
@@ -23,11 +36,11 @@ class SourceSpec(Spec):
     younger = frozenset({"share"})
 
     title: Text
-    hub: Text | None = None
-    config: Text | None = None
-    revision: Text | None = None
-    split: Text = Field(default="all", min_length=1)
-    local: Text | None = None
+    hub: Annotated[Text, AfterValidator(_hub_id)] | None = None
+    config: Text | None = Field(default=None, min_length=1)
+    revision: Text | None = Field(default=None, min_length=1)
+    split: Annotated[Text, AfterValidator(_inside)] = "all"
+    local: Annotated[Text, AfterValidator(_inside)] | None = None
     builtin: Literal["digits"] | None = None
     file: Text | None = Field(default=None, min_length=1)
     share: tuple[StrictFloat, StrictFloat] | None = None

@@ -236,7 +236,11 @@ class TaskSpec(Spec):
     @classmethod
     def _named(cls, evals: Any) -> Any:
         """A mapping from name to eval, as a task's file writes it, so that an override can name what it changes."""
-        return [{"name": name, **item} for name, item in evals.items()] if isinstance(evals, dict) else evals
+        if not isinstance(evals, dict):
+            return evals
+        if wrong := [name for name, item in evals.items() if not isinstance(item, dict)]:
+            raise ValueError(f"{wrong[0]}={evals[wrong[0]]!r} is no eval: it has data, reader and metrics")
+        return [{"name": name, **item} for name, item in evals.items()]
 
     @model_validator(mode="after")
     def _parts_fit_the_kind(self) -> TaskSpec:
