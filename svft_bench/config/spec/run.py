@@ -241,7 +241,7 @@ def _but_rate(train: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in train.items() if key not in ("lr", "lr_head")}
 
 
-def check_kind(kind: Kind, *, task: str, kinds: Sequence[Kind], model: str) -> None:
+def check_kind(kind: Kind, *, task: str, kinds: Sequence[str], model: str) -> None:
     """Refuse a task that is not of a kind that the model does.
 
     Raises:
