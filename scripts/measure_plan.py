@@ -27,13 +27,14 @@ from svft_bench.analysis.estimates import THIS, device, estimate  # noqa: E402
 from svft_bench.analysis.estimates.estimate import estimate_of  # noqa: E402
 from svft_bench.analysis.estimates.workload import body, workload  # noqa: E402
 from svft_bench.compose import Cell, cells  # noqa: E402
+from svft_bench.config.settings import Tracked  # noqa: E402
 from svft_bench.methods.applying import stored_bytes  # noqa: E402
 from svft_bench.records.durable import write_whole  # noqa: E402
 from svft_bench.running.assembly import Assembly, assemble  # noqa: E402
 from svft_bench.running.encoding import training_collate  # noqa: E402
 from svft_bench.running.provenance import provenance  # noqa: E402
 from svft_bench.running.rows import TrainingRows  # noqa: E402
-from svft_bench.running.tracking import tracking  # noqa: E402
+from svft_bench.running.tracking import About, tracking  # noqa: E402
 from svft_bench.running.train import Trained, train  # noqa: E402
 
 SHORT = ["device=cpu", "train.max_steps=5", "train.gradient_accumulation=2"]
@@ -152,7 +153,7 @@ def short_training(ready: Assembly, cell: Cell, rows: TrainingRows) -> Trained:
     """A few steps on these rows."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        tracking("none", title="", run_id="", config={}, folder=Path(folder)) as tracker,
+        tracking("none", About("", "", {}, Path(folder), Tracked())) as tracker,
     ):
         return train(
             ready.model,

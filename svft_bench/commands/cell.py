@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     from svft_bench.compose import Cell
 
+BARS = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
+
 
 def be_quiet() -> None:
     """Keep off the terminal what libraries say to their own developers; a warning of ours is a sentence."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
     warnings.formatwarning = warning_line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a run's processes, each would warn of the same
+    if not sys.stderr.isatty():  # in a file, the libraries' bars would be one endless line
+        for name in BARS:
+            os.environ.setdefault(name, "1")
 
 
 def trial(config: DictConfig) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Cell:
     @property
     def command(self) -> str:
         """The shell command that runs this cell anywhere: without the folders and conveniences of this machine."""
-        return self._shell([item for item in self.overrides if item.split("=")[0] not in Settings.model_fields])
+        return self._shell([item for item in self.overrides if re.split("[.=]", item)[0] not in Settings.model_fields])
 
     @property
     def typed(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat
 
 from svft_bench.config.spec import one_line
+from svft_bench.config.spec.base import Text
 
 
 def _folder(value: Any) -> Any:
@@ -20,6 +21,18 @@ def _folder(value: Any) -> Any:
 
 
 Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+class Tracked(BaseModel):
+    """Under which names wandb and trackio keep a run; None leaves it to wandb's own environment, and then to us."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: Text | None = Field(default=None, min_length=1)
+    entity: Text | None = Field(default=None, min_length=1)
+    name: Text | None = Field(default=None, min_length=1)
+    group: Text | None = Field(default=None, min_length=1)
+    tags: tuple[Text, ...] = ()
 
 
 class Settings(BaseModel):
@@ -35,7 +48,8 @@ class Settings(BaseModel):
     data_root: Annotated[Path | None, BeforeValidator(lambda value: _folder(None if value == "" else value))]
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_minutes: StrictFloat = Field(ge=0)
-    tracking: Literal["none", "wandb", "tensorboard"]
+    tracking: Literal["none", "wandb", "tensorboard", "trackio"]
+    wandb: Tracked = Tracked()
     force: StrictBool
     table: str | None
     cell_process: Literal["own", "shared"] = "own"

@@ -155,6 +155,16 @@ class Report(TrainerCallback):  # type: ignore[misc]
         self.tracker.progress(state.global_step, self.steps)
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float],
+        optimizer: Any = None,
+        **_: Any,
     ) -> None:
-        self.tracker.log({f"train/{name}": value for name, value in logs.items()}, step=state.global_step)
+        found = dict(logs)
+        if found.pop("learning_rate", None) is not None:  # of the first group, whichever that is
+            groups = optimizer.param_groups
+            found |= {f"learning_rate{'_head' if group['of_head'] else ''}": group["lr"] for group in groups}
+        self.tracker.log({f"train/{name}": value for name, value in found.items()}, step=state.global_step)

@@ -26,7 +26,7 @@ from svft_bench.running.preflight import check_processes
 from svft_bench.running.provenance import peak_memory, provenance
 from svft_bench.running.selection import BestEpoch
 from svft_bench.running.stopping import check, stopping_between_steps
-from svft_bench.running.tracking import Tracker, tracking
+from svft_bench.running.tracking import About, Tracker, tracking
 from svft_bench.running.train import total_steps, train
 from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of
 from svft_bench.running.weights import ADAPTER, TRAINED, Fitted, code_state, load_fitted, save_fitted
@@ -85,9 +85,8 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
     """The record of a run that takes place now, and its predictions."""
     title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
     parts = Parts()
-    with tracking(
-        settings.tracking, title=title, run_id=spec.run_id, config=spec.identity(), folder=settings.output_dir
-    ) as tracker:
+    about = About(title, spec.run_id, spec.model_dump(mode="json"), settings.output_dir, settings.wandb)
+    with tracking(settings.tracking, about) as tracker:
         with ranks.held_by_the_first(owning(folder / "training.lock", command=command)):
             if settings.force:
                 ranks.lead(lambda: again.begin_anew(spec, settings))

@@ -219,7 +219,7 @@ def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> to
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     rates = {True: spec.lr_head or spec.lr, False: spec.lr}
     groups = [
-        {"params": [parameter for name, parameter in trained if (name in head) is of_head], "lr": rate}
+        {"params": [p for name, p in trained if (name in head) is of_head], "lr": rate, "of_head": of_head}
         for of_head, rate in rates.items()
     ]
     return torch.optim.AdamW(

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from svft_bench.compose import Cell, cells
+from svft_bench.config.settings import Tracked
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.running.encoding import Collate, training_collate
 from svft_bench.running.rows import IGNORED, TrainingRows, training_rows
-from svft_bench.running.tracking import tracking
+from svft_bench.running.tracking import About, tracking
 from svft_bench.running.train import _arguments, train
 
 EXAMPLES = [{"id": str(i), "prompt": "q?", "target": "a" * length} for i, length in enumerate((1, 12, 3))]
@@ -102,7 +103,7 @@ class Tiny:
         return training_rows(examples, task=self.cell.spec.task, processor=self.tokenizer)
 
     def train(self, rows: TrainingRows, *, collate: Collate) -> None:
-        with tracking("none", title="", run_id="", config={}, folder=self.folder) as tracker:
+        with tracking("none", About("", "", {}, self.folder, Tracked())) as tracker:
             train(
                 self.model,
                 rows,
