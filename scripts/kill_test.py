@@ -1,7 +1,8 @@
 """Kill runs at random moments and see that nothing shows: `make kills` writes results/bench/kills.json.
 
 Every cell is run once undisturbed. Then runs of it are killed by SIGKILL, once or twice, alone or two of them at once,
-at a random moment or at a random write, and started again until one is through. Weights, scores, predictions, curve and
+at a random moment or at a random write, and started again until one is through. Of a run that two processes share,
+either of them is killed, and the other has to end by itself. Weights, scores, predictions, curve and
 chosen epoch have to be the undisturbed run's to the last bit.
 """
 
@@ -14,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -62,6 +64,12 @@ CELLS = {
     "language, SVFT random, rows by length": ("language", ["method=svft_random", "train.sampling=group_by_length"]),
     "language, VectorFit with freezing, accumulated": ("language", [*FREEZING, "train.gradient_accumulation=2"]),
 }
+SHARED = ", shared by two processes"
+CELLS |= {
+    f"{title}{SHARED}": CELLS[title]
+    for title in ("text, VectorFit with freezing, best on validation", "language, SVFT random, rows by length")
+}
+PATIENCE = 60.0  # seconds for the other process of a shared run, which else would wait for days
 CHECKPOINT_MINUTES = ("0", "0.002", "10")  # at every step, at some, at none
 OVER = "over already"
 
@@ -77,16 +85,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """A command line with folders of its own."""
+    """A command line with folders of its own, for one process or for several that share it."""
 
     line: list[str]
     folder: Path
+    size: int = 1
 
-    def start(self, *, kill_at: int | None = None, after: bool = False) -> int:
-        """Fork a process that runs it; `kill_at` is the write before or after which it kills itself."""
-        child = os.fork()
-        if child:
-            return child
+    def start(self, *, kill_at: int | None = None, after: bool = False, victim: int = 0) -> list[int]:
+        """Fork the processes that run it; `kill_at` is the write before or after which the victim kills itself."""
+        port = free_port()
+        children = []
+        for rank in range(self.size):
+            if child := os.fork():
+                children.append(child)
+                continue
+            if self.size > 1:
+                os.environ |= {"WORLD_SIZE": f"{self.size}", "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}
+                os.environ |= {"LOCAL_WORLD_SIZE": f"{self.size}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+            self._be(kill_at=kill_at if rank == victim else None, after=after, name=f"writes-{rank}")
+        return children
+
+    def _be(self, *, kill_at: int | None, after: bool, name: str) -> NoReturn:
         code = 70
         try:
             # whatever is edited meanwhile
@@ -95,15 +114,19 @@ class Run:
                 (self.folder / "log").open("a") as log,
                 redirect_stdout(log),
                 redirect_stderr(log),
-                writes_counted(self.folder / "writes", kill_at=kill_at, after=after),
+                writes_counted(self.folder / name, kill_at=kill_at, after=after),
             ):
                 code = command([*self.line, f"results_dir={self.folder}/r", f"output_dir={self.folder}/o"])
         finally:
             os._exit(code)
 
     def finish(self) -> int:
-        """Run it to its end; its exit code."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.start(), 0)[1])
+        """Run it to its end; the highest exit code."""
+        return max([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in self.start()])
+
+    def writes(self, rank: int) -> int:
+        """How many writes this process counted in a run that was through."""
+        return int((self.folder / f"writes-{rank}").read_text())
 
     def phase(self) -> str:
         """How far it has come, by what is on the disk."""
@@ -170,9 +193,9 @@ def command_line(kind: str, more: list[str], *, data: Path, model: Path) -> list
     return [f"model={name}", f"model.path={model}", f"task={task}", f"data_root={data}", *SHORT, *KIND[kind], *more]
 
 
-def new_run(line: list[str], root: Path) -> Run:
-    """A run of this line with nothing done yet."""
-    return Run(line, Path(tempfile.mkdtemp(dir=root)))
+def new_run(line: list[str], root: Path, size: int) -> Run:
+    """A run of this line with nothing done yet, for so many processes."""
+    return Run(line, Path(tempfile.mkdtemp(dir=root)), size)
 
 
 def wait_or_kill(child: int, *, seconds: float) -> bool:
@@ -187,21 +210,34 @@ def wait_or_kill(child: int, *, seconds: float) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def disturbed(run: Run, draw: random.Random, *, seconds: float, writes: int, tries: int, pair: bool) -> list[str]:
-    """Start it so many times and kill it each time; where each kill met it."""
-    met = []
+def free_port() -> int:
+    """A port that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def disturbed(
+    run: Run, draw: random.Random, *, seconds: float, writes: list[int], tries: int, pair: bool
+) -> Iterator[str]:
+    """Start it so many times and kill it each time; where each kill met it.
+
+    Raises:
+        ValueError: another process than the killed one fails, or does not end.
+    """
     for _ in range(tries):
-        at_write = draw.random() < 0.5
-        chosen = draw.randint(1, writes) if at_write else None
-        child = run.start(kill_at=chosen, after=draw.random() < 0.5)
-        other = run.start() if pair else None
-        killed = wait_or_kill(child, seconds=3 * seconds if at_write else draw.uniform(0.1, 1.1) * seconds)
-        met.append(f"{run.phase()}, {'at a write' if at_write else 'at a time'}" if killed else OVER)
-        if other is not None:
-            _, status = os.waitpid(other, 0)
-            if status:
+        at_write, victim = draw.random() < 0.5, draw.randrange(run.size)
+        chosen = draw.randint(1, writes[victim]) if at_write and writes[victim] else None
+        children = run.start(kill_at=chosen, after=draw.random() < 0.5, victim=victim)
+        child = children.pop(victim)
+        others = run.start() if pair else []
+        killed = wait_or_kill(child, seconds=3 * seconds if chosen else draw.uniform(0.1, 1.1) * seconds)
+        yield f"{run.phase()}, {'at a write' if chosen else 'at a time'}" if killed else OVER
+        if any(wait_or_kill(other, seconds=PATIENCE) for other in children):
+            raise ValueError(f"the other process waits for one that was killed: see {run.folder}/log")
+        for other in others:
+            if status := os.waitpid(other, 0)[1]:
                 raise ValueError(f"the other process ended with {status}: see {run.folder}/log")
-    return met
 
 
 def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
@@ -212,23 +248,25 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         kind: tiny_model_folder(cells([f"model={name}", f"task={task}"], any_data=True)[0].spec.model, root / kind)
         for kind, (name, task) in KINDS.items()
     }
+    os.environ["SVFT_BENCH_CACHE"] = str(root / "cache")  # in which the processes of a shared run find factors
     lines = {title: command_line(kind, more, data=data, model=models[kind]) for title, (kind, more) in CELLS.items()}
-    undisturbed: dict[str, tuple[Outcome, float, int]] = {}
+    undisturbed: dict[str, tuple[Outcome, float, list[int]]] = {}
     met: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     number = equal = 0
     while sum(count for phase, count in met.items() if phase != OVER) < kills:
         title = list(CELLS)[number % len(CELLS)]
-        minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3
+        size = 2 if title.endswith(SHARED) else 1
+        minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3 and size == 1
         number += 1
         if title not in undisturbed:  # with as many checkpoints as steps, and so with the most writes
-            whole, start = new_run([*lines[title], "checkpoint_minutes=0"], root), time.monotonic()
+            whole, start = new_run([*lines[title], "checkpoint_minutes=0"], root, size), time.monotonic()
             if code := whole.finish():
                 raise ValueError(f"{title} ends with {code} undisturbed: see {whole.folder}/log")
             seconds = time.monotonic() - start
-            undisturbed[title] = whole.outcome(), seconds, int((whole.folder / "writes").read_text())
+            undisturbed[title] = whole.outcome(), seconds, [whole.writes(rank) for rank in range(size)]
         expected, seconds, writes = undisturbed[title]
-        run = new_run([*lines[title], f"checkpoint_minutes={minutes}"], root)
+        run = new_run([*lines[title], f"checkpoint_minutes={minutes}"], root, size)
         met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
         runs[f"{title}{', two processes' if pair else ''}"] += 1
         code = run.finish()
@@ -242,6 +280,7 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         "kills": sum(met.values()),
         "ended_before_their_kill": over,
         "runs": number,
+        "runs_of_shared_cells": sum(count for name, count in runs.items() if name.endswith(SHARED)),
         "runs_of_two_processes": sum(count for name, count in runs.items() if name.endswith("two processes")),
         "equal_to_the_bit": equal,
         "met": dict(sorted(met.items())),

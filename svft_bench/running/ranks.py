@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TextIO, TypeVar, cast
+
+import psutil
+
+from svft_bench.running import stopping
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # one process waits while another decomposes, or for a lock; one that died is noticed
@@ -53,13 +57,17 @@ def joined(*, on: str) -> Iterator[None]:
     if begun:
         on_gpus = on != "cpu" and torch.cuda.is_available()
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
+    numbers = gathered(os.getpid())
     try:
         yield
-    except RuntimeError as error:
-        if not _lost(error):
+    except (RuntimeError, KeyboardInterrupt) as error:
+        lost = isinstance(error, RuntimeError) and _lost(error)
+        gone = _gone(numbers, patience=GRACE if lost else 0.0)  # when one dies, launchers tell the others to end
+        if not (lost or (gone and isinstance(error, KeyboardInterrupt))):
             raise
-        again = "the same command goes on from the last checkpoint"
-        raise ProcessLost(f"another of the run's {size()} processes ended; {again}") from error
+        stopping.no_longer_heed()
+        of = f"{' and '.join(gone) or 'another'} of the run's {size()} processes"
+        raise ProcessLost(f"{of} ended; the same command goes on from the last checkpoint") from error
     if begun:
         if not _store().check([_told()]):  # else there may be nobody left to end with
             dist.barrier()
@@ -153,6 +161,27 @@ def speaks(error: BaseException) -> bool:
         return bool(_store().add(_told(), 1) == 1)
     except RuntimeError:  # who kept the store is gone
         return True
+
+
+def _gone(numbers: Sequence[int], *, patience: float) -> list[str]:
+    """Which of the run's processes, all of this machine, are not there any more and had not come this far."""
+    over = [False] * len(numbers)
+    with suppress(RuntimeError):  # who kept the store is gone
+        _store().set(f"over-{rank()}", "")
+        over = [_store().check([f"over-{other}"]) for other in range(size())]
+    end = time.monotonic() + patience  # a connection ends before its process does
+    while True:
+        gone = [other for other, number in enumerate(numbers) if not (over[other] or _is_alive(number))]
+        if gone or time.monotonic() >= end:
+            return [f"RANK={other} (process {numbers[other]})" for other in gone]
+        time.sleep(0.05)
+
+
+def _is_alive(number: int) -> bool:
+    try:
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lost(error: RuntimeError) -> bool:

@@ -50,6 +50,13 @@ def heed_signals() -> None:
             signal.signal(number, _hear)
 
 
+def no_longer_heed() -> None:
+    """Let no signal come between an end that is near anyway and its reason."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def telling_others(tell: Callable[[int], bool]) -> Iterator[None]:
     """Hand a signal on by `tell` while this lasts; if that says that there are others, this process waits for them."""
