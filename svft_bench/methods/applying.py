@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def peft_config(
         known = sorted(str(getattr(name, "value", name)) for name in PEFT_TYPE_TO_CONFIG_MAPPING)
         raise ValueError(f"method.peft_type={method.peft_type} is unknown; {nearest(str(method.peft_type), known)}")
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[method.peft_type]
-    known_fields = {field.name for field in fields(config_class)}
+    known_fields = set(signature(config_class).parameters)  # older names of fields among them
     unknown = sorted(set(method.adapter) - known_fields)
     if unknown:
         near = nearest(unknown[0], sorted(known_fields))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import InitVar
 from typing import Any, get_type_hints
 
 import torch
@@ -28,7 +29,7 @@ def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> No
         try:
             _validator(config_class, name).validate_python(value, strict=True)
         except ValidationError:
-            hint = get_type_hints(config_class)[name]
+            hint = _hint(config_class, name)
             told = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise ValueError(f"method.{name}={value!r}: {config_class.__name__} takes {told}") from None
         if (wrong := _beside_sense(config_class, name, value)) is not None:
@@ -49,9 +50,15 @@ def _beside_sense(config_class: type[PeftConfig], name: str, value: Any) -> str 
     return None
 
 
+def _hint(config_class: type[PeftConfig], name: str) -> Any:
+    """The type of a field, or of what `__init__` alone takes, as it does a field's older name."""
+    hint = get_type_hints(config_class)[name]
+    return hint.type if isinstance(hint, InitVar) else hint
+
+
 def _validator(config_class: type[PeftConfig], name: str) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(get_type_hints(config_class)[name], config=ARBITRARY)
+        return TypeAdapter(_hint(config_class, name), config=ARBITRARY)
     except (NameError, PydanticSchemaGenerationError):  # of types that pydantic or this process does not know
         return TypeAdapter(Any)
 

@@ -17,6 +17,7 @@ from . import rounding
 from .adapted import AdaptedWeight, can_compare
 from .merging import MergingLayer, Original
 from .offloading import is_hooked
+from .targets import check_whole
 
 
 class Slice(nn.Module):
@@ -213,6 +214,7 @@ def check_same_parameters(config: Any, configs: dict[str, Any]) -> None:
 def checked_stack(name: str, module: nn.Module, parameter: str) -> list[Tensor]:
     """The matrices of a targeted parameter, as they are stored; a ValueError that names it where it has none."""
     stack = getattr(module, parameter)
+    check_whole(f"Parameter {name!r}", stack)
     if stack.dim() not in (2, 3) or min(stack.shape) < 1 or not stack.is_floating_point():
         raise ValueError(
             f"target_parameters has {name!r}, of shape {tuple(stack.shape)} and {stack.dtype}; only matrices and "

@@ -34,17 +34,23 @@ def checked_weight(
         raise ValueError(f"Target module {name!r} is not supported: it is a {type(module).__name__}, not a {kinds}.")
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
-    if hasattr(getattr(module, "weight", None), "full_tensor"):
-        raise ValueError(
-            f"Module {name!r} is sharded over processes already, and no process has its whole weight to decompose: "
-            "add every adapter with get_peft_model first, and then call fully_shard on the adapted model."
-        )
+    check_whole(f"Module {name!r}", getattr(module, "weight", None))
     try:
         weight = matrix_of(module, backend)
     except TypeError as error:
         raise ValueError(f"Module {name!r} has a quantised weight that cannot be dequantised ({error}).") from None
     check_values(name, weight)
     return weight
+
+
+def check_whole(place: str, weight: Any) -> None:
+    """Raise a ValueError where a process holds no more than its shard of a weight."""
+    if hasattr(weight, "full_tensor"):
+        raise ValueError(
+            f"{place} is sharded over processes already, and no process has its whole weight to decompose: add every "
+            "adapter with get_peft_model first, and then call fully_shard on the adapted model; tensor parallelism "
+            "(tp_plan, tp_size) has to be off."
+        )
 
 
 def check_values(name: str, weight: Tensor) -> None:

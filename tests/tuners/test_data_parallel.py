@@ -23,7 +23,13 @@ METHODS = ["svft", "vectorfit"]
 def _train_in_parallel(rank: int, folder: str, method: str, find_unused: bool) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    options: dict[str, Any] = {"freezing": "adaptive", "total_step": 6, "start": 0.3, "interval": 0.3, "k": 0.4}
+    options: dict[str, Any] = {
+        "freezing": "adaptive",
+        "total_step": 6,
+        "freezing_start": 0.3,
+        "freezing_interval": 0.3,
+        "freezing_fraction": 0.4,
+    }
     config = svft(pattern="banded", off_diag=2) if method == "svft" else vectorfit(**options)
     model = get_peft_model(make_base(), config)
     parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused)

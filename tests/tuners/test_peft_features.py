@@ -12,6 +12,7 @@ from peft import (
     inject_adapter_in_model,
     set_peft_model_state_dict,
 )
+from peft.utils.hotswap import hotswap_adapter, prepare_model_for_compiled_hotswap
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
@@ -35,6 +36,18 @@ def test_an_adapter_can_be_exported_as_lora(case: str) -> None:
 def test_an_adapter_of_biases_cannot_be_exported_as_lora() -> None:
     with pytest.raises(TypeError, match="VectorFitLinear"):
         convert_to_lora(adapted("vectorfit"), rank=12)
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_swapping_an_adapter_in_place_is_refused_in_pefts_own_sentence(case: str, tmp_path: Path) -> None:
+    adapted(case, moved=True).save_pretrained(tmp_path)
+    model, x = adapted(case), make_input()
+    before = model(x)
+    with pytest.raises(ValueError, match=r"^Hotswapping only supports LORA but (SVFT|VECTORFIT) was passed"):
+        hotswap_adapter(model, str(tmp_path), adapter_name="default")
+    assert torch.equal(model(x), before)
+    prepare_model_for_compiled_hotswap(model)  # which makes tensors of the scales
+    assert torch.equal(model(x), before) and torch.equal(model.merge_and_unload()(x), before)
 
 
 @pytest.mark.parametrize("case", ["svft_banded", "svft_saved_basis", "vectorfit"])

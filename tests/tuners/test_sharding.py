@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from peft import get_peft_model, get_peft_model_state_dict
 from torch import Tensor, distributed, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.multiprocessing import start_processes
 
 from svft_bench.tuners import SVFTConfig, VectorFitConfig
@@ -19,7 +22,14 @@ STEPS = 4
 def adapted_llama(method: str) -> nn.Module:
     if method == "svft":
         return get_peft_model(make("llama"), SVFTConfig(target_modules="all-linear", pattern="banded", off_diag=2))
-    rounds = {"freezing": "adaptive", "total_step": STEPS, "start": 0.5, "interval": 0.25, "k": 0.4, "l1": 1e-3}
+    rounds = {
+        "freezing": "adaptive",
+        "total_step": STEPS,
+        "freezing_start": 0.5,
+        "freezing_interval": 0.25,
+        "freezing_fraction": 0.4,
+        "l1": 1e-3,
+    }
     return get_peft_model(make("llama"), VectorFitConfig(target_modules="all-linear", **rounds))
 
 
@@ -74,13 +84,18 @@ def test_sharded_training_is_that_of_one_process_and_leaves_the_same_adapter(met
 
 def _adapt_a_shard(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    for config in (SVFTConfig, VectorFitConfig):
-        base = make("llama")
-        fully_shard(base)
-        modules = list(base.modules())
-        with pytest.raises(ValueError, match=r"q_proj' is sharded .* get_peft_model first, and then call fully_shard"):
-            get_peft_model(base, config(target_modules=["q_proj"]))
-        assert list(base.modules()) == modules
+    mesh = init_device_mesh("cpu", (2,))
+    for config, sharded in itertools.product((SVFTConfig, VectorFitConfig), ("data", "tensor")):
+        for targets in ({"target_modules": ["q_proj"]}, {"target_modules": [], "target_parameters": ["q_proj.weight"]}):
+            base = make("llama")
+            if sharded == "data":
+                fully_shard(base)
+            else:
+                parallelize_module(base, mesh, {"model.layers.*.self_attn.q_proj": ColwiseParallel()})
+            modules = list(base.modules())
+            with pytest.raises(ValueError, match=r"q_proj.* is sharded .* call fully_shard .* tensor parallelism"):
+                get_peft_model(base, config(**targets))
+            assert list(base.modules()) == modules
     distributed.destroy_process_group()
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from svft_bench.tuners import VectorFitConfig
 from svft_bench.tuners.vectorfit import freezing
+from svft_bench.tuners.vectorfit.config import RENAMED
 from tests.tuners.cases import adapted, make_base, make_input, move, vectorfit
 
 PLAN = freezing.schedule(total_step=100, start=0.1, interval=0.05, rounds=3, thaw_at_end=True)
@@ -71,7 +74,13 @@ def vectors(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters() if ".vectorfit_" in name}
 
 
-FAST: dict[str, Any] = {"total_step": 20, "start": 0.1, "interval": 0.2, "rounds": 3, "k": 0.4}
+FAST: dict[str, Any] = {
+    "total_step": 20,
+    "freezing_start": 0.1,
+    "freezing_interval": 0.2,
+    "freezing_rounds": 3,
+    "freezing_fraction": 0.4,
+}
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "random"])
@@ -101,8 +110,10 @@ def test_adaptive_freezing_takes_the_vectors_that_moved_most() -> None:
 
 
 def test_freezing_evens_out_the_strengths() -> None:
+    often = {"freezing_interval": 0.05, "freezing_rounds": 18, "freezing_fraction": 0.4}
+
     def spread(**options: Any) -> float:
-        model = get_peft_model(make_base(), vectorfit(total_step=60, interval=0.05, rounds=18, k=0.4, **options))
+        model = get_peft_model(make_base(), vectorfit(total_step=60, **often, **options))
         optimizer = optimizer_of(model, lr=0.02)
         train(model, optimizer, range(60))
         moved = torch.stack([v.abs().mean() for v in vectors(model).values()])
@@ -113,7 +124,7 @@ def test_freezing_evens_out_the_strengths() -> None:
 
 def test_freezing_nothing_is_training_without_freezing_bit_for_bit() -> None:
     results = []
-    for options in ({"freezing": "none"}, {"freezing": "adaptive", "k": 0.0, "total_step": 20}):
+    for options in ({"freezing": "none"}, {"freezing": "adaptive", "freezing_fraction": 0.0, "total_step": 20}):
         model = get_peft_model(make_base(), vectorfit(**options))
         train(model, optimizer_of(model), range(12))
         results.append(vectors(model))
@@ -195,8 +206,10 @@ def test_freezing_without_a_total_is_refused_when_training_starts() -> None:
     [
         ({"train_sigma": False, "train_bias": False}, "nothing would train"),
         ({"freezing": "sometimes"}, "freezing='sometimes' is not one of adaptive, random, none"),
-        ({"k": 1.5}, "k=1.5 is not a fraction"),
-        ({"beta": -0.1}, "beta=-0.1 is not a fraction"),
+        ({"freezing_fraction": 1.5}, "freezing_fraction=1.5 is not a fraction"),
+        ({"strength_smoothing": -0.1}, "strength_smoothing=-0.1 is not a fraction"),
+        ({"k": 1.5}, "^k=1.5 is not a fraction"),
+        ({"start": 0.2, "freezing_start": 0.3}, "freezing_start=0.3 and start=0.2 are one field"),
         ({"l1": -1.0}, "l1=-1.0"),
         ({"total_step": 0}, "total_step=0"),
     ],
@@ -204,6 +217,28 @@ def test_freezing_without_a_total_is_refused_when_training_starts() -> None:
 def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VectorFitConfig(target_modules=["square"], **options)
+
+
+OLD = {"start": 0.2, "interval": 0.05, "rounds": 7, "k": 0.3, "beta": 0.5}
+NEW = dict(zip(RENAMED.values(), OLD.values(), strict=True))
+
+
+def test_the_older_names_of_fields_mean_the_same_and_are_told_once() -> None:
+    with pytest.warns(DeprecationWarning, match="start is now freezing_start, interval is now .*, k is now") as told:
+        old = VectorFitConfig(target_modules=["square"], **OLD)
+    assert len(told) == 1 and Path(told[0].filename) == Path(__file__)
+    assert old == VectorFitConfig(target_modules=["square"], **NEW) == replace(old)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_adapter_that_was_saved_with_the_older_names_keeps_its_schedule(tmp_path: Path) -> None:
+    get_peft_model(make_base(), vectorfit(freezing="adaptive", total_step=9, **NEW)).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert saved.items() >= NEW.items() and not saved.keys() & OLD.keys()
+    older = {name: value for name, value in saved.items() if name not in NEW} | OLD
+    (tmp_path / "adapter_config.json").write_text(json.dumps(older))
+    config = PeftModel.from_pretrained(make_base(), tmp_path).peft_config["default"]
+    assert {name: getattr(config, name) for name in NEW} == NEW and config.total_step == 9
 
 
 def test_two_resting_adapters_both_rest_again_after_a_resume() -> None:

@@ -20,10 +20,10 @@ from tests.tuners.test_architectures import TOKENS, make
 FREEZING: dict[str, Any] = {
     "freezing": "adaptive",
     "total_step": 12,
-    "start": 0.1,
-    "interval": 0.15,
-    "rounds": 5,
-    "k": 0.4,
+    "freezing_start": 0.1,
+    "freezing_interval": 0.15,
+    "freezing_rounds": 5,
+    "freezing_fraction": 0.4,
 }
 
 

@@ -57,9 +57,9 @@ def _update_freezing(layers: list[VectorFitLayer], adapter: str, config: VectorF
         raise ValueError(f"freezing={config.freezing!r} needs total_step, the optimizer steps of the whole training.")
     plan = freezing.schedule(
         total_step=config.total_step,
-        start=config.start,
-        interval=config.interval,
-        rounds=config.rounds,
+        start=config.freezing_start,
+        interval=config.freezing_interval,
+        rounds=config.freezing_rounds,
         thaw_at_end=config.thaw_at_end,
     )
     number = plan.round_at(step)
@@ -77,12 +77,12 @@ def _frozen_in_round(layers: list[VectorFitLayer], adapter: str, config: VectorF
     """Update the strengths and say which vectors rest until the next round, one element for each in layer order."""
     vectors = [vector.detach() for layer in layers for vector in layer.vectors(adapter).values()]
     movement = torch.stack([_whole(vector.abs().mean()).float().cpu() for vector in vectors])
-    count = round(config.k * len(movement))
+    count = round(config.freezing_fraction * len(movement))
     if config.freezing == "random":
         return freezing.drawn(len(movement), count=count, seed=config.freezing_seed, number=number)
     places = [(layer, VECTORS.index(name)) for layer in layers for name in layer.vectors(adapter)]
     before = torch.stack([layer.vectorfit_strength[adapter][place].float().cpu() for layer, place in places])
-    strength = freezing.smoothed(before, movement, beta=config.beta, first=number == 0)
+    strength = freezing.smoothed(before, movement, beta=config.strength_smoothing, first=number == 0)
     for (layer, place), value in zip(places, strength, strict=True):
         layer.vectorfit_strength[adapter][place] = value
     return freezing.strongest(strength, count=count)
