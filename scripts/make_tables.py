@@ -9,7 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.writing import experiment_results, paper_results, write_experiment, write_paper
+from svft_bench.analysis.tables.writing import (
+    experiment_results,
+    paper_results,
+    write_experiment,
+    write_headline,
+    write_paper,
+)
 from svft_bench.compose import experiment_names
 from svft_bench.records.durable import write_whole
 
@@ -31,6 +37,8 @@ def main(folder: Path) -> None:
         for written in processes.map(partial(write_one, folder=folder, shown=shown), names):
             for path in written:
                 print(path)
+    for path in write_headline(folder):
+        print(path)
     print(write_bench_page(folder))
 
 
@@ -53,12 +61,13 @@ def shown_figures(page: Path) -> set[str]:
 def show_tables(page: Path, *, tables: Path) -> None:
     """Put the rows of every table for which a page has marks between them, so that no number there is typed.
 
-    Of a table of pairs, the differences that survive their correction.
+    Of a table of pairs, the differences that survive their correction; of `NAME_notes`, what stands under NAME.
     """
 
     def shown(mark: re.Match[str]) -> str:
-        lines = (tables / f"{mark.group(1)}.md").read_text(encoding="utf-8").splitlines()
-        rows = [line for line in lines if line.startswith("|")]
+        name = mark.group(1).removesuffix("_notes")
+        lines = (tables / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        rows = [line for line in lines if line.startswith("|" if name == mark.group(1) else "- ")]
         if mark.group(1).endswith("_pairs"):
             kept = [row for row in rows[2:] if "**" in row]
             rows = [*rows[:2], *kept] if kept else ["No difference survives."]

@@ -10,10 +10,13 @@ from typing import get_args
 from svft_bench.analysis.estimates import device, device_names
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.choosing import choices, tuned_files
+from svft_bench.analysis.tables.every_eval_ever import every_eval_ever
 from svft_bench.analysis.tables.missing import missing_table
 from svft_bench.analysis.tables.paper import missing_commands, paper_table
 from svft_bench.analysis.tables.render import Format, render
+from svft_bench.analysis.tables.results import CellResult, cells_of
 from svft_bench.analysis.tables.selecting import narrow
+from svft_bench.analysis.tables.value import Table
 from svft_bench.analysis.tables.writing import (
     experiment_or_pairs,
     experiment_results,
@@ -24,10 +27,14 @@ from svft_bench.analysis.tables.writing import (
 from svft_bench.compose import experiment_names
 from svft_bench.config.wording import Parser, folder
 
+COMMON = "every-eval-ever"  # the common schema of evaluation results
+
 
 def table(argv: Sequence[str]) -> int:
     """Print one table; with --write also leave it and its figure under the results folder."""
     asked = _parser().parse_intermixed_args(argv)
+    if asked.format == COMMON and (asked.pairs or asked.choose or asked.missing):
+        raise ValueError(f"--format {COMMON} has the scores of cells, not --pairs, --choose or --missing")
     for path in (_published if asked.name in reference_names() else _recorded)(asked):
         print(path)
     return 0
@@ -45,7 +52,8 @@ def _published(asked: argparse.Namespace) -> list[Path]:
     if asked.missing:
         _missing(asked, missing_commands(reference, shown), title=reference.title)
         return []
-    print(render(paper_table(reference, shown), form=asked.format), end="")
+    recorded = cells_of([record for line in shown for record in line.records])
+    print(_told(asked, paper_table(reference, shown), recorded), end="")
     return write_paper(reference, lines, folder=asked.results) if asked.write else []
 
 
@@ -60,8 +68,13 @@ def _recorded(asked: argparse.Namespace) -> list[Path]:
         _missing(asked, commands, title=experiment_names()[asked.name])
         return []
     made = experiment_or_pairs(asked.name, results, pairs=asked.pairs, folder=asked.results)
-    print(render(made, form=asked.format), end="")
+    print(_told(asked, made, results), end="")
     return write_experiment(asked.name, results, folder=asked.results) if asked.write else []
+
+
+def _told(asked: argparse.Namespace, made: Table, results: Sequence[CellResult]) -> str:
+    """The table in the format that was asked for, or its cells in the common schema."""
+    return every_eval_ever(results) if asked.format == COMMON else render(made, form=asked.format)
 
 
 def _missing(asked: argparse.Namespace, commands: Sequence[str], *, title: str) -> None:
@@ -81,7 +94,7 @@ def _parser() -> Parser:
         nargs="*",
         help="as for the run whose records are meant; model= and method= show a part of a published table",
     )
-    parser.add_argument("--format", choices=get_args(Format), default="terminal")
+    parser.add_argument("--format", choices=[*get_args(Format), COMMON], default="terminal")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
     instead.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")

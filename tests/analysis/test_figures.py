@@ -12,6 +12,7 @@ from svft_bench.analysis.figures.budgets import pareto_front, score_against_cost
 from svft_bench.analysis.figures.canvas import ends
 from svft_bench.analysis.figures.curves import learning_curves
 from svft_bench.analysis.figures.intervals import scores_by_method
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.figures.papers import numeric
 from svft_bench.analysis.figures.rates import score_against_rate, searched
 from svft_bench.analysis.references import load_reference
@@ -92,7 +93,7 @@ def test_printed_points_are_hollow_and_ours_are_filled(tmp_path: Path) -> None:
     for name, records in (("without", []), ("with", [made_record(asked[0], score=0.4, items=1319)])):
         (svg,) = paper_points(reference, paper_lines(reference, records), path=tmp_path / name)
         files[name] = svg.read_text(encoding="utf-8")
-    assert "fill: #ffffff; stroke: #000000" in files["without"]
+    assert f"fill: #ffffff; stroke: {look('svft_plain').colour.lower()}" in files["without"]
     grey = "stroke: #999999"
     assert grey not in files["without"]
     assert grey in files["with"]  # the interval of ours; print has none

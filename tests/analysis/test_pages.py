@@ -15,9 +15,20 @@ NAMES = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)", flags=re.DOTALL)  # code an
 NUMBER = re.compile(r"[-±+(\[]*\d[\d.,:]*(?:e-?\d+)?[%.,;:)\]]*")
 
 
+SMALL = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|thousand"
+RESULT = re.compile(
+    rf"\b(?:{SMALL})\s+(?:of|points?|times|per\s+cent|percent)\b|\b(?:half|thirds?|quarters?|fifths?|tenths?)\s+of\b",
+    flags=re.IGNORECASE,
+)
+
+
 def typed(page: str) -> list[str]:
-    """The numbers outside marks, code and links; a digit within a name, such as SST-2, is none."""
-    return [word for word in NAMES.sub(" ", MADE.sub("", page)).split() if NUMBER.fullmatch(word)]
+    """The numbers outside marks, code and links, and results in words; a digit in a name, such as SST-2, is none.
+
+    A setting in words ("three seeds") is part of a protocol; a share, a gap or a factor is a measurement.
+    """
+    text = NAMES.sub(" ", MADE.sub("", page))
+    return [*(word for word in text.split() if NUMBER.fullmatch(word)), *RESULT.findall(text)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -25,9 +36,20 @@ def test_every_number_of_a_page_stands_between_marks(page: Path) -> None:
     assert typed((ROOT / page).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("text", ["a gap of 1.2 points", "± 6 to", "at 3e-2, as", "(95 %)", "all 1,043 rows"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a gap of 1.2 points", "± 6 to", "at 3e-2, as", "(95 %)", "all 1,043 rows"),
+        *("fails at two of nine", "six points above", "four\ntimes the memory", "a fifth of its parameters"),
+    ],
+)
 def test_a_typed_number_is_found(text: str) -> None:
     assert typed(text)
+
+
+@pytest.mark.parametrize("text", ["three seeds each", "SST-2 and MiniLM-L6", "`r=8`", "ten images a class"])
+def test_a_setting_in_words_is_no_result(text: str) -> None:
+    assert not typed(text)
 
 
 def test_between_marks_stand_the_rows_of_a_table_and_of_pairs_those_that_survive(tmp_path: Path) -> None:
@@ -43,6 +65,10 @@ def test_between_marks_stand_the_rows_of_a_table_and_of_pairs_those_that_survive
     text = page.read_text(encoding="utf-8")
     assert "| x | 1 |" in text and "| x | **+1.0** |" in text and "| y |" not in text
     assert "<!-- begin u_pairs -->\nNo difference survives.\n<!-- end u_pairs -->" in text
+    (tmp_path / "n.md").write_text(head + "| x | 1 |\n\n- A note.\n", encoding="utf-8")
+    page.write_text("<!-- begin n_notes -->\n<!-- end n_notes -->\n", encoding="utf-8")
+    show_tables(page, tables=tmp_path)
+    assert page.read_text(encoding="utf-8") == "<!-- begin n_notes -->\n- A note.\n<!-- end n_notes -->\n"
 
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- begin (\w+) -->", (ROOT / "results/README.md").read_text("utf-8")))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from svft_bench.analysis.figures.canvas import MARKERS, Mark, drawing, ends, recorded_evals, scatter
+from svft_bench.analysis.figures.canvas import Mark, drawing, ends, recorded_evals, scatter
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import CellResult, shown_name
 
@@ -56,13 +57,12 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _marks(results: Sequence[CellResult], evaluation: str) -> list[Placed]:
-    methods = list(dict.fromkeys(result.spec.method.name for result in results))
     marks = []
     for result in results:
         score = result.score(evaluation)
         if score is not None:
-            marker = MARKERS[methods.index(result.spec.method.name) % len(MARKERS)]
-            marks.append((Mark(0, 100 * score.mean, ends(score), cell_name(result, results), marker), result))
+            own = look(result.spec.method.name)
+            marks.append((Mark(0, 100 * score.mean, ends(score), cell_name(result, results), own), result))
     return marks
 
 

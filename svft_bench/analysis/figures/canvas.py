@@ -10,9 +10,9 @@ from textwrap import fill
 from typing import Any
 
 from svft_bench.analysis.figures.labels import arrange
+from svft_bench.analysis.figures.looks import Look, look
 from svft_bench.analysis.tables.results import CellResult, Score
 
-MARKERS = "osD^vP*X<>phd8"
 TITLE_WIDTH = 40  # characters, about what a panel has room for
 DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
 UNDATED: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
@@ -30,13 +30,13 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A point to draw: its place, the ends of its interval on the y axis, the name beside it, its shape."""
+    """A point to draw: its place, the ends of its interval on the y axis, the name beside it, its look."""
 
     x: float
     y: float
     ends: tuple[float, float] | None
     name: str
-    marker: str
+    look: Look
     hollow: bool = False
 
     def at(self, x: float) -> Mark:
@@ -77,8 +77,9 @@ def scatter(axis: Any, marks: Sequence[Mark]) -> None:
     for mark in marks:
         if mark.ends is not None:
             axis.plot([mark.x, mark.x], mark.ends, color="0.6", linewidth=0.8, marker="_", markersize=4, zorder=1)
-        face = "white" if mark.hollow else "black"
-        axis.plot([mark.x], [mark.y], mark.marker, color="black", markerfacecolor=face, markersize=5, zorder=3)
+        colour, marker = mark.look
+        face = "white" if mark.hollow else colour
+        axis.plot([mark.x], [mark.y], marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
         thread = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3}
         name = axis.annotate(
             mark.name, (mark.x, mark.y), xytext=(6, 3), textcoords="offset points", fontsize=7, arrowprops=thread
@@ -86,10 +87,9 @@ def scatter(axis: Any, marks: Sequence[Mark]) -> None:
         name.set_in_layout(False)  # it is placed within the panel when that has its size
 
 
-def line_style(index: int) -> dict[str, Any]:
-    """The look of the line with this index: dashes first, then the same dashes in grey."""
-    grey = "black" if index < len(DASHES) else "0.55"
-    return {"color": grey, "linestyle": DASHES[index % len(DASHES)], "linewidth": 0.9}
+def line_style(index: int, *, method: str) -> dict[str, Any]:
+    """The look of the line with this index: the colour of its method, and dashes that tell it from its neighbours."""
+    return {"color": look(method).colour, "linestyle": DASHES[index % len(DASHES)], "linewidth": 0.9}
 
 
 def legend_beside(axes: Sequence[Any]) -> None:

@@ -21,7 +21,11 @@ def learning_curves(results: Sequence[CellResult], *, path: Path) -> list[Path]:
     with drawing(panels=len(panels), columns=min(len(panels), 3), path=path) as (axes, written):
         for axis, (title, cells) in zip(axes, panels.items(), strict=True):
             for index, result in enumerate(cells):
-                axis.plot(*_mean_curve(result), **line_style(index), label=cell_name(result, results))
+                axis.plot(
+                    *_mean_curve(result),
+                    **line_style(index, method=result.spec.method.name),
+                    label=cell_name(result, results),
+                )
             axis.set(xlabel="optimizer step", ylabel="training loss", yscale="log", title=title)
         legend_beside(axes)
     return written

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.figures.canvas import drawing, ends, recorded_evals
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import CellResult, shown_name
 
@@ -48,10 +49,11 @@ def _row(axis: Any, result: CellResult, evaluation: str, *, height: int) -> None
     score = result.score(evaluation)
     if score is None:
         return
+    colour, marker = look(result.spec.method.name)
     if (span := ends(score)) is not None:
         axis.plot(span, [height, height], color="0.55", linewidth=1.6, solid_capstyle="butt", zorder=1)
     if score.seeds > 1:
         found = (record.scores[evaluation][score.metric] for record in result.records)
         seeds = [100 * value for value in found if value is not None]
-        axis.plot(seeds, [height] * len(seeds), "o", color="black", markerfacecolor="white", markersize=4, zorder=2)
-    axis.plot([100 * score.mean], [height], "D", color="black", markersize=4, zorder=3)
+        axis.plot(seeds, [height] * len(seeds), "o", color=colour, markerfacecolor="white", markersize=4, zorder=2)
+    axis.plot([100 * score.mean], [height], marker, color=colour, markersize=5, zorder=3)

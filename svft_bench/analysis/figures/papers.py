@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from svft_bench.analysis.figures.canvas import MARKERS, Mark, drawing, scatter
+from svft_bench.analysis.figures.canvas import Mark, drawing, scatter
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import Reference
 from svft_bench.analysis.tables.lines import Line, label
 
@@ -32,10 +33,9 @@ def numeric(printed: str | None) -> float | None:
 
 
 def _marks(lines: Sequence[Line], column: str) -> list[Mark]:
-    methods = list(dict.fromkeys(line.row.method for line in lines))
     marks = []
     for line in lines:
-        marker = MARKERS[methods.index(line.row.method) % len(MARKERS)]
+        marker = look(line.row.method)
         printed = line.row.params_computed or numeric(line.row.params_printed)
         if printed is not None:
             marks.append(Mark(printed, line.row.scores[column], None, label(line.row), marker, hollow=True))

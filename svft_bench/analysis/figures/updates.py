@@ -23,7 +23,7 @@ def update_profiles(results: Sequence[CellResult], *, folder: Path, path: Path) 
             rank = fmean(one.effective_rank for one in spectra)
             places = [place / (len(profile) - 1) for place in range(len(profile))]
             name = f"{cell_name(result, results)}: effective rank {rank:.0%}"
-            axes[0].plot(places, profile, **line_style(index), label=name)
+            axes[0].plot(places, profile, **line_style(index, method=result.spec.method.name), label=name)
         axes[0].set(xlabel="index of the singular value / rank of the matrix", ylabel="singular value of ΔW / largest")
         axes[0].set(yscale="log", ylim=(1e-4, 1.5))
         legend_beside(axes)

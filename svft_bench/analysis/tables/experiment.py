@@ -179,18 +179,29 @@ def validation(result: CellResult) -> float | None:
 
 
 def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
-    """The method's title, with what tells this cell from the others of its method and task, `but` these settings."""
-    return f"{result.spec.method.title} {settings_text(result, results, but=but)}".rstrip()
+    """The method's title, with the fewest settings that tell this cell from the others of its method, `but` these."""
+    own, told = _settings(result), []
+    left = [peer for peer in _peers(result, results) if peer != own]
+    for key in own:
+        alike = [peer for peer in left if str(peer.get(key)) == str(own[key])]
+        if key not in but and len(alike) < len(left):
+            told.append(f"{key}={own[key]}")
+            left = alike
+    return " ".join([result.spec.method.title, *told])
 
 
 def settings_text(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
     """What tells this cell from the others of its method and task, as overrides would say it, `but` these settings."""
-    names = result.spec.method.name, result.spec.task.name
-    peers = [_settings(other) for other in results if (other.spec.method.name, other.spec.task.name) == names]
-    own = _settings(result)
+    peers, own = _peers(result, results), _settings(result)
     return " ".join(
         f"{key}={own[key]}" for key in own if key not in but and len({str(peer.get(key)) for peer in peers}) > 1
     )
+
+
+def _peers(result: CellResult, results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """The settings of the cells of the same method and task."""
+    names = result.spec.method.name, result.spec.task.name
+    return [_settings(other) for other in results if (other.spec.method.name, other.spec.task.name) == names]
 
 
 def _settings(result: CellResult) -> dict[str, Any]:

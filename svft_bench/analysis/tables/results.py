@@ -185,6 +185,16 @@ def recorded_results(cells: Sequence[Cell], found: Mapping[Held, Outline]) -> li
     return cell_results(cells, records, others=held)
 
 
+def cells_of(records: Sequence[RunRecord]) -> list[CellResult]:
+    """Records by the cells that they are of, in order of appearance."""
+    held: dict[str, dict[int, RunRecord]] = {}
+    for record in records:
+        held.setdefault(record.spec.cell_id, {})[record.spec.seed] = record
+    return [
+        CellResult(next(iter(of.values())).spec, tuple(of[seed] for seed in sorted(of)), (), ()) for of in held.values()
+    ]
+
+
 def data_of(evaluation: EvalSpec, record: RunRecord) -> DataUse:
     """What this eval was scored on."""
     return record.scored_on[evaluation.name]

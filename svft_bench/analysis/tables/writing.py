@@ -6,7 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from svft_bench.analysis.references import Reference, reference_names
+from svft_bench.analysis.tables.answers import answers
+from svft_bench.analysis.tables.compared import fields, judge_all
 from svft_bench.analysis.tables.experiment import experiment_table
+from svft_bench.analysis.tables.headline import MATCHED, headline_table, usable_ranges
 from svft_bench.analysis.tables.lines import Line, paper_lines
 from svft_bench.analysis.tables.pairs import pairs_table
 from svft_bench.analysis.tables.paper import paper_table
@@ -61,6 +64,39 @@ def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path)
     single = len(kinds) == len(results)  # one method with other modules or another budget is another
     compares = single and sum(bool(result.records) for result in results) > 1
     return [experiment_or_pairs(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
+
+
+def headline(folder: Path) -> tuple[Table, list[CellResult]] | None:
+    """The headline table, its answers first among the notes, and the cells in it; None where nothing is recorded.
+
+    Raises:
+        ValueError: as `experiment_results` does.
+    """
+
+    def recorded(name: str) -> list[CellResult]:
+        return [one for one in experiment_results(name, overrides=(), folder=folder) if one.records]
+
+    groups = {name: recorded(name) for name in MATCHED}
+    results = [one for group in groups.values() for one in group]
+    if not results:
+        return None
+    searches = [one for name in MATCHED.values() for one in recorded(name)]
+    links = {one.spec.task.name: name for name, group in groups.items() for one in group}
+    competing = fields(results, judge_all(results, folder=folder))
+    told = answers(competing, usable_ranges(searches), results, links=links)
+    return headline_table(results, searches, answers=told), results
+
+
+def write_headline(folder: Path) -> list[Path]:
+    """Write results/tables/headline.md and .csv and the figure of score against budget; says what was written."""
+    from svft_bench.analysis.figures import score_against_parameters
+
+    made = headline(folder)
+    if made is None:
+        return []
+    table, results = made
+    drawn = score_against_parameters(results, path=folder / "figures" / "headline_parameters")
+    return [*write_table(table, folder=folder), *drawn]
 
 
 def write_experiment(

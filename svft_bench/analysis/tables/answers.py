@@ -1,0 +1,99 @@
+"""What the matched experiments answer, in five sentences: comparisons named beforehand, corrected over these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+
+from svft_bench.analysis.stats import around, holm, two_sided
+from svft_bench.analysis.stats.beyond import combined
+from svft_bench.analysis.tables.compared import Field, Gap
+from svft_bench.analysis.tables.headline import Named, Place, Usable, named
+from svft_bench.analysis.tables.results import CellResult
+
+BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
+LORA, FULL = ("LoRA", "qv"), ("full fine-tuning", "")
+VECTORFIT = ("VectorFit (AVF reconstructed)", "all_linear")
+# The question, and the two that it compares.
+QUESTIONS: dict[str, tuple[Named, Named]] = {
+    "Does the singular basis beat LoRA at its budget? SVFT banded on every layer against LoRA on q, v": (BANDED, LORA),
+    "Do off-diagonals help? SVFT banded against SVFT plain": (BANDED, PLAIN),
+    "Does VectorFit reach full fine-tuning? VectorFit against it": (VECTORFIT, FULL),
+}
+LEVEL = 0.05
+
+
+def answers(
+    competing: Sequence[Field],
+    ranges: Mapping[tuple[Named, Place], Usable],
+    results: Sequence[CellResult],
+    *,
+    links: Mapping[str, str],
+) -> list[str]:
+    """A sentence for each question, one on ranges of rate and one on time; `links` has the table of each task."""
+    found = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
+    flat = [(question, field, gap) for question, gaps in found.items() for field, gap in gaps]
+    corrected = holm([two_sided(gap.mean, gap.noise) for _, _, gap in flat])
+    shown: dict[str, list[str]] = {}
+    for (question, field, gap), p in zip(flat, corrected, strict=True):
+        if p < LEVEL:
+            shown.setdefault(question, []).append(f"{field.name} ({100 * gap.mean:+.1f})")
+    told = [_answer(question, found[question], shown.get(question, []), len(flat), links) for question in QUESTIONS]
+    return [*told, *_forgiving(ranges), *_slow(results)]
+
+
+def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[tuple[Field, Gap]]:
+    found = []
+    for field in competing:
+        names = [named(cell) for cell in field.cells]
+        if one in names and other in names and len(field.values) == 1:
+            gap = field.gap(names.index(one), names.index(other))
+            found += [(field, gap)] if gap is not None and len(gap.seeds) > 1 else []
+    return found
+
+
+def _answer(
+    question: str, gaps: Sequence[tuple[Field, Gap]], shown: Sequence[str], comparisons: int, links: Mapping[str, str]
+) -> str:
+    if not gaps:
+        return f"{question}: not measured at two seeds."
+    mean = fmean(gap.mean for _, gap in gaps)
+    low, high = around(mean, combined([gap.noise for _, gap in gaps]))
+    ahead = sum(gap.mean > 0 for _, gap in gaps)
+    tables = ", ".join(dict.fromkeys(f"[{links[field.task]}](tables/{links[field.task]}.md)" for field, _ in gaps))
+    return (
+        f"{question}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(gaps)} evals, ahead in "
+        f"{ahead}; shown, corrected over the {comparisons} comparisons of these sentences, on "
+        f"{', '.join(shown) or 'none'} ({tables})."
+    )
+
+
+def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:
+    """Which method has the widest usable range, beside LoRA's."""
+    of_method: dict[Named, list[float]] = {}
+    for (method, _), usable in ranges.items():
+        of_method.setdefault(method, []).append(usable.decades if usable.learns else 0.0)
+    means = {method: fmean(found) for method, found in of_method.items() if len(found) > 1}
+    if LORA not in means:
+        return []
+    order = sorted(means, key=lambda method: -means[method])
+    listed = ", ".join(f"{' on '.join(filter(None, method))} {means[method]:.1f}" for method in order)
+    return [
+        "Which method forgives its rate? Decades of usable rate, the mean over the searches, as far as their grids "
+        f"reach: {listed} ([headline](tables/headline.md))."
+    ]
+
+
+def _slow(results: Sequence[CellResult]) -> list[str]:
+    """What a step takes against LoRA's on the same task."""
+    ratios: dict[Named, list[float]] = {}
+    for result in results:
+        lora = [one for one in results if named(one) == LORA and one.spec.task.name == result.spec.task.name]
+        if lora and result.records and lora[0].records:
+            ratio = result.cost("step_seconds") / lora[0].cost("step_seconds")
+            ratios.setdefault(named(result), []).append(ratio)
+    found = {method: median(ratios[method]) for method in (BANDED, PLAIN, VECTORFIT, FULL) if method in ratios}
+    if not found:
+        return []
+    listed = ", ".join(f"{method[0]} {ratio:.1f}" for method, ratio in found.items())
+    return [f"What does a step cost? Its time over LoRA's, median over tasks: {listed} ([bench](tables/bench.md))."]

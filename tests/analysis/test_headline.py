@@ -1,0 +1,108 @@
+"""The headline: methods by tasks at a matched budget, how forgiving each is of its rate, and five answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
+from svft_bench.analysis.tables.answers import BANDED, LORA, answers
+from svft_bench.analysis.tables.compared import Field
+from svft_bench.analysis.tables.headline import MATCHED, Usable, headline_table, usable_range, usable_ranges
+from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.compose import cells, options
+from tests.made_records import made_record
+
+LINE = ["model=minilm-l6", "protocol=ours", "task.validation_rows=200"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.70, 0.80, 0.79, 0.50], Usable(math.log10(10 / 3), False)),
+        ([0.80, 0.79, 0.78, 0.50], Usable(1.0, True)),  # reaches the lowest rate
+        ([0.70, 0.80, 0.50, 0.79], Usable(0.0, False)),  # a good rate behind a bad one is no range
+        ([0.80, 0.80, 0.80, 0.80], Usable(1.5, True)),
+    ],
+)
+def test_a_usable_range_is_the_rates_around_the_best_within_one_standard_error(
+    scores: Sequence[float], expected: Usable
+) -> None:
+    found = usable_range(dict(zip((1e-3, 3e-3, 1e-2, 10**-1.5), scores, strict=True)), error=0.025)
+    assert found.decades == pytest.approx(expected.decades) and found.open == expected.open
+
+
+def results(method: str, score: float, *more: str) -> list[CellResult]:
+    asked = cells([*LINE, "task=glue/sst2", f"method={method}", *more, "seed=1,2"], any_data=True)
+    return cell_results(asked, [made_record(one, score=score, items=872) for one in asked])
+
+
+def trials(method: str, scores: dict[str, float], *more: str) -> list[CellResult]:
+    found = []
+    for rate, score in scores.items():
+        line = [*LINE, "train.selection=best_validation", f"method={method}", f"train.lr={rate}", *more, "seed=0"]
+        asked = cells(line, any_data=True)
+        chosen = {"by": "best_validation", "epoch": 1, "score": score}
+        records = [made_record(one, score=score, items=872).model_copy(update={"selected": chosen}) for one in asked]
+        found += cell_results(asked, records)
+    return found
+
+
+def test_a_row_names_its_places_and_has_its_range_and_its_time_against_lora() -> None:
+    places = ["method.modules=qv"]
+    compared = [*results("lora", 0.8, *places), *results("svft_banded", 0.82), *results("lora", 0.81)]
+    searched = trials("lora", {"1e-3": 0.80, "1e-2": 0.79, "1e-1": 0.5}, "task=glue/sst2", *places)
+    made = headline_table(compared, searched, answers=["An answer."])
+    names = [row.cells[:2] for row in made.rows]
+    assert names == [("LoRA", "qv"), ("SVFT banded", "all_linear"), ("LoRA", "all_linear")]
+    assert made.rows[0].cells[3] == "≥ 1.0 sst2" and made.rows[1].cells[3] == ""
+    assert made.rows[0].cells[4] == "1.0" and made.notes[0] == "An answer."
+
+
+def test_a_search_in_which_nothing_correlates_has_no_usable_range() -> None:
+    found = trials("vectorfit", {"1e-3": 0.0, "3e-3": 0.01, "1e-2": 0.0}, "task=glue/cola")
+    assert [str(usable) for usable in usable_ranges(found).values()] == ["none"]
+
+
+def field(gap: float) -> Field:
+    """LoRA and SVFT banded on 500 items at two seeds, the second so much better."""
+    rng = np.random.default_rng(3)
+    values = np.stack([(rng.random((2, 500)) < share).astype(float) for share in (0.5, 0.5 + gap)])
+    both = [*results("lora", 0.5, "method.modules=qv"), *results("svft_banded", 0.5)]
+    return Field("minilm-l6", "glue/sst2", "sst2", tuple(both), (1, 2), (values,), True)
+
+
+@pytest.mark.parametrize(("gap", "shown"), [(0.0, "on none"), (0.4, "on sst2 (+")])
+def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -> None:
+    told = answers([field(gap)], {}, [], links={"glue/sst2": "small_text"})
+    assert "over 1 evals" in told[0] and shown in told[0] and "[small_text](tables/small_text.md)" in told[0]
+    assert all("not measured" in one for one in told[1:])
+
+
+def test_forgiveness_is_the_mean_over_searches() -> None:
+    places = (("minilm-l6", "glue/sst2"), ("minilm-l6", "glue/stsb"))
+    ranges = {(method, place): Usable(1.0, False, method == LORA) for method in (LORA, BANDED) for place in places}
+    assert "LoRA on qv 1.0, SVFT banded on all_linear 0.0" in answers([], ranges, [], links={})[-1]
+
+
+def test_the_matched_experiments_exist_and_the_page_begins_with_them() -> None:
+    assert {*MATCHED, *MATCHED.values()} <= set(options("experiment"))
+    page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
+    order = (
+        "begin headline -->",
+        "begin headline_notes",
+        "headline_parameters.svg",
+        "## What this cannot show",
+        "## How to",
+    )
+    assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
+
+
+def test_every_shipped_method_has_a_look_of_its_own() -> None:
+    looks = {name: look(name) for name in options("method")}
+    assert len(set(looks.values())) == len(looks) and {one.colour for one in looks.values()} <= set(COLOURS)
+    assert set(options("method")) <= set(KNOWN) and look("my_own") == look("my_own")
