@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.tables.keeping import made_or_kept, table_parts
 from svft_bench.analysis.tables.writing import (
     experiment_results,
     paper_results,
@@ -17,6 +19,7 @@ from svft_bench.analysis.tables.writing import (
     write_paper,
 )
 from svft_bench.compose import experiment_names
+from svft_bench.records import outlines
 from svft_bench.records.durable import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,28 +32,34 @@ PAGES = (Path("README.md"), Path("results/README.md"))
 def main(folder: Path) -> None:
     """Write the tables of every experiment, and the published ones, that have a record, and the figures of `PAGES`.
 
-    The others are a command away (`svft-bench table NAME --write`), and in the report.
+    The others are a command away (`svft-bench table NAME --write`), and in the report. What follows from the same
+    contents as before is not made again, and is written again only where the file has other contents.
     """
-    shown = {name for page in PAGES for name in shown_figures(page)}
+    shown = sorted({name for page in PAGES for name in shown_figures(page)})
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
-    with ProcessPoolExecutor() as processes:
-        for written in processes.map(partial(write_one, folder=folder, shown=shown), names):
-            for path in written:
-                print(path)
+    found = outlines(folder)
+    work = {name: ["written", shown, *table_parts(name, found, folder=folder)] for name in names}
+    for text in made_or_kept(work, partial(write_one, folder=folder, shown=shown)).values():
+        for name, content in json.loads(text).items():
+            if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != content:
+                write_whole(folder / name, content)
+            print(folder / name)
     for path in write_headline(folder):
         print(path)
     print(write_bench_page(folder))
 
 
-def write_one(name: str, *, folder: Path, shown: set[str]) -> list[Path]:
-    """Write the tables and figures of one experiment or published table, if it has a record; says what was written."""
+def write_one(name: str, *, folder: Path, shown: Collection[str]) -> str:
+    """Write the tables and figures of one experiment or published table, if it has a record; their texts by path."""
     if name in reference_names():
         reference = load_reference(name)
         lines = paper_results(reference, folder=folder)
-        return write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []
-    results = experiment_results(name, overrides=(), folder=folder)
-    recorded = any(result.records for result in results)
-    return write_experiment(name, results, folder=folder, shown=shown) if recorded else []
+        written = write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []
+    else:
+        results = experiment_results(name, overrides=(), folder=folder)
+        recorded = any(result.records for result in results)
+        written = write_experiment(name, results, folder=folder, shown=shown) if recorded else []
+    return json.dumps({str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in written})
 
 
 def shown_figures(page: Path) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from svft_bench.analysis.report.content import report_content
 from svft_bench.analysis.report.page import page
 from svft_bench.config.wording import Parser
-from svft_bench.records.durable import write_whole
+from svft_bench.records.durable import replacing
 
 
 def report(argv: Sequence[str]) -> int:
@@ -24,6 +24,8 @@ def report(argv: Sequence[str]) -> int:
     if asked.predictions < 0:
         raise ValueError(f"--predictions {asked.predictions}: 0 or more are shown")
     path = asked.results / "report.html"
-    write_whole(path, page(report_content(asked.results, predictions=asked.predictions)))
+    content = report_content(asked.results, predictions=asked.predictions)
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(page(content))
     print(path)
     return 0

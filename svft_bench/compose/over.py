@@ -130,9 +130,14 @@ def _unresolved(loader: Any, choices: tuple[str, ...]) -> DictConfig:
     def made() -> str:
         return json.dumps(OmegaConf.to_container(cell_of_files(loader, choices), resolve=False))
 
-    found: DictConfig = OmegaConf.create(json.loads(kept([_shipped(conf_dir()), choices], made)))
+    found: DictConfig = OmegaConf.create(json.loads(kept([tree_state(), choices], made)))
     OmegaConf.set_struct(found, True)
     return found
+
+
+def tree_state() -> list[Any]:
+    """What a composition depends on: the contents of `conf/` and of a folder of the user's own, and where that is."""
+    return [_shipped(conf_dir()), str(own_dir()), own_state(own_dir())]
 
 
 @cache

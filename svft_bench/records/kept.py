@@ -29,17 +29,32 @@ FAILURES = (sqlite3.Error, OSError)  # of the store, without which everything is
 
 def kept(parts: Any, make: Callable[[], str]) -> str:
     """The text that `make` makes of these `parts`, which are values that JSON knows."""
-    name = hashlib.sha256(json.dumps([code(), parts]).encode()).hexdigest()
+    found = find(parts)
+    return keep(parts, make()) if found is None else found
+
+
+def find(parts: Any) -> str | None:
+    """What was kept of these parts, if anything was and is whole."""
+    name = _name(parts)
     with suppress(*FAILURES), closing(_store()) as store:
         row = store.execute("SELECT seal, content FROM kept WHERE name = ?", (name,)).fetchone()
         if row is not None and row[0] == _seal(name, row[1]):
             return str(row[1], "utf-8")
-    content = make().encode()
+    return None
+
+
+def keep(parts: Any, text: str) -> str:
+    """Keep a text that was made of these parts, as long as it can be written."""
+    name, content = _name(parts), text.encode()
     with suppress(*FAILURES), closing(_store()) as store, store:
         row = (name, time.time(), _seal(name, content), content)
         store.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", row)
         store.execute("DELETE FROM kept WHERE at < ?", (time.time() - 86400 * DAYS,))
-    return content.decode()
+    return text
+
+
+def _name(parts: Any) -> str:
+    return hashlib.sha256(json.dumps([code(), parts]).encode()).hexdigest()
 
 
 def _store() -> sqlite3.Connection:

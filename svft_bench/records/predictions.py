@@ -6,9 +6,11 @@ import gzip
 import hashlib
 import json
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from svft_bench.records.durable import digest
 from svft_bench.records.shape import RunRecord, predictions_path
 
 PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line has
@@ -48,8 +50,14 @@ def load_predictions(path: Path) -> list[dict[str, Any]]:
     Raises:
         DamagedRecord: a line was cut or is no prediction.
     """
-    rows = []
     beside = predictions_path(path)
+    return list(_parsed(beside, digest(beside) if beside.is_file() else None))
+
+
+@lru_cache(maxsize=4)
+def _parsed(beside: Path, of: str | None) -> list[dict[str, Any]]:
+    """The rows of a file with this digest, which the evals of a run ask for one after the other."""
+    rows = []
     for number, line in enumerate(_content(beside).splitlines(), start=1):
         try:
             row = json.loads(line)

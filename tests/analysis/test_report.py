@@ -108,7 +108,8 @@ def test_a_score_on_a_part_of_a_set_is_listed_under_the_name_of_that_part(tmp_pa
     save_record(
         made_record(cell, score=1.0, items=20, label="digits (20 of 1,677)"), results=tmp_path, predictions=rows
     )
-    (run,) = content.report_content(tmp_path, predictions=0).runs
+    (group,) = content.report_content(tmp_path, predictions=0).runs
+    (run,) = json.loads(group.text)
     assert run["shown"] == {"digits": "digits (20 of 1,677)"}
 
 
@@ -120,7 +121,7 @@ def test_two_reports_of_the_same_records_are_equal(file: Path) -> None:
 
 def test_an_empty_page_still_closes() -> None:
     parsed = Structure()
-    parsed.feed(page(Content((), ())))
+    parsed.feed("".join(page(Content((), ()))))
     assert parsed.open == []
 
 

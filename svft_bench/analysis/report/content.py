@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+from pydantic import TypeAdapter
 
 from svft_bench.analysis.figures import experiment_figures, paper_points
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.lines import paper_lines
+from svft_bench.analysis.tables.keeping import contents, made_or_kept, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import judged
 from svft_bench.analysis.tables.results import shown_in
 from svft_bench.analysis.tables.value import Table
-from svft_bench.analysis.tables.writing import experiment_results, experiment_tables
+from svft_bench.analysis.tables.writing import experiment_results, experiment_tables, paper_results
 from svft_bench.compose import experiment_names
-from svft_bench.records import RunRecord, load_records
+from svft_bench.records import Held, Place, RunRecord, load_record, outlines
 
 
 @dataclass(frozen=True)
@@ -36,34 +35,52 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Runs of one task, model and method as a JSON list that can stand inside a page, and what is counted of them."""
+
+    number: int
+    dirty: int
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True)
 class Content:
-    """Everything in a report; a run is plain JSON values."""
+    """Everything in a report."""
 
     sections: tuple[Section, ...]
-    runs: tuple[dict[str, Any], ...]
+    runs: tuple[Runs, ...]
+
+
+SECTION: TypeAdapter[Section | None] = TypeAdapter(Section | None)
+RUNS = TypeAdapter(Runs)
 
 
 def report_content(folder: Path, *, predictions: int) -> Content:
     """Gather the experiments and published tables that have records, and every run with some of its predictions.
 
+    What follows from the same contents as in an earlier report is taken from there.
+
     Raises:
         ValueError: there is no record, or one that cannot be trusted.
     """
-    records = load_records(folder)
-    if not records:
+    found = outlines(folder)
+    if not found:
         raise ValueError(f"{folder} holds no run record; svft-bench experiment=demo makes some")
-    sections = [*_experiments(folder), *_papers(records)]
-    runs = tuple(_run(record, folder=folder, predictions=predictions) for record in records)
-    return Content(tuple(sections), runs)
+    names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
+    parts = {name: ["section", *table_parts(name, found, folder=folder)] for name in names}
+    sections = map(SECTION.validate_json, made_or_kept(parts, partial(_section, folder=folder)).values())
+    groups = {
+        f"{number}": list(group) for number, (_, group) in enumerate(groupby(found, lambda file: found[file].place))
+    }
+    work = {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
+    made = made_or_kept(work, partial(_runs, groups=groups, folder=folder, predictions=predictions))
+    return Content(tuple(one for one in sections if one is not None), tuple(map(RUNS.validate_json, made.values())))
 
 
-def _experiments(folder: Path) -> list[Section]:
-    """Experiments side by side, on every core, with a bar for them; nothing is forked of a process that has threads."""
-    names = sorted(set(experiment_names()) - set(reference_names()))
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
-        made = processes.map(partial(_experiment, folder=folder), names)
-        shown = track(made, "report", total=len(names), console=Console(stderr=True), transient=True)
-        return [section for section in shown if section is not None]
+def _section(name: str, *, folder: Path) -> str:
+    made = _paper(name, folder=folder) if name in reference_names() else _experiment(name, folder=folder)
+    return SECTION.dump_json(made).decode()
 
 
 def _experiment(name: str, *, folder: Path) -> Section | None:
@@ -77,21 +94,29 @@ def _experiment(name: str, *, folder: Path) -> Section | None:
     return Section(experiment_names()[name], tuple(experiment_tables(name, results, folder=folder)), tuple(figures))
 
 
-def _papers(records: Sequence[RunRecord]) -> list[Section]:
-    sections = []
-    for name in reference_names():
-        reference = load_reference(name)
-        lines = paper_lines(reference, records)
-        if any(line.records for line in lines):
-            drawn = _drawn("printed (hollow) and ours (filled)", partial(paper_points, reference, lines))
-            sections.append(Section(reference.title, (paper_table(reference, lines),), tuple(drawn)))
-    return sections
+def _paper(name: str, *, folder: Path) -> Section | None:
+    reference = load_reference(name)
+    lines = paper_results(reference, folder=folder)
+    if not any(line.records for line in lines):
+        return None
+    drawn = _drawn("printed (hollow) and ours (filled)", partial(paper_points, reference, lines))
+    return Section(reference.title, (paper_table(reference, lines),), tuple(drawn))
 
 
 def _drawn(title: str, draw: Callable[..., list[Path]]) -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as scratch:
         written = draw(path=Path(scratch) / "figure.svg")
         return [(title, path.read_text(encoding="utf-8")) for path in written]
+
+
+def _runs(key: str, *, groups: dict[str, list[Held]], folder: Path, predictions: int) -> str:
+    """A group of runs as text; nothing in it can end the script element that it stands in."""
+    records = [load_record(Path(file.path)) for file in groups[key]]
+    runs = [_run(record, folder=folder, predictions=predictions) for record in records]
+    text = json.dumps(runs, ensure_ascii=False, separators=(",", ":"))
+    text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    dirty = sum(bool(record.provenance.dirty) for record in records)
+    return RUNS.dump_json(Runs(len(runs), dirty, records[0].spec.place, text)).decode()
 
 
 def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,21 +11,27 @@ from string import Template
 from svft_bench.analysis.report.content import Content, Section
 from svft_bench.analysis.tables.value import Row, Table
 
+DATA = "\0"  # stands where the runs go, which are too long to be copied
 
-def page(content: Content) -> str:
-    """The whole page; data goes in as JSON that cannot end its own script element."""
+
+def page(content: Content) -> Iterator[str]:
+    """The whole page, part by part."""
     parts = {name: (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")}
-    data = json.dumps(content.runs, ensure_ascii=False, separators=(",", ":"))
-    return Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
+    whole = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=parts["page.css"],
         script=parts["page.js"],
-        data=data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+        data=DATA,
         contents="\n".join(_link(index, section) for index, section in enumerate(content.sections)),
         sections="\n".join(_section(index, section) for index, section in enumerate(content.sections)),
         summary=_summary(content),
         headline=_headline(content),
         count=str(len(content.sections)),
     )
+    before, _, after = whole.partition(DATA)
+    yield before + "["
+    for index, group in enumerate(content.runs):
+        yield ("," if index else "") + group.text[1:-1]
+    yield "]" + after
 
 
 def _headline(content: Content) -> str:
@@ -39,10 +44,11 @@ def _headline(content: Content) -> str:
 
 
 def _summary(content: Content) -> str:
-    dirty = sum(bool(run["provenance"]["dirty"]) for run in content.runs)
-    cells = {(run["model"], run["method"], run["task"]) for run in content.runs}
+    dirty = sum(group.dirty for group in content.runs)
+    cells = {group.place for group in content.runs}
     marks = f"; {dirty} made with uncommitted changes" if dirty else ""
-    return f"{len(content.runs)} runs, {len(cells)} combinations of model, method and task{marks}."
+    number = sum(group.number for group in content.runs)
+    return f"{number} runs, {len(cells)} combinations of model, method and task{marks}."
 
 
 def _link(index: int, section: Section) -> str:
