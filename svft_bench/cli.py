@@ -50,7 +50,8 @@ Ask:
   svft-bench prepare --list | --prune [GB]                       what that cache holds; remove the least recently used
 
 Own tasks, models, methods, experiments: --config-dir DIR with any of these, or SVFT_BENCH_CONF=DIR.
-Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, checkpoint_minutes, tracking, force.
+Settings: results_dir, output_dir, data_root (or SVFT_BENCH_DATA), device, engine_memory, checkpoint_minutes,
+tracking, force.
 Exit codes: 0 done, 1 a cell failed, 2 bad input, 130 interrupted, 143 told to end by SIGTERM, SIGUSR1 or SIGHUP, for
 which a training writes a checkpoint first; after either of the last two the same command goes on."""
 

@@ -26,21 +26,7 @@ class SamplingParams:
     stop: list[str] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool = False
-
-
-@dataclass
-class BeamSearchParams:
-    beam_width: int
-    max_tokens: int
-    ignore_eos: bool = False
-
-
-@dataclass
-class Sequence:
-    """`tokens` begin with the prompt's."""
-
-    tokens: list[int]
-    cum_logprob: float
+    repetition_penalty: float = 1.0
 
 
 class LLM:
@@ -55,12 +41,13 @@ class LLM:
         dtype: str = "auto",
         seed: int = 0,
         max_model_len: int | None = None,
-        max_logprobs: int = 20,
+        gpu_memory_utilization: float = 0.92,
+        generation_config: str = "auto",
     ) -> None:
-        self.given = {"dtype": dtype, "seed": seed, "max_model_len": max_model_len, "max_logprobs": max_logprobs}
+        self.given = {"dtype": dtype, "seed": seed, "max_model_len": max_model_len, "memory": gpu_memory_utilization}
+        assert generation_config == "vllm"  # which leaves sampling to its parameters
         self.folder = Path(model)
         self.calls: list[tuple[Any, Any]] = []
-        self.sequences: list[list[Sequence]] = []  # what the next beam searches find
         self.closed = False
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.weights = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
@@ -75,17 +62,16 @@ class LLM:
         rows = [self._greedy(p["prompt_token_ids"], params) for p, params in zip(prompts, sampling_params, strict=True)]
         return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(row))]) for row in rows]
 
-    def beam_search(self, prompts: Any, params: BeamSearchParams, **_: Any) -> list[Any]:
-        self.calls.append((prompts, params))
-        return [SimpleNamespace(sequences=self.sequences.pop(0)) for _ in prompts]
-
     @torch.no_grad()
     def _greedy(self, ids: list[int], params: SamplingParams) -> list[int]:
         """Token by token without a cache; stops at a token or after a string, as vLLM says it does."""
         assert params.temperature == 0.0 and params.ignore_eos and params.max_tokens
         new: list[int] = []
         while len(new) < params.max_tokens:
-            new.append(int(self.weights(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax()))
+            scores = self.weights(input_ids=torch.tensor([ids + new])).logits[0, -1]
+            for seen in {*ids, *new}:
+                scores[seen] *= 1 / params.repetition_penalty if scores[seen] > 0 else params.repetition_penalty
+            new.append(int(scores.argmax()))
             text = self.tokenizer.decode(new, skip_special_tokens=True)
             if new[-1] in (params.stop_token_ids or ()) or any(stop in text for stop in params.stop or ()):
                 break
@@ -98,11 +84,9 @@ class LLM:
 def install(monkeypatch: Any) -> list[LLM]:
     """Put the stand-in in the place of the package for one test; the list fills with the engines that it makes."""
     made: list[LLM] = []
-    package, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
+    package = ModuleType("vllm")
     package.__spec__ = ModuleSpec("vllm", None)
     monkeypatch.setattr(LLM, "made", made)
     vars(package).update(LLM=LLM, SamplingParams=SamplingParams)
-    vars(params).update(BeamSearchParams=BeamSearchParams)
     monkeypatch.setitem(sys.modules, "vllm", package)
-    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
     return made

@@ -48,6 +48,7 @@ class Settings(BaseModel):
     data_root: Annotated[Path | None, BeforeValidator(lambda value: _folder(None if value == "" else value))]
     device: Literal["auto", "cpu", "cuda"]
     checkpoint_minutes: StrictFloat = Field(ge=0)
+    engine_memory: StrictFloat = Field(default=0.8, gt=0, le=1)
     tracking: Literal["none", "wandb", "tensorboard", "trackio"]
     wandb: Tracked = Tracked()
     force: StrictBool

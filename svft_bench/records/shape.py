@@ -35,12 +35,16 @@ class Sizes(Part):
 
 
 class Costs(Part):
-    """What the run took; seconds are wall time, memory is the peak of training on `memory_of`."""
+    """What the run took; seconds are wall time, memory is the peak of training on `memory_of`.
+
+    `engine_seconds` went by until a program that writes in the model's place had started.
+    """
 
     load_seconds: float
     adapt_seconds: float
     train_seconds: float
     step_seconds: float
+    engine_seconds: float = 0.0
     eval_seconds: float
     examples_per_second: float
     peak_memory_bytes: int

@@ -28,7 +28,7 @@ from svft_bench.running.selection import BestEpoch
 from svft_bench.running.stopping import check, stopping_between_steps
 from svft_bench.running.tracking import About, Tracker, tracking
 from svft_bench.running.train import total_steps, train
-from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of
+from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of, installed
 from svft_bench.running.weights import ADAPTER, TRAINED, Fitted, code_state, load_fitted, save_fitted
 from svft_bench.tasks import Example, score
 
@@ -97,25 +97,31 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             if fitted is None:
                 fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts)
         start = time.perf_counter()
-        with engine_of(spec, ready.model, ready.processor, folder=folder) as engine:
+        if spec.eval.backend != "transformers":
+            tracker.stage(f"start {spec.eval.backend}", total=1, unit="engine")
+        with engine_of(
+            spec, ready.model, ready.processor, folder=folder, prompts=prompts_of(ready), memory=settings.engine_memory
+        ) as engine:
+            begun = time.perf_counter()
             predictions = {
                 item.name: predict_eval(
                     ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine, parts=parts
                 )
                 for item in spec.task.evals
             }
-        eval_seconds = time.perf_counter() - start
+            seconds = (begun - start, time.perf_counter() - begun)
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         defined = {
             f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
         }
         tracker.log(defined, step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
-    packages = [spec.eval.backend, *(["bitsandbytes"] if spec.model.load_in else [])]
+    writer = installed() or "vllm" if spec.eval.backend == "vllm" else spec.eval.backend
+    packages = [writer, *(["bitsandbytes"] if spec.model.load_in else [])]
     origin = provenance(
         ready.device, command=command, packages=packages, train_parts=fitted.parts, eval_parts=parts.number
     )
-    record = _record(spec, ready, fitted, scores=scores, cut=cut, eval_seconds=eval_seconds, origin=origin)
+    record = _record(spec, ready, fitted, scores=scores, cut=cut, seconds=seconds, origin=origin)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
 
 
@@ -169,6 +175,12 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
         )
 
 
+def prompts_of(ready: Assembly) -> dict[str, list[str]]:
+    """The prompts of every eval whose rows have one."""
+    evals = ready.task.evals.items()
+    return {name: [row["prompt"] for row in rows] for name, rows in evals if "prompt" in rows[0]}
+
+
 def predict_eval(
     ready: Assembly,
     spec: RunSpec,
@@ -203,7 +215,7 @@ def _record(
     *,
     scores: dict[str, dict[str, float | None]],
     cut: dict[str, int],
-    eval_seconds: float,
+    seconds: tuple[float, float],
     origin: Provenance,
 ) -> RunRecord:
     per_row = ready.rows.examples / len(ready.rows.rows)
@@ -219,7 +231,8 @@ def _record(
             adapt_seconds=ready.adapt_seconds,
             train_seconds=fitted.seconds,
             step_seconds=fitted.step_seconds,
-            eval_seconds=eval_seconds,
+            engine_seconds=seconds[0],
+            eval_seconds=seconds[1],
             examples_per_second=seen / fitted.seconds if fitted.timed_steps else 0.0,
             peak_memory_bytes=fitted.peak_bytes,
             memory_of="cuda" if ready.device.type == "cuda" else "process",

@@ -26,6 +26,8 @@ from svft_bench.running.sharing import share, shared
 from svft_bench.running.tracking import Tracker
 
 CURVE_POINTS = 50
+NEW, OLD = "activation_checkpointing", "gradient_checkpointing"  # since transformers 5.23, and before
+CHECKPOINTING = NEW if NEW in TrainingArguments.__dataclass_fields__ else OLD
 SCHEDULE = "schedule.safetensors"
 
 
@@ -196,7 +198,7 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         warmup_steps=warmup,
         max_grad_norm=spec.max_grad_norm,
         bf16=spec.precision == "bfloat16",
-        activation_checkpointing=spec.gradient_checkpointing,
+        **{CHECKPOINTING: spec.gradient_checkpointing},
         logging_steps=max(1, steps // CURVE_POINTS),
         logging_nan_inf_filter=False,  # it would log a loss of zero
         save_strategy="no",

