@@ -125,7 +125,7 @@ def _verb(name: str, argv: list[str]) -> int:
 
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
-    from svft_bench.running import again, searching
+    from svft_bench.running import again, launching, searching
     from svft_bench.running.failures import state
     from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
 
@@ -140,6 +140,7 @@ def _benchmark(argv: list[str]) -> int:
 
         show(asked, overrides, parser=_parser())
         return 0
+    launching.check_launcher(overrides)
     searched = searching.is_search(overrides)
     planned = compose.cells(searching.corners(overrides) if searched else overrides)
     launched = [item for item in overrides if item.startswith(("hydra/launcher=", "hydra/sweeper="))]

@@ -7,9 +7,11 @@ at another seed was recorded: then its own costs are shown, without the sign ≈
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,13 +21,18 @@ from svft_bench.analysis.estimates import (
     UTILISATION,
     Device,
     Estimate,
+    Share,
+    busy,
     device,
     device_names,
+    disk,
     duration,
     error,
     estimate,
     gibibytes,
+    remedies,
     unfit,
+    wall,
 )
 from svft_bench.analysis.tables.render import whole
 from svft_bench.analysis.tables.seeds import seeds_for
@@ -36,6 +43,7 @@ from svft_bench.records import RunRecord, load_records
 from svft_bench.running.failures import State, reason, state
 from svft_bench.running.sweep import counted
 
+MOST_DEVICES = 100_000
 MEMORY = ("weights", "factors", "optimizer", "activations")
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
 
@@ -49,6 +57,14 @@ class Planned:
     like: RunRecord | None
     state: State
     unfit: str | None
+
+    @property
+    def share(self) -> Share:
+        """What it takes of a device, the training apart, which other cells may share."""
+        if self.like is None:
+            return Share(self.cell.spec.train_id, self.guess.train_seconds, self.guess.eval_seconds)
+        evaluated = self.like.costs.eval_seconds
+        return Share(self.cell.spec.train_id, self.seconds - evaluated, evaluated)
 
     @property
     def seconds(self) -> float:
@@ -67,10 +83,13 @@ def main(argv: list[str]) -> int:
     wanted = {cell.spec.cell_id for cell in found}
     records = load_records(found[0].settings.results_dir, of=lambda one: one.cell_id in wanted)
     planned = plan(found, records=records, on=on)
+    if asked.json:
+        print(json.dumps(as_json(planned, on=on, devices=asked.devices), indent=2))
+        return 0
     console = Console(markup=False)
     print(whole(_table(planned)), end="")
     gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
-    for line in [*_notes(planned, on=on), *gaps]:
+    for line in [*_notes(planned, on=on, devices=asked.devices), *gaps]:
         console.print(line, highlight=False, soft_wrap=True)  # a command is copied whole
     return 0
 
@@ -122,12 +141,16 @@ def _row(item: Planned) -> list[str]:
     ]
 
 
-def _notes(planned: Sequence[Planned], *, on: Device) -> list[str]:
+def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]:
     states = [item.state for item in planned]
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
-    left = sum(item.seconds for item in todo)
-    lines = [f"{len(planned)} cells: {counted(states)}; about {duration(left)} left on {_described(on)}."]
-    lines += _by_method(planned)
+    each = busy([item.share for item in todo]).values()
+    lines = [f"{len(planned)} cells: {counted(states)}; about {duration(sum(each))} left on {_described(on)}."]
+    if devices > 1:
+        through = duration(wall(list(each), devices=devices))
+        lines.append(f"On {devices} such devices about {through}: the longest first, one device for a cell.")
+    lines += [*_by_method(planned), *_fitting(planned, on=on)]
+    lines.append(_disk(planned, devices=devices))
     lines += [f"failed: {item.cell.typed}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
     launched = ", with the launches of a GPU" if on.gpu else ""
@@ -148,6 +171,65 @@ def _by_method(planned: Sequence[Planned]) -> list[str]:
         return []
     sums = (f"{name} {len(own)} in {duration(sum(item.seconds for item in own))}" for name, own in methods.items())
     return [f"By method: {', '.join(sums)}."]
+
+
+def _fitting(planned: Sequence[Planned], *, on: Device) -> list[str]:
+    """What would make each model and method fit that does not, said once."""
+    found = ((f"{name} on {model}", _ways(item, on=on)) for (model, name, _), item in _unfit(planned).items())
+    lines = (
+        f"{cell} fits {'; '.join(ways)}." if ways else f"{cell} fits in no way known here." for cell, ways in found
+    )
+    return list(dict.fromkeys(lines))
+
+
+def _unfit(planned: Sequence[Planned]) -> dict[tuple[str, str, str], Planned]:
+    """One of each kind of cell that does not fit into the memory."""
+    kinds = {(spec.model.name, spec.method.name, spec.task.name): item for item in planned for spec in [item.cell.spec]}
+    return {kind: item for kind, item in kinds.items() if item.unfit is not None}
+
+
+def _ways(item: Planned, *, on: Device) -> list[str]:
+    return remedies(item.cell.spec, on=on) if on.flops[item.cell.spec.train.precision] is not None else []
+
+
+def _disk(planned: Sequence[Planned], *, devices: int) -> str:
+    found = disk([item.cell.spec for item in planned], devices=devices)
+    return (
+        f"Disk: {gibibytes(found.svd_cache)} GiB of singular factors in the cache, {gibibytes(found.checkpoints)} of "
+        f"trained weights and checkpoints, {gibibytes(found.hub)} of models from the hub; without data sets."
+    )
+
+
+def as_json(planned: Sequence[Planned], *, on: Device, devices: int) -> dict[str, Any]:
+    """The plan for programs: seconds and bytes, and what each cell is."""
+    todo = [item for item in planned if item.state != "done" and item.unfit is None]
+    each = list(busy([item.share for item in todo]).values())
+    return {
+        "device": on.name,
+        "devices": devices,
+        "device_hours": sum(each) / 3600,
+        "wall_seconds": wall(each, devices=devices),
+        "disk_bytes": asdict(disk([item.cell.spec for item in planned], devices=devices)),
+        "cells": [
+            {
+                "command": item.cell.command,
+                "run_id": item.cell.spec.run_id,
+                "train_id": item.cell.spec.train_id,
+                "model": item.cell.spec.model.name,
+                "method": item.cell.spec.method.name,
+                "task": item.cell.spec.task.name,
+                "seed": item.cell.spec.seed,
+                "state": item.state,
+                "measured": item.like is not None,
+                "train_seconds": item.share.train_seconds,
+                "eval_seconds": item.share.eval_seconds,
+                "memory_bytes": asdict(item.guess.memory),
+                "unfit": item.unfit,
+                "fits_with": [] if item.unfit is None else _ways(item, on=on),
+            }
+            for item in planned
+        ],
+    }
 
 
 def _described(on: Device) -> str:
@@ -172,6 +254,12 @@ def _paths(planned: Sequence[Planned]) -> dict[str, str]:
     return found
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_DEVICES:
+        raise argparse.ArgumentTypeError(f"{text} is no number of devices; 1 to {MOST_DEVICES}, such as 8")
+    return int(text)
+
+
 def _points(text: str) -> float:
     try:
         points = float(text)
@@ -186,10 +274,12 @@ def _parser() -> Parser:
     parser = Parser(
         prog="svft-bench plan",
         description="What a command would run, which of it is recorded, and the time and memory of the rest.",
-        epilog="svft-bench plan model=gemma-2b method=svft_banded task=gsm8k --on A100-80GB",
+        epilog="svft-bench plan experiment=svft_table1_math --on H100-80GB --devices 8",
     )
     parser.add_argument("overrides", nargs="*", help="as for the run")
     parser.add_argument("--on", default=THIS, metavar="DEVICE", help=f"one of {', '.join(device_names())}")
+    parser.add_argument("--devices", type=_count, default=1, metavar="N", help="how many of them work side by side")
+    parser.add_argument("--json", action="store_true", help="the same for programs")
     parser.add_argument("--gap", type=_points, metavar="POINTS", help="also: the seeds that show such a gap")
     parser.add_argument("-m", "--multirun", action="store_true", help="as for the run; makes no difference here")
     return parser

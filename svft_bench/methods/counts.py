@@ -46,12 +46,17 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
 
 def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
     """[in, out] of each matrix of a block in a group of modules, which is spelled by its matrices' letters."""
+    return [model.matrices[letters] for letters in adapted_letters(model, modules)]
+
+
+def adapted_letters(model: ModelSpec, modules: str) -> list[str]:
+    """The letters of these matrices."""
     if modules == "all_linear":
-        return list(model.matrices.values())
+        return list(model.matrices)
     chosen, rest = [], modules
     for letters in sorted(model.matrices, key=len, reverse=True):
         if letters in rest:
-            chosen.append(model.matrices[letters])
+            chosen.append(letters)
             rest = rest.replace(letters, "", 1)
     return chosen
 

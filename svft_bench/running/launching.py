@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from itertools import pairwise
 
 from hydra.core.global_hydra import GlobalHydra
@@ -20,6 +21,27 @@ from svft_bench.running.failures import keep_failure, reason_of
 from svft_bench.running.sweep import left_by_the_dead, noted
 
 Job = Callable[[DictConfig], int]
+# The package of Hydra's plugin for each launcher, and the extra of ours that brings it.
+PLUGINS = {
+    "joblib": ("hydra_joblib_launcher", None),
+    "submitit_local": ("hydra_submitit_launcher", "slurm"),
+    "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
+    "ray": ("hydra_ray_launcher", "ray"),
+}
+
+
+def check_launcher(overrides: Sequence[str]) -> None:
+    """Refuse a launcher that is not installed, before anything is composed for it.
+
+    Raises:
+        ValueError: names it, and what installs it.
+    """
+    for line in overrides:
+        key, _, name = line.partition("=")
+        if key == "hydra/launcher" and name in PLUGINS:
+            package, extra = PLUGINS[name]
+            if find_spec(f"hydra_plugins.{package}") is None:
+                raise ValueError(f"{line} is not installed: pip install 'svft-bench{f'[{extra}]' if extra else ''}'")
 
 
 def launch(cells: Sequence[Cell], *, overrides: Sequence[str], job: Job) -> int:

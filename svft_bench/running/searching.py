@@ -26,8 +26,6 @@ from svft_bench.running import sweep
 from svft_bench.running.failures import reason, state
 
 SWEEPER = "hydra/sweeper=optuna"
-# A trial that fails is told at the end and the search goes on; every headline metric is better the higher it is.
-DEFAULTS = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
 
 
 def is_search(overrides: Sequence[str]) -> bool:
@@ -74,8 +72,7 @@ def check(planned: Sequence[Cell], overrides: Sequence[str]) -> None:
 
 def search(overrides: Sequence[str], job: Callable[[DictConfig], float]) -> int:
     """Run the trials that Optuna asks for, list the best first and those without a record; the exit code."""
-    typed = {line.partition("=")[0] for line in overrides}
-    lines = [*overrides, *(f"{key}={value}" for key, value in DEFAULTS.items() if key not in typed)]
+    lines = list(overrides)
     with hydra_over(lines):
         config = compose("config", [line for line in lines if line.startswith("hydra")], return_hydra_config=True)
         number = int(config.hydra.sweeper.n_trials)

@@ -3,6 +3,8 @@
 from svft_bench.analysis.estimates.devices import THIS, Device, Dtype, device, device_names, times_slower
 from svft_bench.analysis.estimates.error import error
 from svft_bench.analysis.estimates.estimate import UTILISATION, Estimate, estimate, unfit
+from svft_bench.analysis.estimates.fitting import remedies
+from svft_bench.analysis.estimates.fleet import Disk, Share, busy, disk, wall
 from svft_bench.analysis.estimates.memory import Memory
 from svft_bench.analysis.estimates.words import duration, gibibytes
 
@@ -10,15 +12,21 @@ __all__ = [
     "THIS",
     "UTILISATION",
     "Device",
+    "Disk",
     "Dtype",
     "Estimate",
     "Memory",
+    "Share",
+    "busy",
     "device",
     "device_names",
+    "disk",
     "duration",
     "error",
     "estimate",
     "gibibytes",
+    "remedies",
     "times_slower",
     "unfit",
+    "wall",
 ]
