@@ -30,6 +30,8 @@ LAYERS = {
     "gemma-2b": [(2048, 2048), (256, 2048), (16384, 2048), (2048, 16384)],
     "llama-3-8b": [(4096, 4096), (1024, 4096), (14336, 4096), (4096, 14336)],
 }
+# Tokens of one `generate`: a layer looks at what its weight is made of once for all of them.
+GENERATED = 16
 # BOFT multiplies the weight with dense matrices of the input's size.
 BOFT_LARGEST = 2048
 
@@ -84,7 +86,7 @@ def measure(shape: tuple[int, int], options: argparse.Namespace) -> dict[str, An
         model = peers.adapt(Layer(shape, dtype=dtype, device=options.device), method, ["linear"])
         x = torch.randn(options.tokens, shape[1], device=options.device).to(dtype)
         if options.decode:
-            steps[method] = decoding_step(model.eval(), x, repeats=max(1, 64 // options.tokens))
+            steps[method] = decoding_step(model.eval(), x, repeats=GENERATED)
         else:
             gradient = torch.randn(options.tokens, shape[0], device=options.device).to(dtype)
             steps[method] = training_step(model, x.requires_grad_(), gradient, accumulation=options.accumulation)
@@ -97,7 +99,7 @@ def measure(shape: tuple[int, int], options: argparse.Namespace) -> dict[str, An
         paths = [module.path_taken for module in model.modules() if getattr(module, "path_taken", None)]
         if paths:
             table[method]["path"] = paths[0]
-    frozen = sorted(seconds["frozen"])[options.rounds // 2] / (1 if options.decode else options.accumulation)
+    frozen = sorted(seconds["frozen"])[options.rounds // 2] / (GENERATED if options.decode else options.accumulation)
     return {"shape": list(shape), "frozen_seconds": frozen, "ratios": table}
 
 
@@ -117,7 +119,8 @@ def store(results: list[dict[str, Any]], options: argparse.Namespace) -> Path:
     fields = ("tokens", "accumulation", "decode", "dtype", "rounds")
     record = {"schema": 1, "bench": "layer", "machine": peers.machine(options.device)}
     record |= {field: getattr(options, field) for field in fields} | {"results": results}
-    kind = "decode" if options.decode else f"a{options.accumulation}"
+    record |= {"generated": GENERATED} if options.decode else {}
+    kind = f"decode{GENERATED}" if options.decode else f"a{options.accumulation}"
     name = f"layer-{options.device}-{'+'.join(options.models)}-n{options.tokens}-{kind}-{options.dtype}.json"
     path: Path = options.out / name
     path.parent.mkdir(parents=True, exist_ok=True)

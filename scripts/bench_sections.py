@@ -11,6 +11,8 @@ def layer_section(record: dict[str, Any]) -> Iterator[str]:
     results = record["results"]
     models = ", ".join(dict.fromkeys(result["model"] for result in results))
     kind = "forward without a gradient" if record["decode"] else f"a step of accumulation {record['accumulation']}"
+    if "generated" in record:
+        kind = f"one of {record['generated']} forwards of a generate"
     yield f"### Layers of {models}: {kind}, {record['tokens']} tokens"
     yield from ("", f"Relative to the frozen layer. {conditions(record)}", "")
     shapes = [" x ".join(map(str, result["shape"])) for result in results]

@@ -7,6 +7,7 @@ export OMP_NUM_THREADS=1
 python scripts/bench_layer.py --device cpu --models tiny --tokens 16 --accumulation 16 --rounds 50
 python scripts/bench_layer.py --device cpu --models vit-b --tokens 1576
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 512 --accumulation 2 --dtype bfloat16 --rounds 3 --methods frozen lora_r8 dora_r16 boft_b8_m2 svft_plain svft_banded16 vectorfit released_plain
+python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 1 --decode --dtype bfloat16 --rounds 9 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 64 --decode --dtype bfloat16 --rounds 3 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_layer.py --device cpu --models llama-3-8b --tokens 512 --accumulation 2 --dtype bfloat16 --rounds 3 --methods frozen lora_r8 dora_r16 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 8

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from .cores import is_transformed
 from .svd import waves
 
 # How often any optimizer has stepped.
@@ -57,6 +58,31 @@ def can_compare(base: Tensor, *, macs: float, trains: bool) -> bool:
     return base.device.type == "cpu" or not trains or macs >= WORTH_WAITING
 
 
+class Settled(NamedTuple):
+    """All that a layer computes without gradients for the rest of one forward or generate: x Wᵀ + b."""
+
+    weight: Tensor
+    bias: Tensor | None
+    active: object
+    adapter: str
+    scaling: float
+    most: float
+    scope: object
+
+    def is_for(self, x: Tensor, *, active: object, scaling: dict[str, float]) -> bool:
+        """Whether it holds for this input: at most so many tokens, for the same adapter, at the same precision."""
+        return (
+            self.scope is _scope.get()
+            and self.active is active
+            and not torch.is_grad_enabled()
+            and x.dtype == self.weight.dtype
+            and x.numel() <= self.most * x.shape[-1]
+            and scaling.get(self.adapter) == self.scaling
+            and not torch.is_autocast_enabled(x.device.type)
+            and not is_transformed()
+        )
+
+
 class AdaptedWeight:
     """A dense weight or a bias, rebuilt when an optimizer steps, or when one of its ingredients is seen to change.
 
@@ -73,6 +99,7 @@ class AdaptedWeight:
         self._counted_at = _steps
         self._forwards = 0
         self.accumulation = 1
+        self.settled: Settled | None = None
 
     def __reduce__(self) -> tuple[type[AdaptedWeight], tuple[()]]:
         return AdaptedWeight, ()
@@ -93,13 +120,14 @@ class AdaptedWeight:
         made_of: Sequence[Tensor],
         dtype: torch.dtype,
         compare: bool,
+        scaling: float = 1.0,
     ) -> Tensor:
-        """What `build` makes of `base`, of effective `entries`, and of the tensors `made_of` behind them.
+        """What `build` makes of `base`, of effective `entries`, and of the tensors and the scaling behind them.
 
         Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it.
         """
         # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
-        mode = (_steps, dtype, torch.is_inference_mode_enabled())
+        mode = (_steps, dtype, scaling, torch.is_inference_mode_enabled())
         key = (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in (base, *made_of)))
         scope = _scope.get()
         known = self._weight is not None and key == self._key
@@ -131,6 +159,12 @@ class AdaptedWeight:
         with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
             return F.linear(self._question, base)
 
+    def settle(self, bias: Tensor | None, *, active: object, adapter: str, scaling: float, most: float) -> None:
+        """Within `unchanging`: nothing need be asked again before inputs of at most so many tokens are multiplied."""
+        scope = _scope.get()
+        if scope is not None and self._weight is not None:
+            self.settled = Settled(self._weight, bias, active, adapter, scaling, most, scope)
+
     def drop(self) -> None:
         """Forget the weight."""
-        self._weight = self._key = self._entries = self._answer = self._seen_in = None
+        self._weight = self._key = self._entries = self._answer = self._seen_in = self.settled = None

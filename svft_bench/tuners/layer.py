@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -53,6 +54,13 @@ class SingularLayer(BasisLayer):
         raise NotImplementedError
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        if not torch.compiler.is_compiling() and self._adapted.settled is not None:
+            # Decoding, the questions that a layer asks itself would take longer than its product.
+            settled, asked = self._adapted.settled, args or kwargs or adapter_names is not None
+            if not (asked or self._disable_adapters or self.merged_adapters) and settled.is_for(
+                x, active=self._active_adapter, scaling=self.scaling
+            ):
+                return F.linear(x, settled.weight, settled.bias)
         if not torch.compiler.is_exporting():
             self.called = True
         if is_hooked(self.base_layer):
@@ -97,8 +105,12 @@ class SingularLayer(BasisLayer):
         if path == "rotated":
             return kernels.rotated(x, core, bias=bias)
         dtype = _run_dtype(x)
-        weight = self._adapted_weight(core, adapter, dtype)
-        return kernels.weight(x.to(dtype), weight, core, bias=None if bias is None else bias.to(dtype))
+        weight, bias = self._adapted_weight(core, adapter, dtype), None if bias is None else bias.to(dtype)
+        if not (self.training or torch.is_grad_enabled()):
+            most = math.inf if core.basis.u is not None and core.basis.vt is not None else chooser.DECODING
+            scaling = self.scaling[adapter]
+            self._adapted.settle(bias, active=self._active_adapter, adapter=adapter, scaling=scaling, most=most)
+        return kernels.weight(x.to(dtype), weight, core, bias=bias)
 
     def _with_bias(
         self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding, *, plain: bool
@@ -164,9 +176,15 @@ class SingularLayer(BasisLayer):
                 delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
                 return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
 
-        made_of = [*self.trained(adapter), *core.tensors]
-        compare = self._keeps(core, trains=torch.is_grad_enabled())
-        return self._adapted.get(build, base=base, entries=core.m, made_of=made_of, dtype=dtype, compare=compare)
+        return self._adapted.get(
+            build,
+            base=base,
+            entries=core.m,
+            made_of=[*self.trained(adapter), *core.tensors],
+            dtype=dtype,
+            compare=self._keeps(core, trains=torch.is_grad_enabled()),
+            scaling=self.scaling[adapter],
+        )
 
     def _keeps(self, core: Core, *, trains: bool) -> bool:
         """Whether an adapted weight outlives one forward."""
