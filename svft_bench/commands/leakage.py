@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
 from rich.table import Table
 
+from svft_bench.analysis.tables.fitting import whole
 from svft_bench.compose import option_fields, options
 from svft_bench.config.spec import LimitSpec, ReaderName, SourceSpec, TaskSpec
 from svft_bench.config.wording import Parser, nearest
@@ -76,10 +76,9 @@ def leakage(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps([asdict(item) for item in found], indent=1, ensure_ascii=False))
     else:
-        console = Console(markup=False, highlight=False)
-        console.print(_table(found, n=n))
+        print(whole(_table(found, n=n)), end="")
         for note in dict.fromkeys(item.note for item in found if item.note is not None):
-            console.print(f"{note}.", soft_wrap=True)
+            print(f"{note}.")
     return 0
 
 

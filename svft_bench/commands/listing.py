@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from svft_bench.analysis.tables.fitting import whole
 from svft_bench.compose import experiment_names, option_fields, options, own_options
 from svft_bench.config.wording import Parser
 
@@ -25,9 +25,8 @@ def main(argv: list[str]) -> int:
     for name in asked:
         if name not in SECTIONS:
             raise ValueError(f"list {name}: there are {', '.join(SECTIONS)}")
-    console = Console(markup=False)
     for section in asked or SECTIONS:
-        console.print(_section(section))
+        print(whole(_section(section)), end="")
     return 0
 
 

@@ -34,7 +34,7 @@ from svft_bench.analysis.estimates import (
     unfit,
     wall,
 )
-from svft_bench.analysis.tables.render import whole
+from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
 from svft_bench.config.wording import Parser

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from svft_bench.analysis.tables.fitting import whole
 from svft_bench.config.spec import EvalSpec
 from svft_bench.config.wording import Parser
 from svft_bench.records import load_record, predictions_of, results_of, save_record
@@ -46,7 +46,7 @@ def rescore(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps(found, indent=1))
     else:
-        Console(markup=False).print(_table(record.scores, found))
+        print(whole(_table(record.scores, found)), end="")
     return 0 if found == record.scores else 1
 
 

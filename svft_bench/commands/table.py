@@ -11,6 +11,7 @@ from svft_bench.analysis.estimates import device, device_names
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.choosing import choices, tuned_files
 from svft_bench.analysis.tables.every_eval_ever import every_eval_ever
+from svft_bench.analysis.tables.fitting import folded, picked
 from svft_bench.analysis.tables.missing import missing_table
 from svft_bench.analysis.tables.paper import missing_commands, paper_table
 from svft_bench.analysis.tables.render import Format, render
@@ -74,12 +75,20 @@ def _recorded(asked: argparse.Namespace) -> list[Path]:
 
 def _told(asked: argparse.Namespace, made: Table, results: Sequence[CellResult]) -> str:
     """The table in the format that was asked for, or its cells in the common schema."""
-    return every_eval_ever(results) if asked.format == COMMON else render(made, form=asked.format)
+    return every_eval_ever(results) if asked.format == COMMON else _rendered(made, asked)
 
 
 def _missing(asked: argparse.Namespace, commands: Sequence[str], *, title: str) -> None:
     made = missing_table(commands, name=asked.name, title=title, on=device(asked.on))
-    print(render(made, form=asked.format), end="")
+    print(_rendered(made, asked), end="")
+
+
+def _rendered(made: Table, asked: argparse.Namespace) -> str:
+    """The columns that were asked for; on a terminal the notes wait to be asked for too."""
+    if (asked.columns or asked.brief) and asked.format in ("csv", "json"):
+        raise ValueError(f"--format {asked.format} has every number; --columns and --brief are for what people read")
+    made = picked(made, columns=asked.columns, brief=asked.brief)
+    return render(made if asked.notes or asked.format != "terminal" else folded(made), form=asked.format)
 
 
 def _parser() -> Parser:
@@ -95,6 +104,9 @@ def _parser() -> Parser:
         help="as for the run whose records are meant; model= and method= show a part of a published table",
     )
     parser.add_argument("--format", choices=[*get_args(Format), COMMON], default="terminal")
+    parser.add_argument("--columns", metavar="A,B", help="these columns alone, by their titles")
+    parser.add_argument("--brief", action="store_true", help="without the columns of less interest")
+    parser.add_argument("--notes", action="store_true", help="with the notes, which other formats have anyway")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
     instead.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from svft_bench.analysis.tables.render import as_csv, as_json, latex, markdown
-from svft_bench.analysis.tables.value import Row, Table
+from svft_bench.analysis.tables.render import LATEX, as_csv, as_json, latex, markdown
+from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell
 from svft_bench.records import save_record
@@ -31,6 +33,39 @@ def test_latex_escapes_and_balances(one: list[Cell]) -> None:
     assert r"\toprule" in text and r"50.0 $\pm$" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
     assert "_" not in text.replace(r"\_", "")
+
+
+@pytest.fixture
+def odd() -> Table:
+    """A table with all that LaTeX would take for itself, and every sign that our tables and notes have."""
+    signs = " ".join(LATEX) + " $x_1$ 100% a&b #1 {c}~^"
+    columns = (Column("method", "left"), Column("score (%) & more"))
+    return Table("odd", signs, columns, (Row((signs, "50.0 ± 1.0"), {}, frozenset({1})),), (signs, "a second note"))
+
+
+def test_latex_is_a_table_of_booktabs_with_its_notes_below(odd: Table) -> None:
+    text = latex(odd)
+    order = ["begin{threeparttable}", "toprule", "midrule", "bottomrule", "end{tabular}", "begin{tablenotes}"]
+    places = [text.index(f"\\{word}") for word in [*order, "end{tablenotes}", "end{threeparttable}"]]
+    assert places == sorted(places) and text.count(r"\item ") == 2 and text.isascii()
+    assert "tablenotes" not in latex(replace(odd, notes=()))
+
+
+def test_every_sign_of_the_published_tables_has_its_command() -> None:
+    for path in (Path(__file__).parents[2] / "results/tables").glob("*.md"):
+        assert {sign for sign in path.read_text(encoding="utf-8") if not sign.isascii()} <= set(LATEX), path
+
+
+def test_the_latex_compiles(odd: Table, one: list[Cell], tmp_path: Path) -> None:
+    engine = next(filter(None, map(shutil.which, ("tectonic", "pdflatex"))), None)
+    if engine is None:
+        pytest.skip("neither tectonic nor pdflatex is on this machine")
+    body = latex(odd) + latex(made(one, [made_record(one[0], score=0.5)]))
+    head = r"\documentclass{article}\usepackage{booktabs,threeparttable}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{body}\\end{{document}}\n", encoding="utf-8")
+    batch = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run([engine, *batch, "t.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_csv_and_json_hold_unrounded_numbers(one: list[Cell]) -> None:

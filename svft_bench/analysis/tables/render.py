@@ -6,18 +6,21 @@ import csv
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from svft_bench.analysis.tables.fitting import room, whole
 from svft_bench.analysis.tables.value import Row, Table
 from svft_bench.config.wording import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table as Grid
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Δ": r"$\Delta$"}
+LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", '"': "''"}
+LATEX |= {"φ": r"$\varphi$", "σ": r"$\sigma$", "Σ": r"$\Sigma$", "√": r"$\surd$", "²": r"$^2$", "₁": r"$_1$"}
+LATEX |= {"ᵢ": r"$_i$"}
+LATEX |= {"≈": r"$\approx$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "·": r"$\cdot$", "‖": r"$\Vert$", "−": "$-$"}
+LATEX |= {"–": "--", "—": "---", "…": r"\ldots{}", "š": r"\v{s}", "§": r"\S{}", "°": r"$^\circ$"}
 
 
 def render(table: Table, *, form: Format) -> str:
@@ -38,7 +41,7 @@ def _printable(table: Table) -> Table:
 
 
 def terminal(table: Table) -> str:
-    """For a terminal; a table wider than it keeps whole cells and runs over, its notes do not."""
+    """For a terminal, which it fits; in a pipe or a file a row is a line, however long."""
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
@@ -54,24 +57,11 @@ def terminal(table: Table) -> str:
         grid.add_column(Text(column.title), justify=column.align, no_wrap=column.align == "right")
     for row in table.rows:
         grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
-    console = Console()
+    console = Console(width=room())
     with console.capture() as captured:
         for note in table.notes:
             console.print(Text(note, style="dim"))
     return whole(grid) + captured.get()
-
-
-def whole(grid: Grid) -> str:
-    """A rich table as text, wider than the terminal if its cells are."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    endless = console.options.update(max_width=10**4)
-    wide = Console(markup=False, width=max(console.width, Measurement.get(console, endless, grid).maximum))
-    with wide.capture() as captured:
-        wide.print(grid)
-    return captured.get()
 
 
 def markdown(table: Table) -> str:
@@ -128,21 +118,25 @@ def as_json(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs table; the notes follow as a comment-free footnotesize paragraph each."""
+    """A table for the packages booktabs and threeparttable, its notes below it."""
 
     def cell(row: Row, index: int) -> str:
         text = _escape(row.cells[index])
         return rf"\textbf{{{text}}}" if index in row.bold else text
 
     layout = "".join("l" if column.align == "left" else "r" for column in table.columns)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
+    lines = [r"% \usepackage{booktabs,threeparttable}", r"\begin{table}", r"\centering", r"\begin{threeparttable}"]
+    lines += [rf"\caption{{{_escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
     lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
     lines += [" & ".join(_escape(column.title) for column in table.columns) + r" \\", r"\midrule"]
     lines += [" & ".join(cell(row, index) for index in range(len(row.cells))) + r" \\" for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {_escape(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    if table.notes:
+        notes = (rf"\item {_escape(note)}" for note in table.notes)
+        lines += [r"\begin{tablenotes}", r"\footnotesize", *notes, r"\end{tablenotes}"]
+    return "\n".join([*lines, r"\end{threeparttable}", r"\end{table}"]) + "\n"
 
 
 def _escape(text: str) -> str:
+    """Text as LaTeX sets it: what is no letter of ASCII by a command, since not every engine has its glyph."""
     return "".join(LATEX.get(letter, letter) for letter in text)
