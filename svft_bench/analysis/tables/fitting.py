@@ -16,6 +16,7 @@ from svft_bench.config.wording import nearest, plural
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
+COMMAND = "command"  # a column whose cells are copied, and so never broken
 GAP = 2  # columns between two columns
 # What a look at the scores can do without.
 LESSER = frozenset(
@@ -64,7 +65,9 @@ def _one_below_the_other(grid: Grid, width: int) -> Iterator[str]:
     for first, *cells in zip(*(map(str, column.cells) for column in grid.columns), strict=True):
         yield from textwrap.wrap(first, width) or [headers[0]]
         for header, cell in zip(headers[1:], cells, strict=True):
-            if cell.strip():
+            if header == COMMAND:
+                yield f"  {cell}"
+            elif cell.strip():
                 start = f"  {header}".ljust(len(indent))
                 yield from textwrap.wrap(
                     cell, max(width, len(indent) + 20), initial_indent=start, subsequent_indent=indent

@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from typing import Literal
 
-from svft_bench.analysis.tables.fitting import room, whole
+from svft_bench.analysis.tables.fitting import COMMAND, room, whole
 from svft_bench.analysis.tables.value import Row, Table
 from svft_bench.config.wording import printable
 
@@ -54,7 +54,9 @@ def terminal(table: Table) -> str:
         header_style="bold",
     )
     for column in table.columns:
-        grid.add_column(Text(column.title), justify=column.align, no_wrap=column.align == "right")
+        grid.add_column(
+            Text(column.title), justify=column.align, no_wrap=column.align == "right" or column.title == COMMAND
+        )
     for row in table.rows:
         grid.add_row(*(Text(cell, style="bold" if i in row.bold else "") for i, cell in enumerate(row.cells)))
     console = Console(width=room())
