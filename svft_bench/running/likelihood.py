@@ -66,8 +66,8 @@ def log_likelihoods(model: Any, rows: Sequence[tuple[Tokens, int]], *, pad: int,
 def foreseen(model: Any, prompts: Sequence[str], *, solutions: Sequence[str], processor: Any) -> list[dict[str, Any]]:
     """How many tokens of each solution are the likeliest after the prompt and all tokens before them: `prediction`.
 
-    `reference` is how many there are. Prompt and solution are tokenised as one text. One longer than the model's
-    context is not foreseen at all (`cut` is "prompt").
+    `reference` is how many there are, `nll` the negative log-likelihood of all of them. Prompt and solution are
+    tokenised as one text. One longer than the model's context is not foreseen at all (`cut` is "prompt").
     """
     texts = [processor(prompt + solution)["input_ids"] for prompt, solution in zip(prompts, solutions, strict=True)]
     own = [max(1, len(ids) - len(processor(prompt)["input_ids"])) for ids, prompt in zip(texts, prompts, strict=True)]
@@ -78,10 +78,12 @@ def foreseen(model: Any, prompts: Sequence[str], *, solutions: Sequence[str], pr
         batch = read[first : first + together]
         kept = max(own[index] for index in batch)
         logits = _logits(model, [texts[index][:-1] for index in batch], pad=processor.pad_token_id, kept=kept)
-        for index, best in zip(batch, logits.argmax(-1).tolist(), strict=True):
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        for index, rows in zip(batch, logits, strict=True):
             true = texts[index][-own[index] :]
-            right = sum(one == other for one, other in zip(best[-own[index] :], true, strict=True))
-            found[index] = {"prediction": right, "reference": own[index]}
+            right = sum(one == other for one, other in zip(rows.argmax(-1).tolist()[-len(true) :], true, strict=True))
+            nll = -_sum(rows[-len(true) :].log_softmax(-1, dtype=exact), true)
+            found[index] = {"prediction": right, "reference": own[index], "nll": nll}
     return found
 
 

@@ -41,6 +41,9 @@ def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, f
 
 
 def _value(eval_spec: EvalSpec, metric: MetricName, predictions: Sequence[Prediction]) -> float:
+    if metric == "log_likelihood":
+        values = [log_likelihood(row) for row in counted(predictions, metric=metric)]
+        return math.fsum(values) / len(values) if values else math.nan
     if eval_spec.answer is not None:
         right = correct(eval_spec, counted(predictions, metric=metric), metric=metric)
         return sum(right) / len(right) if right else math.nan
@@ -48,8 +51,19 @@ def _value(eval_spec: EvalSpec, metric: MetricName, predictions: Sequence[Predic
 
 
 def counted(predictions: Sequence[Prediction], *, metric: MetricName) -> list[Prediction]:
-    """The rows that a share of right answers is a share of."""
+    """The rows that a score is the mean of: with a gold answer, or with a text that the model's context holds."""
+    if metric == "log_likelihood":
+        return [row for row in predictions if "nll" in row or "log_likelihood" in row]
     return [row for row in predictions if metric != "accuracy_strict" or _gold(row, metric=metric)]
+
+
+def log_likelihood(row: Prediction) -> float:
+    """Nats of a token of the reference solution, or of the right option, where those of all options add to one."""
+    if "nll" in row:
+        return -float(row["nll"]) / int(row["reference"])
+    options: dict[str, float] = row["log_likelihood"]
+    most = max(options.values())
+    return options[row["reference"]] - most - math.log(math.fsum(math.exp(one - most) for one in options.values()))
 
 
 def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: MetricName) -> list[bool]:

@@ -155,12 +155,11 @@ def test_a_token_is_foreseen_if_a_plain_loop_has_it_come_next(
         found = foreseen(model, PROMPTS, solutions=solutions, processor=processor)
         for row, prompt, solution in zip(found, PROMPTS, solutions, strict=True):
             tokens, start = processor(prompt + solution)["input_ids"], len(processor(prompt)["input_ids"])
-            best = [
-                int(model(input_ids=torch.tensor([tokens[:at]])).logits[0, -1].argmax())
-                for at in range(start, len(tokens))
-            ]
-            right = sum(one == true for one, true in zip(best, tokens[start:], strict=True))
-            assert row == {"prediction": right, "reference": len(tokens) - start}
+            places = range(start, len(tokens))
+            logs = [model(input_ids=torch.tensor([tokens[:at]])).logits[0, -1].log_softmax(-1) for at in places]
+            right = sum(int(log.argmax()) == true for log, true in zip(logs, tokens[start:], strict=True))
+            nll = -sum(float(log[true]) for log, true in zip(logs, tokens[start:], strict=True))
+            assert row == {"prediction": right, "reference": len(places), "nll": pytest.approx(nll, rel=1e-4)}
     assert any(row["prediction"] > 0 for row in found) and any(row["prediction"] < row["reference"] for row in found)
 
 

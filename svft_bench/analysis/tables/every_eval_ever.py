@@ -6,6 +6,7 @@ One document for each cell, its scores the means over the seeds with their inter
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -76,7 +77,7 @@ def _result(result: CellResult, score: Score) -> dict[str, Any]:
             "evaluation_description": score.metric,
             "lower_is_better": False,
             "score_type": "continuous",
-            "min_score": low,
+            "min_score": low if math.isfinite(low) else None,
             "max_score": high,
         },
         "score_details": {"score": score.mean, "details": by_seed | learned},

@@ -18,6 +18,7 @@ FORMULA = {
     "spearman": "Fisher's z",
     "f1": "influence values",
     "token_accuracy": "the spread of texts",
+    "log_likelihood": "the spread of texts",
 }
 SELECTION = {
     "last": "the last epoch is scored",

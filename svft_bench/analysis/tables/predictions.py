@@ -13,8 +13,9 @@ from svft_bench.analysis.stats import around, influence, noise_of_gap, spreads
 from svft_bench.analysis.stats.influence import INFLUENCE
 from svft_bench.analysis.tables.results import SHARES, CellResult, Learning, noise_key
 from svft_bench.config.spec import EvalSpec
+from svft_bench.config.spec.task import TOKEN_METRICS
 from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path
-from svft_bench.tasks.scoring import correct, counted, one_answer
+from svft_bench.tasks.scoring import correct, counted, log_likelihood, one_answer
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -
         ValueError: they do not give the recorded score.
     """
     metric = evaluation.metrics[0]
-    rows = counted(rows, metric=metric) if metric in SHARES else rows
+    rows = counted(rows, metric=metric) if metric in SHARES or metric == "log_likelihood" else rows
     ids = [row["id"] for row in rows]
     right = None
     if metric in SHARES:
         right = dict(zip(ids, correct(evaluation, rows, metric=metric), strict=True))
         values = {item: float(good) for item, good in right.items()}
+    elif metric == "log_likelihood":
+        values = dict(zip(ids, map(log_likelihood, rows), strict=True))
     else:
         sides = ([row[side] for row in rows] for side in ("prediction", "reference"))
         values = dict(zip(ids, INFLUENCE[metric](*sides).tolist(), strict=True))
@@ -156,7 +159,7 @@ def _beats_a_constant(found: Judged) -> bool | None:
     import numpy
 
     metric = found.evaluation.metrics[0]
-    if metric == "token_accuracy" or len(found.rows) < 2:
+    if metric in TOKEN_METRICS or len(found.rows) < 2:
         return None
     if not found.defined:
         return False

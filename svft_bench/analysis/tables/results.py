@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -308,6 +309,8 @@ def average_interval(
 
 def metric_range(metric: MetricName) -> tuple[float, float]:
     """The least and the most that a metric can be."""
+    if metric == "log_likelihood":
+        return -math.inf, 0.0
     return (-1.0 if metric in CORRELATIONS or metric == "matthews" else 0.0), 1.0
 
 

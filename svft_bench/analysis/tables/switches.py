@@ -32,6 +32,9 @@ def scoring(spec: RunSpec) -> str:
     return f"{found}; {batches if spec.eval.backend == 'transformers' else 'decoded by vLLM'}"
 
 
+NATS = "log_likelihood (hundredths of a nat, by token of a solution or of the right option among all)"
+
+
 def _pixels(image: ImageSpec) -> str:
     mean, std = ("/".join(f"{value:g}" for value in values) for values in (image.mean, image.std))
     return f"images of {image.size} x {image.size} ({image.backend}, {image.resample}), mean {mean}, deviation {std}"
@@ -43,14 +46,15 @@ def _prompt(prompt: PromptSpec) -> list[str]:
 
 
 def _rule(item: EvalSpec, spec: RunSpec) -> str:
-    metrics = " and ".join(item.metrics)
+    metrics = " and ".join(NATS if metric == "log_likelihood" else metric for metric in item.metrics)
     if spec.task.prompt is None:
         return metrics
     template = f"template {spec.task.prompt.evaluation}"
     if item.by_token:
         return f"{metrics}, each token of the reference solution after the true ones before it, {template}"
     if item.generation is None:
-        return f"{metrics} of the likeliest option after '{item.likelihood}', {template}"
+        which = "the likeliest" if "accuracy" in item.metrics else "each"
+        return f"{metrics} of {which} option after '{item.likelihood}', {template}"
     generation = item.generation
     search = "greedily" if generation.num_beams == 1 else f"with {generation.num_beams} beams"
     stops = f", stopped at {', '.join(generation.stop)}" if generation.stop else ""

@@ -42,7 +42,9 @@ AnswerName = Literal[
     "last_number",
     "pattern",
 ]
-MetricName = Literal["accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy"]
+MetricName = Literal[
+    "accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy", "log_likelihood"
+]
 BUILTIN_LABELS = {"digits": 10}
 READERS: dict[Kind, tuple[ReaderName, ...]] = {
     "image_classification": ("image_label", "img_label", "img_fine_label", "columns"),
@@ -63,6 +65,8 @@ COLUMNS: dict[Kind, tuple[set[str], set[str]]] = {
     "sequence_classification": ({"text", "label"}, {"text_pair"}),
     "causal_lm": ({"reference"}, {"options"}),
 }
+TOKEN_METRICS: tuple[MetricName, ...] = ("token_accuracy", "log_likelihood")
+OPTION_METRICS: tuple[MetricName, ...] = ("accuracy", "log_likelihood")
 # Readers whose reference is a whole text.
 SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
 
@@ -80,6 +84,8 @@ class EvalSpec(Spec):
     A language model's prediction is the text it generates, or with `likelihood` the likeliest of the options that the
     question names: of all continuations with one in place of `{}`, the one of the highest probability. By
     `token_accuracy` it is how many tokens of a reference solution would have been written next, all before them given.
+    `log_likelihood` is in nats, the negative log-likelihood with its sign turned, so that more is better as for every
+    metric: of a token of the reference solution, or of the right one among the options.
     """
 
     younger = frozenset({"likelihood", "pattern", "options"})
@@ -124,18 +130,19 @@ class EvalSpec(Spec):
     @model_validator(mode="after")
     def _tokens_are_of_a_solution(self) -> EvalSpec:
         whole = self.reader in SOLUTION_READERS
-        alone = self.metrics == ("token_accuracy",) and self.generation is None and self.likelihood is None
+        alone = {*self.metrics} <= {*TOKEN_METRICS} and self.generation is None and self.likelihood is None
         if self.by_token != whole or (whole and not alone):
+            readers = " or ".join(SOLUTION_READERS)
             raise ValueError(
-                f"eval {self.name}: metrics=[token_accuracy] and reader={' or '.join(SOLUTION_READERS)} belong "
-                "together, without other metrics, generation or likelihood"
+                f"eval {self.name}: metrics={' or '.join(TOKEN_METRICS)} and reader={readers} belong together, without "
+                "other metrics, generation or likelihood"
             )
         return self
 
     @property
     def by_token(self) -> bool:
         """Whether tokens of a given text are foreseen, in place of an answer that is found."""
-        return "token_accuracy" in self.metrics
+        return "token_accuracy" in self.metrics or ("log_likelihood" in self.metrics and self.likelihood is None)
 
     @model_validator(mode="after")
     def _options_have_a_place(self) -> EvalSpec:
@@ -143,9 +150,9 @@ class EvalSpec(Spec):
             return self
         if self.likelihood.count("{}") != 1 or self.likelihood.strip("{}").count("{"):
             raise ValueError(f"likelihood={self.likelihood!r}: expected a text with {{}} once, where the option stands")
-        if self.generation is not None or self.metrics != ("accuracy",) or self.reader not in OPTION_READERS:
+        if self.generation is not None or not {*self.metrics} <= {*OPTION_METRICS} or self.reader not in OPTION_READERS:
             raise ValueError(
-                f"eval {self.name}: likelihood takes no generation, metrics=[accuracy] and "
+                f"eval {self.name}: likelihood takes no generation, metrics={' or '.join(OPTION_METRICS)} and "
                 f"reader={' or '.join(OPTION_READERS)}"
             )
         return self
