@@ -45,7 +45,7 @@ def job(config: DictConfig) -> int:
     from omegaconf import OmegaConf
 
     from svft_bench.compose import build_cell
-    from svft_bench.running.failures import keep_failure, state
+    from svft_bench.running.failures import keep_failure, reason_of, state
     from svft_bench.running.own_process import alone
     from svft_bench.running.sweep import in_a_worker, is_over, note, pace, position
 
@@ -67,11 +67,12 @@ def job(config: DictConfig) -> int:
         if not in_a_worker():
             raise
         code = stopping.CODE  # an exception would take the other workers down before they have their checkpoints
-    except RuntimeError as killed:  # its own errors a cell tells by itself
-        keep_failure(cell, killed)
-        print(f"  failed: {killed}", file=sys.stderr)
+    except Exception as error:  # of its process, as that it was killed: its own errors a cell tells by itself
+        keep_failure(cell, error)
+        print(f"  failed: {reason_of(error)}", file=sys.stderr)
         code = 1
-    note(int(job.job.num), "ended")
+    finally:  # a launcher's process lives on, so that nobody would see that it works on this no more
+        note(int(job.job.num), "ended")
     if runs and (line := pace(time.perf_counter() - start)):
         print(f"  {line}", flush=True)
     return code

@@ -33,7 +33,7 @@ from svft_bench.records.durable import digests
 from svft_bench.records.kept import kept
 
 # A launcher's file of ours takes the place of its plugin's, which then checks its fields: as wanted.
-warnings.filterwarnings("ignore", message=".*is validated against ConfigStore schema", category=UserWarning)
+warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema", category=UserWarning)
 QUOTING = "a value with spaces, brackets or other signs stands in quotes, as in 'NAME=\"a value\"'"
 
 
