@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -39,7 +38,7 @@ from svft_bench.compose import cells  # noqa: E402
 from svft_bench.models.tiny import tiny_model_folder  # noqa: E402
 from svft_bench.records import load_predictions, load_record  # noqa: E402
 from svft_bench.records.durable import write_whole  # noqa: E402
-from tests.toy import KINDS, toy_data  # noqa: E402
+from tests.toy import KINDS, free_port, toy_data  # noqa: E402
 
 FILE = ROOT / "results" / "bench" / "kills.json"
 SHORT = ["device=cpu", "protocol=ours", "train.batch_size=2", "train.precision=float32", "limit.eval=6"]
@@ -64,7 +63,7 @@ CELLS = {
     "language, SVFT random, rows by length": ("language", ["method=svft_random", "train.sampling=group_by_length"]),
     "language, VectorFit with freezing, accumulated": ("language", [*FREEZING, "train.gradient_accumulation=2"]),
 }
-SHARED = ", shared by two processes"
+SHARED = ", shared by two"
 CELLS |= {
     f"{title}{SHARED}": CELLS[title]
     for title in ("text, VectorFit with freezing, best on validation", "language, SVFT random, rows by length")
@@ -123,10 +122,6 @@ class Run:
     def finish(self) -> int:
         """Run it to its end; the highest exit code."""
         return max([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in self.start()])
-
-    def writes(self, rank: int) -> int:
-        """How many writes this process counted in a run that was through."""
-        return int((self.folder / f"writes-{rank}").read_text())
 
     def phase(self) -> str:
         """How far it has come, by what is on the disk."""
@@ -193,11 +188,6 @@ def command_line(kind: str, more: list[str], *, data: Path, model: Path) -> list
     return [f"model={name}", f"model.path={model}", f"task={task}", f"data_root={data}", *SHORT, *KIND[kind], *more]
 
 
-def new_run(line: list[str], root: Path, size: int) -> Run:
-    """A run of this line with nothing done yet, for so many processes."""
-    return Run(line, Path(tempfile.mkdtemp(dir=root)), size)
-
-
 def wait_or_kill(child: int, *, seconds: float) -> bool:
     """Kill the process if it is still there after so many seconds; whether it was killed, by this or by itself."""
     end = time.monotonic() + seconds
@@ -208,13 +198,6 @@ def wait_or_kill(child: int, *, seconds: float) -> bool:
         time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-def free_port() -> int:
-    """A port that nobody listens to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def disturbed(
@@ -260,13 +243,20 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
         minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3 and size == 1
         number += 1
         if title not in undisturbed:  # with as many checkpoints as steps, and so with the most writes
-            whole, start = new_run([*lines[title], "checkpoint_minutes=0"], root, size), time.monotonic()
+            whole, start = (
+                Run([*lines[title], "checkpoint_minutes=0"], Path(tempfile.mkdtemp(dir=root)), size),
+                time.monotonic(),
+            )
             if code := whole.finish():
                 raise ValueError(f"{title} ends with {code} undisturbed: see {whole.folder}/log")
             seconds = time.monotonic() - start
-            undisturbed[title] = whole.outcome(), seconds, [whole.writes(rank) for rank in range(size)]
+            undisturbed[title] = (
+                whole.outcome(),
+                seconds,
+                [int((whole.folder / f"writes-{rank}").read_text()) for rank in range(size)],
+            )
         expected, seconds, writes = undisturbed[title]
-        run = new_run([*lines[title], f"checkpoint_minutes={minutes}"], root, size)
+        run = Run([*lines[title], f"checkpoint_minutes={minutes}"], Path(tempfile.mkdtemp(dir=root)), size)
         met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
         runs[f"{title}{', two processes' if pair else ''}"] += 1
         code = run.finish()
@@ -275,12 +265,10 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
             shutil.rmtree(run.folder)
         else:
             print(f"run {number}, {title}, ends with {code} or with another outcome: {run.folder}", file=sys.stderr)
-    over = met.pop(OVER, 0)
     return {
+        "ended_before_their_kill": met.pop(OVER, 0),
         "kills": sum(met.values()),
-        "ended_before_their_kill": over,
         "runs": number,
-        "runs_of_shared_cells": sum(count for name, count in runs.items() if name.endswith(SHARED)),
         "runs_of_two_processes": sum(count for name, count in runs.items() if name.endswith("two processes")),
         "equal_to_the_bit": equal,
         "met": dict(sorted(met.items())),

@@ -18,6 +18,7 @@ from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks
 from svft_bench.running.decoding import Engine, generate
 from svft_bench.running.encoding import text_length, training_collate
+from svft_bench.running.finished import Finished
 from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.memory import Parts, in_parts
 from svft_bench.running.rows import token_lengths
@@ -41,13 +42,14 @@ def predict(
     progress: Progress,
     engine: Engine | None = None,
     parts: Parts | None = None,
+    finished: Finished | None = None,
 ) -> list[Prediction]:
     """One prediction for every example, in the examples' order; `progress` hears how many a batch finished.
 
     Batches hold examples of similar length, longest first, so that one that has no room in memory is known at once; it
     and those after it are predicted in `parts`. `merged` folds an adapter into the weights meanwhile, which is fast
     but, for tuners that subtract it again, leaves rounding behind: for the end of a run, not for its middle. An
-    `engine` writes a language model's texts in its place.
+    `engine` writes a language model's texts in its place. Batches that are among the `finished` are not done again.
     """
     predictor = partial(_text, engine=engine) if task.kind == "causal_lm" else _class_or_value
     cut = parts or Parts()
@@ -62,10 +64,18 @@ def predict(
         rows = zip(chosen, batch, values, strict=True)
         return {index: {"id": example["id"], **_gold(example), **value} for index, example, value in rows}
 
+    def look_and_keep(chosen: Sequence[int]) -> dict[int, Prediction]:
+        found = look(chosen) if engine is not None else in_parts(chosen, look=look, parts=cut, rows=batch_size)
+        if finished is not None:
+            finished.add(found)
+        return found
+
     with evaluating(model, merged=merged and engine is None):
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        look_at = look if engine is not None else partial(in_parts, look=look, parts=cut, rows=batch_size)
-        found = _shared(batches, look=look_at, progress=progress)
+        known = ranks.lead(finished.read) if finished is not None else {}
+        todo = [batch for batch in batches if not known.keys() >= {*batch}]
+        progress(len(order) - sum(map(len, todo)))
+        found = known | _shared(todo, look=look_and_keep, progress=progress)
     return [found[index] for index in range(len(examples))]
 
 

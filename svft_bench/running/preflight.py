@@ -17,6 +17,7 @@ from svft_bench.models.carriers.catalogue import CARRIERS
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun
 HOW = "torchrun --nproc-per-node N -m svft_bench … shares a run among N processes of one machine"
+QUANTISED = "how far several processes agree over a quantised base is not known; one process runs it"
 RANKS = ("RANK", "LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 
 
@@ -73,6 +74,8 @@ def _check_shared(spec: RunSpec, *, size: int) -> None:
             f"train.batch_size={spec.train.batch_size} is what all processes take together, and {size} of them cannot "
             f"share it evenly; a multiple of {size} can be shared"
         )
+    if spec.model.load_in:
+        raise ValueError(f"model.load_in={spec.model.load_in} with WORLD_SIZE={size}: {QUANTISED}")
     if spec.eval.backend == "vllm":
         raise ValueError(f"eval.backend=vllm with WORLD_SIZE={size}: its engine is for one process")
 

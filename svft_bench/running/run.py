@@ -19,6 +19,7 @@ from svft_bench.running.cards import write_card
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
+from svft_bench.running.finished import Finished, forget
 from svft_bench.running.folders import claim_folder
 from svft_bench.running.memory import Parts, saying_what_would_fit
 from svft_bench.running.ownership import owning
@@ -70,6 +71,7 @@ def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         if (adapter := folder / "adapter").is_dir():
             write_card(adapter, record, path, kind="adapter")
         again.done(spec, settings)
+        forget(folder, spec.run_id)
         return record
 
     folder = ranks.lead(prepare)
@@ -103,13 +105,25 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             spec, ready.model, ready.processor, folder=folder, prompts=prompts_of(ready), memory=settings.engine_memory
         ) as engine:
             begun = time.perf_counter()
+            code = code_state()
+            known = [
+                Finished(folder, run_id=spec.run_id, number=number, code=code) for number in range(len(spec.task.evals))
+            ]
             predictions = {
                 item.name: predict_eval(
-                    ready, spec, item, examples=ready.task.evals[item.name], tracker=tracker, engine=engine, parts=parts
+                    ready,
+                    spec,
+                    item,
+                    examples=ready.task.evals[item.name],
+                    tracker=tracker,
+                    engine=engine,
+                    parts=parts,
+                    finished=own,
                 )
-                for item in spec.task.evals
+                for item, own in zip(spec.task.evals, known, strict=True)
             }
-            seconds = (begun - start, time.perf_counter() - begun)
+            earlier = sum(own.seconds for own in known)
+            seconds = (begun - start, time.perf_counter() - begun + earlier)
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         defined = {
             f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
@@ -190,6 +204,7 @@ def predict_eval(
     tracker: Tracker | None,
     parts: Parts,
     engine: Engine | None = None,
+    finished: Finished | None = None,
 ) -> list[Prediction]:
     """Predictions on one eval set: a stage of the run, or without a tracker a look at weights that train on."""
     if tracker is not None:
@@ -205,6 +220,7 @@ def predict_eval(
         progress=tracker.advance if tracker is not None else check,
         engine=engine,
         parts=parts,
+        finished=finished,
     )
 
 

@@ -20,6 +20,7 @@ from transformers import Trainer
 from svft_bench.running import ranks
 from svft_bench.running.additive import Additive, additive
 from svft_bench.running.encoding import Batch, Collate
+from svft_bench.running.preflight import QUANTISED
 from svft_bench.running.rows import IGNORED, TrainingRows
 from svft_bench.tasks import Example
 
@@ -92,9 +93,14 @@ def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> None:
     Alone, nothing changes. Of several processes `Trainer` would give each micro-batches of its own, repeat rows where
     they do not come out even, and take the mean of means. `accepts`: the model can be told the number of targets, which
     are those of all micro-batches of a step `by_tokens`.
+
+    Raises:
+        ValueError: the base is quantised.
     """
     if ranks.size() == 1:
         return
+    if getattr(trainer.model, "is_quantized", False):
+        raise ValueError(f"WORLD_SIZE={ranks.size()} with a base whose files are quantised: {QUANTISED}")
     accelerator, step, args = trainer.accelerator, trainer.training_step, trainer.args
     accelerator.prepare_data_loader = partial(_prepared, accelerator)
     known: list[Additive] = []

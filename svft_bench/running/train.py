@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,7 @@ def train(
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    accepts, by_tokens = trainer.model_accepts_loss_kwargs, spec.loss_average == "tokens"
-    trainer.model_accepts_loss_kwargs &= by_tokens  # with it, the model divides by all targets
-    if spec.sampling == "group_by_length":
-        alike = SimilarLengths(data.lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
-        trainer._get_train_sampler = lambda dataset=None: alike
-    share(trainer, accepts=accepts, by_tokens=by_tokens)
+    _draw_and_average(trainer, spec, lengths=data.lengths, seed=seed)
     parts = Parts(1 if taken is None else taken.parts)
     fit_in_memory(trainer, parts)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
@@ -122,6 +117,16 @@ def train(
         resumed=taken is not None,
         parts=parts.number,
     )
+
+
+def _draw_and_average(trainer: Trainer, spec: TrainSpec, *, lengths: Sequence[int], seed: int) -> None:
+    """Let rows meet, and their losses be averaged, as the specification says, on however many processes."""
+    accepts, by_tokens = trainer.model_accepts_loss_kwargs, spec.loss_average == "tokens"
+    trainer.model_accepts_loss_kwargs &= by_tokens  # with it, the model divides by all targets
+    if spec.sampling == "group_by_length":
+        alike = SimilarLengths(lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
+        trainer._get_train_sampler = lambda dataset=None: alike
+    share(trainer, accepts=accepts, by_tokens=by_tokens)
 
 
 def _keep_checkpoints(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 
 from svft_bench.cli import command
 from svft_bench.records import RunRecord, load_predictions, load_records
+from tests.toy import free_port
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "3", "--master-port"]
@@ -25,10 +25,7 @@ LINE = ["method=lora", "method.lora_dropout=0.1", "train.batch_size=6", "train.m
 
 
 def started(launcher: list[str], what: list[str], line: list[str]) -> subprocess.CompletedProcess[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    whole = [sys.executable, "-m", *launcher, str(port), *what, *line]
+    whole = [sys.executable, "-m", *launcher, str(free_port()), *what, *line]
     return subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=BOUND)
 
 

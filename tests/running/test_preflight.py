@@ -44,6 +44,12 @@ def test_one_of_several_processes_that_no_launcher_of_ours_began_is_refused(envi
         (SHARED, ["train.batch_size=3"], "train.batch_size=3 is what all processes take together, and 2 of them"),
         (SHARED, ["train.batch_size=1"], "train.batch_size=1 is what all processes take together, and 2 of them"),
         (SHARED, ["seed=0,1"], "WORLD_SIZE=2 for a sweep"),
+        (SHARED, ["model=smollm2-135m", "task=gsm8k", "model.load_in=4bit"], "model.load_in=4bit with WORLD_SIZE=2"),
+        (
+            SHARED,
+            ["model=smollm2-135m", "task=gsm8k", "model.load_in=8bit"],
+            "model.load_in=8bit with WORLD_SIZE=2: how far",
+        ),
         (SHARED, ["model=smollm2-135m", "task=gsm8k", "eval.backend=vllm"], "eval.backend=vllm with WORLD_SIZE=2"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.multiprocessing import start_processes
 from svft_bench.cli import command
 from svft_bench.records import RunRecord, load_predictions, load_records
 from svft_bench.running import assembly
+from tests.toy import free_port
 
 Lines = dict[str, list[str]]
 Left = tuple[RunRecord, list[dict[str, Any]], dict[str, torch.Tensor]]
@@ -85,10 +85,7 @@ def run_in_group(rank: int, size: int, port: int, folder: str, lines: Lines) -> 
 def in_group(size: int, folder: Path, lines: Lines) -> None:
     """Run these lines by as many processes, which have to succeed, and of which the first alone speaks."""
     folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start_processes(run_in_group, args=(size, port, str(folder), lines), nprocs=size, start_method="fork")
+    start_processes(run_in_group, args=(size, free_port(), str(folder), lines), nprocs=size, start_method="fork")
     for rank in range(size):
         said = (folder / f"log-{rank}").read_text()
         assert set(json.loads((folder / f"codes-{rank}.json").read_text()).values()) == {0}, said
