@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables docs bench kills peft-suite anchor clean
+.PHONY: help run test check lint type tables docs bench kills peft-suite anchor clean test-launchers
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,11 @@ kills: $(VENV)/installed    ## kill runs at random moments, and see that nothing
 
 peft-suite: $(VENV)/installed  ## PEFT's own tests of custom models with our configs: a quarter of an hour at most
 	$(BIN)/python -m scripts.peft_suite --write
+
+test-launchers:  ## sweeps under joblib, submitit, Ray and Optuna, in an environment of their own: minutes
+	$(PYTHON) -m venv build/launchers
+	build/launchers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm,ray,optuna]'
+	build/launchers/bin/python -m pytest tests/running/test_launchers.py tests/running/test_searching.py
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference

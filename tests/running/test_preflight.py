@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, options
+from svft_bench.running.assembly import pick_device
 from svft_bench.running.preflight import check_processes, check_surroundings
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
@@ -113,3 +115,22 @@ def test_what_conf_offers_passes(model: str, method: str, tmp_path: Path) -> Non
     folders = [f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]
     line = [f"model={model}", f"task={task}", f"method={method}", "protocol=ours", "train.lr=0.1", *own, *folders]
     check_surroundings(cells(line, any_data=True), here=True)
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "cuda:1", "npu"])
+def test_a_kind_of_device_that_no_run_was_checked_on_is_refused_by_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command([f"device={name}", *ELSEWHERE]) == 2
+    said = capsys.readouterr().err
+    assert f"device='{name}'" in said and "'auto', 'cpu' or 'cuda'" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_of_itself_a_run_takes_no_kind_of_device_that_it_was_not_checked_on(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(f"torch.{'backends.' if kind == 'mps' else ''}{kind}.is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cpu")
