@@ -17,8 +17,10 @@ from svft_bench.records import RunRecord, load_predictions, load_records, record
 VERBS = (
     ("table", "demo"),
     ("table", "small_vision"),
+    ("table", "small_lm"),
     ("table", "svft_table1_math"),
     ("plan", "experiment=svft_table1_math"),
+    ("report",),
 )
 
 

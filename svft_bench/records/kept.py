@@ -23,6 +23,8 @@ import xxhash
 from svft_bench.records.durable import digest
 
 DAYS = 30  # after which a result is made again
+MOST = 2**30  # bytes of all of them, beyond which the older half is let go
+OLDER = "DELETE FROM kept WHERE at <= (SELECT at FROM kept ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / 2 FROM kept))"
 LIBRARIES = ("hydra-core", "omegaconf", "pydantic", "numpy", "scipy", "matplotlib")
 FAILURES = (sqlite3.Error, OSError)  # of the store, without which everything is made as if for the first time
 
@@ -50,6 +52,8 @@ def keep(parts: Any, text: str) -> str:
         row = (name, time.time(), _seal(name, content), content)
         store.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", row)
         store.execute("DELETE FROM kept WHERE at < ?", (time.time() - 86400 * DAYS,))
+        if store.execute("SELECT sum(length(content)) FROM kept").fetchone()[0] > MOST:
+            store.execute(OLDER)
     return text
 
 

@@ -100,6 +100,12 @@ def test_a_month_later_it_is_made_again(store: Path) -> None:
     assert _made("a", "old") == ("old", True) and _made("b", "?") == ("new", False)
 
 
+def test_what_is_too_much_lets_the_older_half_go(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 30)
+    assert [_made(name, 10 * name)[1] for name in "abcd"] == [True] * 4
+    assert [_made(name, 10 * name)[1] for name in "da"] == [False, True]
+
+
 def _many(turn: int) -> None:
     assert all(kept([index], lambda index=index: str(index)) == str(index) for index in range(20))
 
