@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.report import content
 from svft_bench.analysis.report.content import Content
 from svft_bench.analysis.report.page import page
@@ -86,6 +89,20 @@ def test_nothing_is_fetched(structure: Structure, file: Path) -> None:
     assert "url(" not in style and "@import" not in style
 
 
+def data_of(text: str) -> Any:
+    """What the page unpacks."""
+    data = re.search(r'<script id="data" type="text/plain">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    return json.loads(gzip.decompress(base64.b64decode(data.group(1))))
+
+
+def test_the_points_of_a_budget_have_their_interval_and_the_look_of_their_method(file: Path) -> None:
+    points = data_of(file.read_text(encoding="utf-8"))["points"]
+    assert [point["method"] for point in points] == ["head only", "LoRA", "SVFT plain"]
+    for point, method in zip(points, ("head", "lora", "svft_plain"), strict=True):
+        assert point["look"] == list(look(method)) and point["ends"][0] < point["mean"] < point["ends"][1]
+
+
 def test_a_negative_number_of_predictions_is_refused(file: Path) -> None:
     with pytest.raises(ValueError, match="--predictions -5: 0 or more"):
         report(["--results", str(file.parent), "--predictions", "-5"])
@@ -94,9 +111,8 @@ def test_a_negative_number_of_predictions_is_refused(file: Path) -> None:
 def test_predictions_cannot_leave_their_script(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert "<img src=x" not in text
-    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
-    assert data is not None
-    runs = json.loads(data.group(1))
+    assert HOSTILE not in text
+    runs = data_of(text)["runs"]
     assert runs[0]["predictions"]["digits"]["total"] == 100
     assert [len(run["predictions"]["digits"]["rows"]) for run in runs] == [40, 40, 40]
     assert HOSTILE in {row["prediction"] for run in runs for row in run["predictions"]["digits"]["rows"]}
@@ -146,6 +162,7 @@ def column(browser: Browser, index: int) -> Any:
 
 def test_a_browser_opens_it_without_an_error(browser: Browser, file: Path) -> None:
     browser.open(file)
+    browser.ask("ready")
     assert browser.ask("document.querySelectorAll('#runs tbody tr').length") == 3
     assert browser.ask("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     links = "[...document.querySelectorAll('nav a')].map(link => link.hash.slice(1))"
@@ -153,17 +170,19 @@ def test_a_browser_opens_it_without_an_error(browser: Browser, file: Path) -> No
     assert browser.problems == []
 
 
-def test_the_first_screen_is_a_headline_and_two_ways_on(file: Path) -> None:
+def test_the_first_screen_is_a_headline_and_the_ways_on(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    first = text[text.index("<body>") : text.index("<ul>")]
+    first = text[text.index("<body>") : text.index('<div class="names">')]
     assert re.search(
         r'<p class="mark">\d+ of \d+ differences between two methods on one eval are more than noise', first
     )
-    assert first.count("<a ") == 2 and "<summary>Tables (1)</summary>" in first  # home, all runs
+    assert first.count("<a ") == 5 and "<summary>Tables (1)</summary>" in first  # home, and a section each
+    assert re.search(r'<a href="#part-0" title="[^"]+">demo</a>', text)
 
 
 def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
     browser.open(file)
+    browser.ask("ready")
     trained = browser.ask("columns.findIndex(([name]) => name === 'trained')")
     head = f"document.querySelectorAll('#runs thead th')[{trained}]"
     browser.ask(f"{head}.click()")
@@ -175,6 +194,7 @@ def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
 
 def test_typing_filters(browser: Browser, file: Path) -> None:
     browser.open(file)
+    browser.ask("ready")
     browser.ask("filter = document.getElementById('filter'); filter.focus()")
     browser.call("Input.insertText", text="SVFT digits")
     assert browser.ask("document.getElementById('count').textContent") == "1 of 3"
@@ -184,6 +204,7 @@ def test_typing_filters(browser: Browser, file: Path) -> None:
 
 def test_a_run_has_its_page(browser: Browser, file: Path) -> None:
     browser.open(file)
+    browser.ask("ready")
     browser.ask("document.querySelector('#runs tbody a').click()")
     browser.ask("new Promise(done => setTimeout(done, 50))")
     assert browser.ask("document.getElementById('overview').hidden")
@@ -198,6 +219,7 @@ def test_a_run_has_its_page(browser: Browser, file: Path) -> None:
 
 def test_two_runs_are_compared_by_what_differs(browser: Browser, file: Path) -> None:
     browser.open(file)
+    browser.ask("ready")
     browser.ask(
         "[['first', 0], ['second', 1]].forEach(([id, index]) => {"
         "const select = document.getElementById(id); select.value = runs[index].run_id;"
@@ -208,8 +230,42 @@ def test_two_runs_are_compared_by_what_differs(browser: Browser, file: Path) -> 
     assert "spec.model.name" not in text
 
 
+def chosen(browser: Browser, *values: tuple[str, str]) -> None:
+    """Choose in one menu after another, as a hand would."""
+    for menu, value in values:
+        browser.ask(
+            f"{{ const menu = document.getElementById('{menu}'); menu.value = {value};"
+            " menu.dispatchEvent(new Event('change')) }"
+        )
+
+
+def test_examples_of_two_runs_stand_side_by_side_and_are_filtered_by_who_is_right(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask("ready")
+    chosen(browser, ("first", "runs.find((run) => run.method === 'head').run_id"))
+    chosen(browser, ("second", "runs.find((run) => run.method === 'svft_plain').run_id"))
+    shown = []
+    for which in ("all", "first", "second", "neither"):
+        chosen(browser, ("which", f"'{which}'"))
+        shown.append(browser.ask("document.querySelectorAll('#side tbody tr').length"))
+    assert shown == [40, 0, 20, 10]  # the first forty items, of which the head misses thirty and plain ten
+
+
+def test_a_budget_is_filtered_and_a_mark_tells_its_cell(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask("ready")
+    marks = "document.querySelectorAll('#scatter g').length"
+    assert browser.ask(marks) == 3
+    chosen(browser, ("by-method", "'LoRA'"))
+    assert browser.ask(marks) == 1
+    browser.ask("document.querySelector('#scatter g').dispatchEvent(new Event('mouseenter'))")
+    assert "LoRA on" in browser.ask("document.getElementById('told').textContent")
+    assert browser.problems == []
+
+
 def test_a_phone_shows_it_without_sideways_scrolling(browser: Browser, file: Path) -> None:
     browser.open(file, width=390)
+    browser.ask("ready")
     assert browser.ask("document.documentElement.scrollWidth") <= 390
     browser.ask("location.hash = '#run=' + runs[0].run_id")
     browser.ask("new Promise(done => setTimeout(done, 50))")

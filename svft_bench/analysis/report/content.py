@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -14,24 +14,29 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from svft_bench.analysis.figures import experiment_figures, paper_points
+from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.tables.experiment import cell_name
+from svft_bench.analysis.tables.headline import MATCHED
 from svft_bench.analysis.tables.keeping import contents, made_or_kept, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import judged
-from svft_bench.analysis.tables.results import shown_in
+from svft_bench.analysis.tables.results import CellResult, shown_in, shown_name
 from svft_bench.analysis.tables.value import Table
-from svft_bench.analysis.tables.writing import experiment_results, experiment_tables, paper_results
+from svft_bench.analysis.tables.writing import experiment_results, experiment_tables, headline, paper_results
 from svft_bench.compose import experiment_names
 from svft_bench.records import Held, Place, RunRecord, load_record, outlines
 
 
 @dataclass(frozen=True)
 class Section:
-    """Tables and figures that belong together; a figure is a title and an SVG text."""
+    """Tables and figures that belong together; a figure is a title and an SVG text, a point a cell's score."""
 
+    name: str
     title: str
     tables: tuple[Table, ...]
     figures: tuple[tuple[str, str], ...]
+    points: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,20 @@ class Content:
     sections: tuple[Section, ...]
     runs: tuple[Runs, ...]
 
+    @property
+    def headline(self) -> Table | None:
+        """The table over the matched experiments, where they are recorded."""
+        return next((one.tables[0] for one in self.sections if one.name == HEADLINE), None)
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Every cell's score on every eval once, with its budget, its interval and the look of its method."""
+        return list({(one["cell"], one["eval"]): one for section in self.sections for one in section.points}.values())
+
 
 SECTION: TypeAdapter[Section | None] = TypeAdapter(Section | None)
 RUNS = TypeAdapter(Runs)
+HEADLINE = "headline"
 
 
 def report_content(folder: Path, *, predictions: int) -> Content:
@@ -69,6 +85,9 @@ def report_content(folder: Path, *, predictions: int) -> Content:
         raise ValueError(f"{folder} holds no run record; svft-bench experiment=demo makes some")
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
     parts = {name: ["section", *table_parts(name, found, folder=folder)] for name in names}
+    matched = [*MATCHED.keys(), *MATCHED.values()]
+    if set(matched) <= parts.keys():
+        parts[HEADLINE] = [HEADLINE, *(parts[name] for name in matched)]
     sections = map(SECTION.validate_json, made_or_kept(parts, partial(_section, folder=folder)).values())
     groups = {
         f"{number}": list(group) for number, (_, group) in enumerate(groupby(found, lambda file: found[file].place))
@@ -79,8 +98,16 @@ def report_content(folder: Path, *, predictions: int) -> Content:
 
 
 def _section(name: str, *, folder: Path) -> str:
-    made = _paper(name, folder=folder) if name in reference_names() else _experiment(name, folder=folder)
+    if name == HEADLINE:
+        made = _matched(folder)
+    else:
+        made = _paper(name, folder=folder) if name in reference_names() else _experiment(name, folder=folder)
     return SECTION.dump_json(made).decode()
+
+
+def _matched(folder: Path) -> Section | None:
+    found = headline(folder)
+    return None if found is None else Section(HEADLINE, found[0].title, (found[0],), ())
 
 
 def _experiment(name: str, *, folder: Path) -> Section | None:
@@ -91,7 +118,29 @@ def _experiment(name: str, *, folder: Path) -> Section | None:
     figures = [
         drawn for figure in experiment_figures(results, folder=folder) for drawn in _drawn(figure.title, figure.draw)
     ]
-    return Section(experiment_names()[name], tuple(experiment_tables(name, results, folder=folder)), tuple(figures))
+    tables = experiment_tables(name, results, folder=folder)
+    return Section(name, experiment_names()[name], tuple(tables), tuple(figures), tuple(_points(results)))
+
+
+def _points(results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """What the figure of score against budget shows of cells that were scored on the reported set."""
+    return [
+        {
+            "cell": result.spec.cell_id,
+            "model": result.spec.model.name,
+            "eval": shown_name(score.eval, [result]),
+            "method": result.spec.method.title,
+            "name": cell_name(result, results),
+            "trained": result.records[0].sizes.trainable_without_head,
+            "seeds": score.seeds,
+            "mean": 100 * score.mean,
+            "ends": None if score.interval is None else [100 * score.interval.low, 100 * score.interval.high],
+            "look": look(result.spec.method.name),
+        }
+        for result in results
+        if result.records and result.spec.score_on == "reported"
+        for score in result.scores
+    ]
 
 
 def _paper(name: str, *, folder: Path) -> Section | None:
@@ -100,7 +149,7 @@ def _paper(name: str, *, folder: Path) -> Section | None:
     if not any(line.records for line in lines):
         return None
     drawn = _drawn("printed (hollow) and ours (filled)", partial(paper_points, reference, lines))
-    return Section(reference.title, (paper_table(reference, lines),), tuple(drawn))
+    return Section(name, reference.title, (paper_table(reference, lines),), tuple(drawn))
 
 
 def _drawn(title: str, draw: Callable[..., list[Path]]) -> list[tuple[str, str]]:

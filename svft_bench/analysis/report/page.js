@@ -1,6 +1,14 @@
 "use strict";
-const runs = JSON.parse(document.getElementById("data").textContent);
-const byId = new Map(runs.map((run) => [run.run_id, run]));
+let runs = [];
+let points = [];
+let byId = new Map();
+
+// The data are JSON, compressed and written in letters.
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
 
 function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -178,24 +186,124 @@ function route() {
   else document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
-listRuns();
-filterRuns();
-for (const id of ["first", "second"]) {
-  const select = document.getElementById(id);
-  select.append(make("option", { value: "", textContent: "a run" }));
-  for (const run of runs) {
-    const name = `${run.model} ${run.method} ${run.task} seed ${run.seed} (${run.run_id})`;
-    select.append(make("option", { value: run.run_id, textContent: name }));
+// Shapes of marks, as figures have them: regular polygons by corners and turn, the rest by their own outline.
+const polygons = { o: [24, 0], s: [4, 45], D: [4, 0], "^": [3, 0], v: [3, 180], "<": [3, 270], ">": [3, 90], p: [5, 0], h: [6, 0], 8: [8, 0], d: [4, 0] };
+const outlines = { P: [4, 0.35, 0], X: [4, 0.35, 45], "*": [5, 0.4, 0] };
+
+function shape(marker, x, y, size) {
+  const [corners, inner, turn] = outlines[marker] ?? [polygons[marker]?.[0] ?? 24, 1, polygons[marker]?.[1] ?? 0];
+  const steps = inner < 1 ? 2 * corners : corners;
+  return Array.from({ length: steps }, (_, index) => {
+    const angle = (turn / 180 + 2 * index / steps - 0.5) * Math.PI;
+    const reach = size * (inner < 1 && index % 2 ? inner : 1) * (marker === "d" && index % 2 ? 0.6 : 1);
+    return `${(x + reach * Math.cos(angle)).toFixed(1)},${(y + reach * Math.sin(angle)).toFixed(1)}`;
+  }).join(" ");
+}
+
+function drawn(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function told(point) {
+  const ends = point.ends ? ` [${point.ends.map((end) => end.toFixed(1)).join(", ")}]` : "";
+  return `${point.name} on ${point.model}, ${point.eval}: ${point.mean.toFixed(1)}${ends}, ${count(point.trained)} trained, ${point.seeds} seeds`;
+}
+
+function showBudgets() {
+  const value = (id) => document.getElementById(id).value;
+  const shown = points.filter((point) => ["model", "eval", "method"].every((key) => !value(`by-${key}`) || point[key] === value(`by-${key}`)));
+  const [width, height, pad] = [720, 360, 46];
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "budget", width });
+  const place = (point) => Math.log10(Math.max(point.trained, 100));
+  const range = (all) => [Math.min(...all), Math.max(...all) - Math.min(...all) || 1];
+  const [x0, dx] = range(shown.map(place));
+  const [y0, dy] = range(shown.flatMap((point) => [point.mean, ...(point.ends ?? [])]));
+  const x = (point) => pad + (place(point) - x0) / dx * (width - 2 * pad);
+  const y = (score) => height - pad - (score - y0) / dy * (height - 2 * pad);
+  for (const score of shown.length ? [y0, y0 + dy / 2, y0 + dy] : [])
+    svg.append(drawn("text", { x: 4, y: y(score) + 4, "font-size": 11 }, score.toFixed(1)));
+  for (const exponent of shown.length ? [Math.ceil(x0), Math.floor(x0 + dx)] : [])
+    svg.append(drawn("text", { x: pad + (exponent - x0) / dx * (width - 2 * pad), y: height - 12, "font-size": 11, "text-anchor": "middle" }, `1e${exponent}`));
+  for (const point of shown) {
+    const [colour, marker] = point.look;
+    const group = drawn("g", { stroke: colour, fill: colour, tabindex: 0 }, drawn("title", {}, told(point)));
+    if (point.ends) group.append(drawn("line", { x1: x(point), x2: x(point), y1: y(point.ends[0]), y2: y(point.ends[1]), "stroke-opacity": 0.35 }));
+    group.append(drawn("polygon", { points: shape(marker, x(point), y(point.mean), 5) }));
+    for (const event of ["mouseenter", "focus"])
+      group.addEventListener(event, () => { document.getElementById("told").textContent = told(point); });
+    svg.append(group);
   }
-  select.addEventListener("change", showDifferences);
+  document.getElementById("scatter").replaceChildren(svg);
+  document.getElementById("told").textContent = `${shown.length} of ${points.length} cells`;
 }
-for (const table of document.querySelectorAll("table.sortable")) {
-  [...table.tHead.rows[0].cells].forEach((cell, index) => {
-    cell.tabIndex = 0;
-    cell.addEventListener("click", () => sortBy(table, index));
-    cell.addEventListener("keydown", (event) => { if (event.key === "Enter") sortBy(table, index); });
-  });
+
+function fillBudgets() {
+  for (const key of ["model", "eval", "method"]) {
+    const select = document.getElementById(`by-${key}`);
+    select.append(make("option", { value: "", textContent: "all" }));
+    for (const name of [...new Set(points.map((point) => point[key]))].sort())
+      select.append(make("option", { value: name, textContent: name }));
+    select.addEventListener("change", showBudgets);
+  }
+  const first = document.getElementById("by-eval");
+  if (first.options.length > 1) first.selectedIndex = 1;
+  showBudgets();
 }
-document.getElementById("filter").addEventListener("input", filterRuns);
-window.addEventListener("hashchange", route);
-route();
+
+// The examples that two runs both have, with the verdict on each.
+function showExamples() {
+  const [left, right] = ["first", "second"].map((id) => byId.get(document.getElementById(id).value));
+  const side = document.getElementById("side");
+  side.replaceChildren();
+  document.getElementById("shared").textContent = "";
+  if (!left || !right) return;
+  const which = document.getElementById("which").value;
+  const kept = { all: () => true, first: (a, b) => a.right && !b.right, second: (a, b) => !a.right && b.right, neither: (a, b) => !a.right && !b.right }[which];
+  const verdict = (row) => (row.right === null ? "" : row.right ? "right: " : "wrong: ");
+  const text = (row) => make("pre", { textContent: `${verdict(row)}${row.prediction}` });
+  let total = 0;
+  for (const name of Object.keys(left.predictions).filter((item) => item in right.predictions)) {
+    const others = new Map(right.predictions[name].rows.map((row) => [row.id, row]));
+    const both = left.predictions[name].rows.filter((row) => others.has(row.id)).map((row) => [row, others.get(row.id)]);
+    const rows = both.filter(([a, b]) => kept(a, b));
+    total += rows.length;
+    side.append(make("h3", { textContent: `${name}: ${rows.length} of ${both.length} shared examples` }),
+      grid(["id", left.run_id, right.run_id, "reference"],
+        rows.map(([a, b]) => [a.id, text(a), text(b), make("pre", { textContent: String(a.reference) })])));
+  }
+  document.getElementById("shared").textContent = `${total} shown`;
+}
+
+async function start() {
+  ({ runs, points } = await unpacked(document.getElementById("data").textContent));
+  byId = new Map(runs.map((run) => [run.run_id, run]));
+  fillBudgets();
+  listRuns();
+  filterRuns();
+  for (const id of ["first", "second"]) {
+    const select = document.getElementById(id);
+    select.append(make("option", { value: "", textContent: "a run" }));
+    for (const run of runs) {
+      const name = `${run.model} ${run.method} ${run.task} seed ${run.seed} (${run.run_id})`;
+      select.append(make("option", { value: run.run_id, textContent: name }));
+    }
+    select.addEventListener("change", showDifferences);
+    select.addEventListener("change", showExamples);
+  }
+  for (const table of document.querySelectorAll("table.sortable")) {
+    [...table.tHead.rows[0].cells].forEach((cell, index) => {
+      cell.tabIndex = 0;
+      cell.addEventListener("click", () => sortBy(table, index));
+      cell.addEventListener("keydown", (event) => { if (event.key === "Enter") sortBy(table, index); });
+    });
+  }
+  document.getElementById("filter").addEventListener("input", filterRuns);
+  document.getElementById("which").addEventListener("change", showExamples);
+  window.addEventListener("hashchange", route);
+  route();
+}
+
+const ready = start();

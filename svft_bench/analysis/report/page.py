@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
-from svft_bench.analysis.report.content import Content, Section
+from svft_bench.analysis.report.content import HEADLINE, Content, Section
 from svft_bench.analysis.tables.value import Row, Table
 
 DATA = "\0"  # stands where the runs go, which are too long to be copied
+LINK = re.compile(r"\[(\w+)\]\([\w/.]+\)")  # to a file of the results folder, which a page alone does not have
 
 
 def page(content: Content) -> Iterator[str]:
-    """The whole page, part by part."""
+    """The whole page, part by part; data go in compressed, as letters that cannot end their own script element."""
+    shown = [section for section in content.sections if section.name != HEADLINE]
     parts = {name: (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")}
     whole = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=parts["page.css"],
         script=parts["page.js"],
         data=DATA,
-        contents="\n".join(_link(index, section) for index, section in enumerate(content.sections)),
-        sections="\n".join(_section(index, section) for index, section in enumerate(content.sections)),
+        contents="\n".join(_link(index, section) for index, section in enumerate(shown)),
+        sections="\n".join(_section(index, section) for index, section in enumerate(shown)),
         summary=_summary(content),
         headline=_headline(content),
-        count=str(len(content.sections)),
+        first="" if content.headline is None else _table(content.headline, folded=False),
+        count=str(len(shown)),
     )
     before, _, after = whole.partition(DATA)
-    yield before + "["
+    yield before
+    yield from _packed(_data(content))
+    yield after
+
+
+def _data(content: Content) -> Iterator[str]:
+    """What the page's script reads, as JSON."""
+    yield f'{{"points":{json.dumps(content.points, ensure_ascii=False)},"runs":['
     for index, group in enumerate(content.runs):
         yield ("," if index else "") + group.text[1:-1]
-    yield "]" + after
+    yield "]}"
+
+
+def _packed(texts: Iterable[str]) -> Iterator[str]:
+    """One text, compressed by gzip and written in base64."""
+    packer, rest = zlib.compressobj(wbits=31), b""
+    for text in texts:
+        rest += packer.compress(text.encode())
+        whole = len(rest) // 3 * 3  # letters are made of three bytes
+        yield base64.b64encode(rest[:whole]).decode()
+        rest = rest[whole:]
+    yield base64.b64encode(rest + packer.flush()).decode()
 
 
 def _headline(content: Content) -> str:
@@ -52,7 +76,7 @@ def _summary(content: Content) -> str:
 
 
 def _link(index: int, section: Section) -> str:
-    return f'<li><a href="#part-{index}">{escape(section.title)}</a></li>'
+    return f'<a href="#part-{index}" title="{escape(section.title, quote=True)}">{escape(section.name)}</a>'
 
 
 def _section(index: int, section: Section) -> str:
@@ -68,15 +92,16 @@ def _figure(title: str, svg: str) -> str:
     return f"<figure>{image}<figcaption>{escape(title)}</figcaption></figure>"
 
 
-def _table(table: Table) -> str:
-    """A table that sorts by a click on a heading, unless its rows are read in groups."""
+def _table(table: Table, *, folded: bool = True) -> str:
+    """A table that sorts by a click on a heading, unless its rows are read in groups; its notes folded or open."""
     heads = "".join(f'<th class="{column.align}">{escape(column.title)}</th>' for column in table.columns)
     aligns = [column.align for column in table.columns]
     rows = "".join(f"<tr>{_cells(row, aligns)}</tr>" for row in table.rows)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    notes = "".join(f"<li>{escape(LINK.sub(lambda found: found[1], note))}</li>" for note in table.notes)
     kind = ' class="sortable"' if all(row.facts for row in table.rows) else ""
     grid = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    about = f'<details><summary>Notes ({len(table.notes)})</summary><ul class="notes">{notes}</ul></details>'
+    about = f'<summary>Notes ({len(table.notes)})</summary><ul class="notes">{notes}</ul>'
+    about = f"<details>{about}</details>" if folded else f"<details open>{about}</details>"
     return f'<h3>{escape(table.title)}</h3><div class="wide">{grid}</div>{about}'
 
 
