@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cores import Pattern, Scattered, core_product
+from .cores import WHOLE, Pattern, Scattered, core_product
 from .kept import kept
 
 # Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
 TILE = 128
-# Devices on which the whole core multiplies faster than its tiles, at every size of results/bench/*-cuda-*.json.
+# Devices on which a whole core of any side is faster than its tiles, at every size of results/bench/*-cuda-*.json.
 WHOLE_ON = {"cuda"}
 
 
 def banded(n: int, off_diag: int, device: torch.device) -> Pattern:
     """The band in the form that is fastest on `device`: tiles, or a core that is multiplied whole."""
     band = Band(n, off_diag)
-    return Scattered(n, band_index(band, device)) if device.type in WHOLE_ON else band
+    return Scattered(n, band_index(band, device)) if n <= WHOLE or device.type in WHOLE_ON else band
 
 
 @dataclass(frozen=True)

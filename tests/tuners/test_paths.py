@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from svft_bench.tuners import SVFTConfig
+from svft_bench.tuners import SVFTConfig, bands, cores
 from tests.tuners.layers import EXACT, LARGER, PATHS, PATTERNS, SHAPES, One, dense, layer_of
 
 
@@ -47,8 +47,9 @@ def test_a_band_that_is_multiplied_whole_is_the_band_in_tiles(
     layer = layer_of(path, shape=shape, **PATTERNS["banded"])
     x = torch.randn(4, SHAPES[shape][1], dtype=torch.float64)
     found = []
-    for whole_on in (set(), {"cpu"}):
-        monkeypatch.setattr("svft_bench.tuners.bands.WHOLE_ON", whole_on)
+    for whole in (0, 256):
+        monkeypatch.setattr("svft_bench.tuners.bands.WHOLE", whole)
+        assert isinstance(layer.core("default").pattern, bands.Band if whole == 0 else cores.Scattered)  # type: ignore[union-attr]
         y = layer(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), layer.trained("default"))])
     for tiles, whole in zip(*found, strict=True):
