@@ -113,6 +113,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         Raises:
             ValueError: another combination than "linear", or adapters that do not train the same entries.
         """
+        if len(adapters) != len(weights):
+            raise ValueError(f"{len(adapters)} adapters have {len(weights)} weights; each takes one.")
         weighted.add(self, dict(zip(adapters, weights, strict=True)), name=adapter_name, kind=combination_type)
 
     def _add_modules_to_save_to_tie(self, peft_config: Any, tied_weight_keys: list[str]) -> None:
@@ -172,10 +174,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             setattr(parent, target_name, layer)  # where the base is: PEFT's own would move what waits on meta
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        if isinstance(child, ParamWrapper):
-            setattr(parent, child_name, new_module)  # PEFT's own looks for a weight to follow
-        else:
-            super()._replace_module(parent, child_name, new_module, child)
+        """Put a module back as it is: PEFT's own assigns weights again, and chosen tokens' is no parameter."""
+        setattr(parent, child_name, new_module)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         """PEFT's own, but that parameters are targets enough, as they are for LoRA."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -70,6 +71,8 @@ def _check(model: Any, weights: dict[str, float], *, name: str, kind: str) -> No
     for adapter in weights:
         if adapter not in model.peft_config:
             raise ValueError(f"Adapter {adapter} does not exist")
+        if not math.isfinite(weights[adapter]):
+            raise ValueError(f"Adapter {adapter} has the weight {weights[adapter]}, which is not finite.")
     _check_configs({adapter: model.peft_config[adapter] for adapter in weights})
     wrappers = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
     if shared := sum(sum(adapter in module.modules_to_save for adapter in weights) > 1 for module in wrappers):
@@ -87,6 +90,8 @@ def _check_configs(configs: dict[str, Any]) -> None:
             raise ValueError(
                 f"Adapter {adapter} has a gate: the sum of gated cores is no gated core, so there is no exact sum."
             )
+        if config.trainable_token_indices:
+            raise ValueError(f"Adapter {adapter} trains tokens (trainable_token_indices), which no sum holds.")
         if getattr(config, "target_parameters", None):
             raise ValueError(
                 f"add_weighted_adapter does not support targeting nn.Parameter (problematic adapter '{adapter}')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -159,6 +160,7 @@ def test_drawn_entries_have_numbers_of_their_own_too() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"off_diag_pattern": {"q_proj": 1.5}}, r"off_diag_pattern\['q_proj'\]: off_diag=1.5 is not a whole number"),
         ({"off_diag_pattern": {"q_proj": -1}}, r"off_diag_pattern\['q_proj'\]: off_diag=-1 is negative"),
         ({"off_diag_pattern": {"q_proj": 16}}, "'model.layers.0.self_attn.q_proj': off_diag=16 does not fit"),
         ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\['q_proj'\]: rank=0 must be at least 1"),
@@ -195,6 +197,20 @@ def test_chosen_tokens_train_beside_the_adapter(name: str, tmp_path: Path) -> No
     model.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(make("llama"), tmp_path).eval()
     torch.testing.assert_close(logits(again), logits(model))
+
+
+@each
+@pytest.mark.parametrize("tokens", [[1, 3], {"embed_tokens": [0]}])
+def test_chosen_tokens_are_merged_with_the_adapter_or_taken_off_with_it(name: str, tokens: Any) -> None:
+    model = build(name, trainable_token_indices=tokens).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.1)
+    want, copied = logits(model), copy.deepcopy(model)
+    assert torch.equal(logits(copied.unload()), logits(make("llama")))
+    merged = model.merge_and_unload()
+    assert type(merged.model.embed_tokens) is nn.Embedding and merged.model.embed_tokens.weight.is_leaf
+    torch.testing.assert_close(logits(merged), want)
 
 
 def tied() -> LlamaForCausalLM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_weighted_adapter_saves_and_loads(tmp_path: Path) -> None:
         ({"gate": True}, "linear", "Adapter other has a gate"),
         ({"rank": 4}, "linear", "have rank=None and 4"),
         ({"target_modules": ".*q_proj"}, "linear", "same target modules type"),
+        ({"trainable_token_indices": [1]}, "linear", "Adapter other trains tokens"),
         ({}, "ties", "combination_type='ties'"),
         ({}, "svd", "combination_type='svd'"),
     ],
@@ -64,6 +66,16 @@ def test_a_sum_that_would_not_be_exact_is_refused(change: dict[str, Any], kind: 
     with pytest.raises(ValueError, match=sentence):
         model.base_model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "sum", combination_type=kind)
     assert "sum" not in model.peft_config
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"), [([1.0], "2 adapters have 1 weights"), ([1.0, float("nan")], "default has the weight nan")]
+)
+def test_weights_that_make_no_sum_are_refused(weights: list[float], sentence: str) -> None:
+    model = build("svft")
+    model.add_adapter("other", copy.deepcopy(model.peft_config["default"]))
+    with pytest.raises(ValueError, match=sentence):
+        model.base_model.add_weighted_adapter(["other", "default"], weights, "sum")
 
 
 def test_different_draws_have_no_sum() -> None:
