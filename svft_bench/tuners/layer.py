@@ -194,11 +194,15 @@ class SingularLayer(BasisLayer):
     def _adapt_together(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapters: list[str]) -> Tensor:
         """Several active adapters at once: rare, so their updates are simply added up as one dense matrix."""
         y = linear(x)
-        cores = [core for name in adapters if (core := self.core(name)) is not None]
-        if cores:
-            delta = sum(kernels.weight_delta(core, self.matrix(), dtype=core.m.dtype) for core in cores)
-            y = y + F.linear(x, cast(Tensor, delta).to(x.dtype)).to(y.dtype)
-        for offset in (self.bias_offset(name) for name in adapters):
+        # Loops, since a compiler does not follow what closes over `self`.
+        deltas = []
+        for name in adapters:
+            if (core := self.core(name)) is not None:
+                deltas.append(kernels.weight_delta(core, self.matrix(), dtype=core.m.dtype))
+        if deltas:
+            y = y + F.linear(x, cast(Tensor, sum(deltas)).to(x.dtype)).to(y.dtype)
+        for name in adapters:
+            offset = self.bias_offset(name)
             y = y if offset is None else y + offset.to(y.dtype)
         return y
 

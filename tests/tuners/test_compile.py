@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from svft_bench.tuners import bands, rounding
-from tests.tuners.cases import adapted, make_input
+from tests.tuners.cases import adapted, config_of, make_input, move
 from tests.tuners.layers import PATTERNS, SHAPES, gradients, layer_of
 
 COMPILED = PATTERNS | {
@@ -66,6 +66,17 @@ def test_a_model_is_one_graph_for_every_number_of_tokens(case: str) -> None:
         x = make_input()[:tokens].clone()  # a view's own guards are not the adapter's
         torch.testing.assert_close(compiled(x), model(x))
     assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_two_active_adapters_are_one_graph(case: str) -> None:
+    model = adapted(case, moved=True)
+    model.add_adapter("second", config_of(case))
+    model.base_model.set_adapter(["default", "second"])
+    move(model)
+    compiled, x = torch.compile(model, backend="aot_eager", fullgraph=True), make_input()
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).sum().backward()
 
 
 @pytest.mark.parametrize("strict", [True, False])
