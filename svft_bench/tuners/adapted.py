@@ -159,11 +159,13 @@ class AdaptedWeight:
         with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
             return F.linear(self._question, base)
 
-    def settle(self, bias: Tensor | None, *, active: object, adapter: str, scaling: float, most: float) -> None:
+    def settle(
+        self, weight: Tensor, bias: Tensor | None, *, active: object, adapter: str, scaling: float, most: float
+    ) -> None:
         """Within `unchanging`: nothing need be asked again before inputs of at most so many tokens are multiplied."""
-        scope = _scope.get()
-        if scope is not None and self._weight is not None:
-            self.settled = Settled(self._weight, bias, active, adapter, scaling, most, scope)
+        scope = _scope.get()  # one for each thread, where replicas of a layer share this
+        if scope is not None:
+            self.settled = Settled(weight, bias, active, adapter, scaling, most, scope)
 
     def drop(self) -> None:
         """Forget the weight."""

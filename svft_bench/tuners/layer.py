@@ -109,7 +109,7 @@ class SingularLayer(BasisLayer):
         if not (self.training or torch.is_grad_enabled()):
             most = math.inf if core.basis.u is not None and core.basis.vt is not None else chooser.DECODING
             scaling = self.scaling[adapter]
-            self._adapted.settle(bias, active=self._active_adapter, adapter=adapter, scaling=scaling, most=most)
+            self._adapted.settle(weight, bias, active=self._active_adapter, adapter=adapter, scaling=scaling, most=most)
         return kernels.weight(x.to(dtype), weight, core, bias=bias)
 
     def _with_bias(
