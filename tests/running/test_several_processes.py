@@ -38,7 +38,10 @@ METHOD = {
     "vectorfit": ["method=vectorfit", "method.rounds=3", "method.interval=0.2", "method.k=0.4", "train.lr=0.05"],
 }
 MORE = {
-    ("image", "lora"): ["train.gradient_accumulation=2"],
+    ("image", "full_ft"): ["train.gradient_accumulation=2"],
+    ("image", "svft_plain"): ["train.max_grad_norm=0.01"],
+    ("text", "svft_banded"): ["train.gradient_checkpointing=true"],
+    ("language", "full_ft"): ["train.loss_average=micro_batches"],
     ("text", "lora"): ["train.sampling=group_by_length"],
     ("language", "lora"): ["train.loss_average=micro_batches"],
     ("language", "svft_plain"): ["train.sampling=group_by_length"],
