@@ -21,6 +21,7 @@ from multiprocessing import (
     set_start_method,
 )
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from svft_bench.compose import Cell
 from svft_bench.running import stopping, sweep
@@ -48,7 +49,8 @@ def alone(attempt: Callable[[Cell], int], cell: Cell) -> int:
     get_ready()
     context = get_context("forkserver")
     process = context.Process(target=_work, args=(attempt, cell, dict(os.environ)))
-    process.start()
+    with _of_no_program():
+        process.start()
     with _cleared_away(process):
         try:
             process.join()
@@ -64,6 +66,17 @@ def alone(attempt: Callable[[Cell], int], cell: Cell) -> int:
     if code < 0:
         raise RuntimeError(f"the process that ran it was killed by {signal.Signals(-code).name}, as for want of memory")
     return code
+
+
+@contextmanager
+def _of_no_program() -> Iterator[None]:
+    """A process that is begun now does not import the program that called us, which then would run once more."""
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 @contextmanager

@@ -113,13 +113,13 @@ from svft_bench.compose import cells
 from svft_bench.running import own_process
 from tests.running.test_own_process import waiting
 
-if __name__ == "__main__":
-    own_process.IMPORTED.clear()
-    own_process.alone(waiting, cells(["output_dir={folder}", "results_dir={folder}"])[0])
+own_process.IMPORTED.clear()
+own_process.alone(waiting, cells(["output_dir={folder}", "results_dir={folder}"])[0])
 """
 
 
 def test_a_cell_s_process_does_not_outlive_the_one_that_began_it(tmp_path: Path) -> None:
+    """The program has no guard against being imported, as scripts have not."""
     (tmp_path / "program.py").write_text(ORPHAN.format(folder=tmp_path))
     parent = subprocess.Popen([sys.executable, tmp_path / "program.py"], env=os.environ | {"PYTHONPATH": str(ROOT)})
     while not (tmp_path / WAITS).exists():
