@@ -19,7 +19,7 @@ from torch import nn
 
 import svft_bench.methods.boft  # makes BOFT run the factors that it says
 import svft_bench.tuners  # noqa: F401  registers SVFT and VECTORFIT with PEFT
-from svft_bench.config.spec import Kind, MethodSpec
+from svft_bench.config.spec import LARGEST, Kind, MethodSpec
 from svft_bench.config.wording import nearest
 from svft_bench.methods.fields import check_types
 from svft_bench.methods.importing import import_tuner
@@ -35,7 +35,7 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
 
 
 PHASES = ("tinit", "tfinal")  # steps of a schedule, as PEFT calls them
-LONG = 10**9  # the steps of a training whose length is not known yet, or plays no part
+LONG = LARGEST  # the steps of a training whose length is not known yet, or plays no part
 
 
 @dataclass(frozen=True)
