@@ -82,7 +82,7 @@ def test_gsm8k_and_math_share_their_training(cell: Compose) -> None:
         (["method=lora,lorra"], r"method=lorra is unknown; did you mean .*lora"),
         (["experiment=small_lm", "method=lorra"], r"method=lorra is unknown; did you mean .*lora"),
         (["experiment=small_lm", "train.lrr=3"], r"train.lrr is not a field here; did you mean .*train.lr"),
-        (["model=3"], r"model=3 is unknown; there are .*vit-b"),
+        (["model=3"], r"model=3 is unknown; there are .*vit-l"),
         (["=3"], r"=3 names no field"),
         (["train.epochs=１"], r"train.epochs=１ cannot be read as NAME=VALUE"),
         (["train.epochs=[1"], r"train.epochs=\[1 cannot be read as NAME=VALUE"),
