@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.keeping import made_or_kept, table_parts
@@ -37,8 +38,11 @@ def main(folder: Path) -> None:
     """
     shown = sorted({name for page in PAGES for name in shown_figures(page)})
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
-    found = outlines(folder)
-    work = {name: ["written", shown, *table_parts(name, found, folder=folder)] for name in names}
+
+    def work() -> dict[str, list[Any]]:
+        found = outlines(folder)
+        return {name: ["written", shown, *table_parts(name, found, folder=folder)] for name in names}
+
     for text in made_or_kept(work, partial(write_one, folder=folder, shown=shown)).values():
         for name, content in json.loads(text).items():
             if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != content:

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import xxhash
 
 from svft_bench.records.durable import digest
@@ -46,7 +47,9 @@ def find(parts: Any) -> str | None:
 
 
 def keep(parts: Any, text: str) -> str:
-    """Keep a text that was made of these parts, as long as it can be written."""
+    """Keep a text that was made of these parts, as long as it can be written, and by code that is still the same."""
+    if _edited():
+        return text
     name, content = _name(parts), text.encode()
     with suppress(*FAILURES), closing(_store()) as store, store:
         row = (name, time.time(), _seal(name, content), content)
@@ -80,6 +83,17 @@ def _seal(name: str, content: bytes) -> str:
 def cache_folder() -> Path:
     """Where things lie that can be made again."""
     return Path(os.environ.get("SVFT_BENCH_CACHE") or Path.home() / ".cache" / "svft-bench").expanduser()
+
+
+def _edited() -> bool:
+    """Whether a file of the code or of `conf/` was touched since shortly before this process began.
+
+    It may have been imported before that and digested after it, or the other way round in a process of its own.
+    """
+    package = Path(__file__).parents[1]
+    begin = psutil.Process().create_time() - 2
+    files = [*package.rglob("*.*"), *(package.parent / "conf").rglob("*.yaml")]
+    return any(path.stat().st_ctime > begin for path in files if path.suffix not in ("", ".pyc"))
 
 
 @cache

@@ -23,6 +23,7 @@ ROWS = [{"eval": "digits", "id": str(i), "prediction": 1, "reference": i % 2} fo
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "_edited", lambda: False)
     for line in (DEMO, ["task=glue/rte", "model=minilm-l6", "method=head", "protocol=ours", "train.lr=1.0"]):
         for cell in cells(line, any_data=True):
             rows = [row | {"eval": cell.spec.task.evals[0].name} for row in ROWS]
@@ -125,10 +126,23 @@ def test_what_is_missing_alone_is_made_and_with_an_own_folder_everything(
         made.append(name)
         return name.upper()
 
-    assert made_or_kept({"a": 1, "b": 2}, make) == {"a": "A", "b": "B"}
-    assert made_or_kept({"b": 2, "a": 3, "c": 4}, make) == {"b": "B", "a": "A", "c": "C"}
+    assert made_or_kept(lambda: {"a": 1, "b": 2}, make) == {"a": "A", "b": "B"}
+    assert made_or_kept(lambda: {"b": 2, "a": 3, "c": 4}, make) == {"b": "B", "a": "A", "c": "C"}
     assert made == ["a", "b", "a", "c"]
     (tmp_path / "own").mkdir()
     monkeypatch.setenv(CONF, str(tmp_path / "own"))
     kept.keep(5, "of another environment")
-    assert made_or_kept({"d": 5}, make) == {"d": "D"}
+    assert made_or_kept(lambda: {"d": 5}, make) == {"d": "D"}
+
+
+def test_what_changed_while_a_table_was_made_leaves_nothing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table may be of the old record or of the new one."""
+    monkeypatch.setattr(keeping, "ProcessPoolExecutor", Here)
+    before = parts(results)
+
+    def make(name: str) -> str:
+        a_prediction(results)
+        return "of both"
+
+    assert made_or_kept(lambda: {"demo": parts(results)}, make) == {"demo": "of both"}
+    assert kept.find(before) is None and kept.find(parts(results)) is None

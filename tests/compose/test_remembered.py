@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from svft_bench.compose import conf_dir, hydra_over, over
 from svft_bench.compose.over import composed
+from svft_bench.records import kept
 
 CHOICES = [
     [],
@@ -27,6 +28,7 @@ def test_a_cell_composed_without_hydras_settings_is_as_hydra_composes_it(
 ) -> None:
     """By the first process that asks for it, and by one that finds it kept."""
     monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(kept, "_edited", lambda: False)
     with hydra_over(choices):
         theirs = compose("config", choices)
         for make in (over.cell_of_files, None):

@@ -17,6 +17,7 @@ from svft_bench.records.kept import code, kept
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "_edited", lambda: False)
     return tmp_path / "kept.sqlite"
 
 
@@ -98,6 +99,17 @@ def test_a_month_later_it_is_made_again(store: Path) -> None:
         rows.execute("UPDATE kept SET at = at - 32 * 86400")
     _made("b", "new")
     assert _made("a", "old") == ("old", True) and _made("b", "?") == ("new", False)
+
+
+def test_code_that_is_edited_while_a_process_lives_leaves_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _made("a", "before") == ("before", True)
+    monkeypatch.setattr(module, "_edited", lambda: True)
+    assert _made("b", "by either") == ("by either", True) and _made("b", "again") == ("again", True)
+    monkeypatch.undo()
+    begin = max(path.stat().st_ctime for path in Path(module.__file__).parents[1].rglob("*.py"))
+    for process_start, edited in ((begin - 60, True), (begin + 60, False)):
+        monkeypatch.setattr(module.psutil.Process, "create_time", lambda self, at=process_start: at)
+        assert module._edited() is edited
 
 
 def test_what_is_too_much_lets_the_older_half_go(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

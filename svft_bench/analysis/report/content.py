@@ -84,16 +84,24 @@ def report_content(folder: Path, *, predictions: int) -> Content:
     if not found:
         raise ValueError(f"{folder} holds no run record; svft-bench experiment=demo makes some")
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
-    parts = {name: ["section", *table_parts(name, found, folder=folder)] for name in names}
-    matched = [*MATCHED.keys(), *MATCHED.values()]
-    if set(matched) <= parts.keys():
-        parts[HEADLINE] = [HEADLINE, *(parts[name] for name in matched)]
-    sections = map(SECTION.validate_json, made_or_kept(parts, partial(_section, folder=folder)).values())
+
+    def tables() -> dict[str, list[Any]]:
+        now = outlines(folder)
+        parts: dict[str, list[Any]] = {name: ["section", *table_parts(name, now, folder=folder)] for name in names}
+        matched = [*MATCHED.keys(), *MATCHED.values()]
+        if set(matched) <= parts.keys():
+            parts[HEADLINE] = [HEADLINE, *(parts[name] for name in matched)]
+        return parts
+
+    sections = map(SECTION.validate_json, made_or_kept(tables, partial(_section, folder=folder)).values())
     groups = {
         f"{number}": list(group) for number, (_, group) in enumerate(groupby(found, lambda file: found[file].place))
     }
-    work = {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
-    made = made_or_kept(work, partial(_runs, groups=groups, folder=folder, predictions=predictions))
+
+    def runs() -> dict[str, list[Any]]:
+        return {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
+
+    made = made_or_kept(runs, partial(_runs, groups=groups, folder=folder, predictions=predictions))
     return Content(tuple(one for one in sections if one is not None), tuple(map(RUNS.validate_json, made.values())))
 
 

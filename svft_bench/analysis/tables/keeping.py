@@ -19,15 +19,17 @@ from svft_bench.records.durable import digest, digests
 from svft_bench.records.kept import find, keep, kept
 
 
-def made_or_kept(work: Mapping[str, Any], make: Callable[[str], str]) -> dict[str, str]:
-    """The text that `make` makes of each name, or made once of the same parts.
+def made_or_kept(work: Callable[[], Mapping[str, Any]], make: Callable[[str], str]) -> dict[str, str]:
+    """The text that `make` makes of each name of `work`, or made once of the same parts.
 
     The others are made side by side, on every core, with a bar for them; nothing is forked of a process that has
     threads. A folder of the user's own may ask the environment, of which no part tells, so with one nothing is kept.
+    Nor is it where the parts are others afterwards, as when a run has ended meanwhile.
     """
+    before = work()
     own = own_dir() is not None
-    texts = {} if own else {name: text for name, parts in work.items() if (text := find(parts)) is not None}
-    missing = [name for name in work if name not in texts]
+    texts = {} if own else {name: text for name, parts in before.items() if (text := find(parts)) is not None}
+    missing = [name for name in before if name not in texts]
     if missing:
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
             made = track(
@@ -39,9 +41,10 @@ def made_or_kept(work: Mapping[str, Any], make: Callable[[str], str]) -> dict[st
             )
             for name, text in zip(missing, made, strict=True):
                 texts[name] = text
-                if not own:
-                    keep(work[name], text)
-    return {name: texts[name] for name in work}
+        if not own and work() == before:
+            for name in missing:
+                keep(before[name], texts[name])
+    return {name: texts[name] for name in before}
 
 
 def table_parts(name: str, found: Mapping[Held, Outline], *, folder: Path) -> list[Any]:
