@@ -103,6 +103,8 @@ def counts(model: str, method: str, settings: tuple[tuple[str, int], ...], shape
     if method_spec.trains == "all":
         return _whole(model_spec, sizes | {"num_hidden_layers": blocks})
     fields = {FIELDS[name]: value for name, value in settings if name in FIELDS}
+    if method_spec.peft_type == "SVFT" and "r" in fields:  # LoRA-XS's rank is that of SVFT's basis
+        fields["rank"] = fields.pop("r")
     conventions = CONVENTIONS.get(method_spec.peft_type or "", ANY)
     if method_spec.peft_type == "LORA" and "r" not in fields:
         conventions = tuple((f"r={rank}", {"r": rank}, every_entry) for rank in RANKS)
