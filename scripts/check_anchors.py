@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import NormalDist, fmean
 
 from svft_bench.analysis.stats import CONFIDENCE
-from svft_bench.analysis.tables.results import CellResult, item_variance, items_of
+from svft_bench.analysis.tables.intervals import item_variance
+from svft_bench.analysis.tables.results import CellResult, items_of
 from svft_bench.analysis.tables.writing import experiment_results
 from svft_bench.cli import command
 from svft_bench.records import RunRecord

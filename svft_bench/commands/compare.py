@@ -15,8 +15,8 @@ from rich.table import Table
 
 from svft_bench.analysis.stats import Interval, around, clipped, mcnemar, noise_of_gap, spreads, two_sided
 from svft_bench.analysis.tables.fitting import whole
+from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.predictions import Judged, judge
-from svft_bench.analysis.tables.results import metric_range
 from svft_bench.config.wording import Parser, plural
 from svft_bench.records import RunRecord, load_record, predictions_of
 

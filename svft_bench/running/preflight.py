@@ -123,21 +123,24 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
-            targets, retold = _unknown(spec), any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
-            if targets is not None or retold:  # a look at the architecture takes a second
+            retold = any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
+            if retold or _names_modules(spec):  # a look at the architecture takes a second
                 own = published(spec.model.name) is None
                 bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-                check_targets(bare, targets, method=spec.method.name)
+                check_targets(bare, spec.method.adapter, method=spec.method.name)
                 if retold:
                     check_numbers(bare, spec.model)
 
 
-def _unknown(spec: RunSpec) -> str | Sequence[str] | None:
-    """A method's targets where they are typed and not all among the names of `conf/model`."""
-    targets = spec.method.adapter.get("target_modules")
+def _names_modules(spec: RunSpec) -> bool:
+    """Whether a method names modules, and others than those of `conf/model`."""
+    adapter = spec.method.adapter
+    if any(isinstance(value, dict) and value for value in adapter.values()):
+        return True
     groups = ([names] if isinstance(names, str) else names for names in spec.model.targets.values())
     known = {name for names in groups for name in names}
-    return None if targets is None or (not isinstance(targets, str) and known.issuperset(targets)) else targets
+    targets = adapter.get("target_modules")
+    return targets is not None and (isinstance(targets, str) or not known.issuperset(targets))
 
 
 def _check_folder(folder: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from svft_bench.analysis.tables.intervals import metric_range, score_interval
 from svft_bench.analysis.tables.predictions import judge
-from svft_bench.analysis.tables.results import metric_range, score_interval
 from svft_bench.cli import command
 from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from svft_bench.analysis.stats import CONFIDENCE
-from svft_bench.analysis.tables.results import CellResult, Score, data_of, metric_range
+from svft_bench.analysis.tables.intervals import metric_range
+from svft_bench.analysis.tables.results import CellResult, Score, data_of
 from svft_bench.config.spec import EvalSpec
 from svft_bench.records import RunRecord
 

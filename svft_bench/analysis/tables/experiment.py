@@ -8,8 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from svft_bench.analysis.stats import Interval
+from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.notes import notes
-from svft_bench.analysis.tables.results import CellResult, Score, data_of, metric_range, shown_name
+from svft_bench.analysis.tables.results import CellResult, Score, data_of, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
 
 Value = Callable[[CellResult], str]

@@ -8,7 +8,8 @@ from statistics import median
 from typing import NamedTuple
 
 from svft_bench.analysis.tables.experiment import score_text, validation
-from svft_bench.analysis.tables.results import SHARES, CellResult, Score, item_variance, shown_name
+from svft_bench.analysis.tables.intervals import SHARES, item_variance
+from svft_bench.analysis.tables.results import CellResult, Score, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
 
 # What is compared, each with the search behind its rates; a column for every eval.

@@ -10,7 +10,8 @@ from svft_bench.analysis.references import Column as Printed
 from svft_bench.analysis.references import Reference
 from svft_bench.analysis.references import Row as PaperRow
 from svft_bench.analysis.stats import Interval, Pooled, another_run, pooled
-from svft_bench.analysis.tables.results import CellResult, average_interval, items_of, metric_range, score_interval
+from svft_bench.analysis.tables.intervals import average_interval, metric_range, score_interval
+from svft_bench.analysis.tables.results import CellResult, items_of
 from svft_bench.analysis.tables.searches import with_searches
 from svft_bench.analysis.tables.selecting import Selected, offered, select
 from svft_bench.analysis.tables.verdict import Comparison, Tier, compare, settled

@@ -13,7 +13,8 @@ from svft_bench.analysis.stats import Interval, around, clipped, detectable_gap,
 from svft_bench.analysis.tables.beyond import beyond_pairs
 from svft_bench.analysis.tables.compared import Field, Gap, fields, judge_all
 from svft_bench.analysis.tables.experiment import cell_name
-from svft_bench.analysis.tables.results import CellResult, metric_range, shown_name
+from svft_bench.analysis.tables.intervals import metric_range
+from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import option_fields
 

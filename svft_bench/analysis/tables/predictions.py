@@ -11,7 +11,8 @@ from typing import Any
 
 from svft_bench.analysis.stats import around, influence, noise_of_gap, spreads
 from svft_bench.analysis.stats.influence import INFLUENCE
-from svft_bench.analysis.tables.results import SHARES, CellResult, Learning, noise_key
+from svft_bench.analysis.tables.intervals import SHARES
+from svft_bench.analysis.tables.results import CellResult, Learning, noise_key
 from svft_bench.config.spec import EvalSpec
 from svft_bench.config.spec.task import TOKEN_METRICS
 from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path

@@ -1,0 +1,84 @@
+"""How far the score of a cell may be from what it would be on average: by its seeds, its items, and its metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from svft_bench.analysis.stats import (
+    Interval,
+    Noise,
+    Pooled,
+    around,
+    clipped,
+    fisher,
+    over_seeds,
+    phi,
+    share_variance,
+    wilson,
+)
+from svft_bench.config.spec import MetricName
+
+SHARES = frozenset({"accuracy", "accuracy_strict"})
+CORRELATIONS = frozenset({"pearson", "spearman"})
+
+
+def score_interval(
+    metric: MetricName, values: Sequence[float], *, items: int, noise: Noise | None = None
+) -> Interval | None:
+    """Interval of the mean over seeds, the noise of items included, as far as the metric goes; None without a formula.
+
+    `noise` is that of the mean where predictions were read.
+    """
+    if len(values) == 1 and metric in SHARES:
+        return wilson(values[0], items=items)
+    if len(values) == 1 and metric == "matthews":
+        return phi(values[0], items=items)
+    if len(values) == 1 and metric in CORRELATIONS:
+        return fisher(values[0], items=items)
+    return average_interval([metric], [[value] for value in values], items=[items], noise=noise)
+
+
+def average_interval(
+    metrics: Sequence[MetricName],
+    by_seed: Sequence[Sequence[float]],
+    *,
+    items: Sequence[int],
+    noise: Noise | None = None,
+    spread: Pooled | None = None,
+) -> Interval | None:
+    """Interval of the mean over several evals of `items` examples each, whose scores `by_seed` has for every seed.
+
+    Seeds vary as they do, or as `spread` says.
+    """
+    scores = [fmean(of_seed) for of_seed in by_seed]
+    low, high = metric_range(metrics[0])
+    if noise is not None:
+        return clipped(around(fmean(scores), noise), low=low, high=high)
+    means = [fmean(of_eval) for of_eval in zip(*by_seed, strict=True)]
+    parts = [item_variance(metric, mean, items=n) for metric, mean, n in zip(metrics, means, items, strict=True)]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    of_items = sum(known) / len(parts) ** 2
+    if spread is None:
+        return clipped(over_seeds(scores, item_variance=of_items), low=low, high=high)
+    noise = Noise(spread.variance / len(scores), spread.freedom, of_items)
+    return clipped(around(fmean(scores), noise), low=low, high=high)
+
+
+def metric_range(metric: MetricName) -> tuple[float, float]:
+    """The least and the most that a metric can be."""
+    if metric == "log_likelihood":
+        return -math.inf, 0.0
+    return (-1.0 if metric in CORRELATIONS or metric == "matthews" else 0.0), 1.0
+
+
+def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:
+    """Variance of one score from the choice of `items` examples: binomial, or that of a correlation (see `stats`)."""
+    if metric in SHARES:
+        return share_variance(score, items=items)
+    if metric == "matthews":
+        return (1 - score * score) / items
+    return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None
