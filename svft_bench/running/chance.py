@@ -31,15 +31,22 @@ class NotAsOne(ValueError):
 
 def state(device: torch.device) -> torch.Tensor:
     """Of the generator that models on this device draw from."""
-    return torch.get_rng_state() if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+    own = _own_generator(device)
+    return torch.get_rng_state() if own is None else own.get_rng_state(device)
 
 
 def set_state(value: torch.Tensor, device: torch.device) -> None:
     """Let that generator go on from here."""
-    if device.type == "cpu":
+    if (own := _own_generator(device)) is None:
         torch.set_rng_state(value)
     else:
-        torch.get_device_module(device).set_rng_state(value, device)
+        own.set_rng_state(value, device)
+
+
+def _own_generator(device: torch.device) -> Any:
+    """The module of a device that draws by itself; None for the CPU, and for one that draws on it."""
+    module = None if device.type == "cpu" else torch.get_device_module(device)
+    return module if hasattr(module, "get_rng_state") else None
 
 
 def save(folder: Path, device: torch.device) -> None:

@@ -215,7 +215,8 @@ def test_one_block_times_the_blocks_and_matrix_by_matrix_is_the_whole_model(mode
     cell = compose_parts(line)[0]
     trained, _, _ = count_whole(cell.spec.model, cell.spec.method, num_labels=2, from_path=False)
     adapter = {"LORA": {"r": 8}, "VERA": {"r": 256}, "BOFT": {"b": 4, "m": 1}, "SVFT": {"d": 2}}
-    settings = adapter.get(str(cell.spec.method.peft_type), {}) if method != "svft_plain" else {}
+    plain = cell.spec.method.adapter.get("pattern") in ("plain", "dense")
+    settings = {} if plain else adapter.get(str(cell.spec.method.peft_type), {})
     letters = counts(model, method, tuple(sorted(settings.items())))[""]
     # The released BOFT trains biases too; the method's file does not.
     biases = _biases(model) if method == "boft" and cell.spec.model.biases else 0

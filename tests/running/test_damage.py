@@ -49,7 +49,7 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-5", "checkpoint-6"]
     parts = [path.relative_to(folder) for path in sorted((folder / "checkpoint-6").rglob("*")) if path.is_file()]
     names = {part.name for part in parts}
-    assert names >= {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "best.safetensors"}
+    assert names >= {"optimizer.pt", "scheduler.pt", "chance.pt", "trainer_state.json", "best.safetensors"}
     assert names >= {"adapter.safetensors", "parameters.safetensors", "manifest.json"}
     for part in parts:
         for name, damage in DAMAGES.items():
@@ -65,7 +65,7 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
 
 @pytest.mark.parametrize(
     ("parts", "goes_on"),
-    [(["checkpoint-6/optimizer.pt"], True), (["checkpoint-6/rng_state.pth", "checkpoint-5/manifest.json"], False)],
+    [(["checkpoint-6/optimizer.pt"], True), (["checkpoint-6/chance.pt", "checkpoint-5/manifest.json"], False)],
 )
 def test_a_run_goes_on_from_what_is_good(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], goes_on: bool

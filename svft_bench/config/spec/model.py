@@ -116,10 +116,6 @@ class MethodSpec(Spec):
             raise ValueError(f"trains={self.trains} with peft_type={self.peft_type}: only an adapter has a peft_type")
         if self.imported is not None and not IMPORTED.fullmatch(str(self.imported)):
             raise ValueError(f"import={self.imported!r} is no name of a module, such as my_package.my_tuner")
-        targets = self.adapter.get("target_modules", self.modules)
-        named = [targets] if isinstance(targets, str) else targets
-        if (named is None and self.modules is not None) or (isinstance(named, list | tuple) and not all(named or [""])):
-            raise ValueError(f"target_modules={targets!r} names no module; modules={self.modules} would")
         if self.peft_type is None and (self.adapter or self.imported):
             raise ValueError(
                 f"{', '.join(self.model_extra or {})}: a field of an adapter, and method={self.name} has none"

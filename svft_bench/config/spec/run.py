@@ -139,6 +139,15 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _the_method_names_modules(self) -> RunSpec:
+        modules = self.method.modules
+        targets = self.method.adapter.get("target_modules", modules)
+        named = [targets] if isinstance(targets, str) else targets
+        if (named is None and modules is not None) or (isinstance(named, list | tuple) and not all(named or [""])):
+            raise ValueError(f"method.target_modules={targets!r} names no module; method.modules={modules} would")
+        return self
+
+    @model_validator(mode="after")
     def _validation_scores_are_clean(self) -> RunSpec:
         if self.score_on == "reported":
             return self
