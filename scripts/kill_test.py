@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
+import tqdm.auto  # noqa: E402
 
 import svft_bench.running.run  # noqa: E402  what every run needs, imported once and inherited by all of them
 from svft_bench.cli import command  # noqa: E402
@@ -107,6 +109,8 @@ class Run:
     def _be(self, *, kill_at: int | None, after: bool, name: str) -> NoReturn:
         code = 70
         try:
+            for bar in (tqdm.std.tqdm, tqdm.auto.tqdm):  # whose lock forks share, and one that is killed may hold it
+                bar.set_lock(threading.RLock())
             # whatever is edited meanwhile
             vars(svft_bench.running.weights)["package_state"] = lambda: ("of now", False)
             with (
