@@ -287,7 +287,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help=f"to {FILE.relative_to(ROOT)}")
+    parser.add_argument("--alone", action="store_true", help="no runs that two processes share")
     asked = parser.parse_args()
+    if asked.alone:
+        for title in [title for title in CELLS if title.endswith(SHARED)]:
+            del CELLS[title]
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     gc.freeze()  # what was imported; else every fork looks through it, and copies it
     found = measure(asked.kills, seed=asked.seed, root=root)

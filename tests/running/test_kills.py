@@ -289,7 +289,7 @@ with owning(Path({str(folder / "training.lock")!r}), command="svft-bench the sam
 
 @pytest.mark.slow
 def test_twenty_random_kills_leave_no_trace() -> None:
-    line = [sys.executable, "scripts/kill_test.py", "--kills", "20", "--seed", "1"]
+    line = [sys.executable, "scripts/kill_test.py", "--kills", "20", "--seed", "1", "--alone"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
