@@ -75,7 +75,7 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
     """
     whole, plain = trainer.training_step, trainer.compute_loss
     begun: list[dict[str, Any]] = []  # micro-batches of this optimizer step
-    before: list[torch.Tensor] = []  # the generator's states before them
+    before = torch.empty(0)  # the generator's state before the first of them
     known: list[Additive] = []  # how the model's loss adds up, once that matters
     device = trainer.args.device
 
@@ -99,8 +99,9 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
         return torch.stack(losses).sum()
 
     def training_step(model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        nonlocal before
+        before = before if begun else chance.state(device)
         begun.append(inputs)
-        before.append(chance.state(device))
         todo = [inputs]
         while True:
             try:
@@ -116,10 +117,9 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
             learn(inputs, num_items_in_batch)
             parts.double(len(inputs["labels"]), where="training", so=f"; {ALIKE}")
             todo = [*begun]
-            chance.set_state(before[0], device)
+            chance.set_state(before, device)
         if trainer.accelerator.sync_gradients:
             begun.clear()
-            before.clear()
         return loss
 
     trainer.training_step, trainer.compute_loss = training_step, compute_loss

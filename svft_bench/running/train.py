@@ -105,13 +105,11 @@ def train(
     parts = Parts(1 if taken is None else taken.parts)
     fit_in_memory(trainer, parts)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
-    start = time.perf_counter()
-    if steps:
-        _go_on(trainer, taken, steps=steps)
+    seconds = _go_on(trainer, taken, steps=steps)
     return Trained(
         steps=steps,
         timed_steps=len(clock.seconds),
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         step_seconds=clock.median(),
         curve=_curve(trainer.state),
         resumed=taken is not None,
@@ -169,10 +167,15 @@ def _weights(checkpoint: Path) -> dict[str, Path]:
     return {name: checkpoint / f"{name}.safetensors" for name in ("parameters", "adapter")}
 
 
-def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> None:
-    """Train from a checkpoint, or from the start; after the last step of all, `Trainer.train` would take one more."""
+def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> float:
+    """Train from a checkpoint, or from the start; the seconds of it.
+
+    After the last step of all, `Trainer.train` would take one more.
+    """
+    start = time.perf_counter()
     if taken is None:
-        trainer.train()
+        if steps:
+            trainer.train()
     elif taken.step < steps:
         trainer.add_callback(callbacks.Taken(trainer, taken))
         trainer.train(resume_from_checkpoint=str(taken.folder))
@@ -182,6 +185,7 @@ def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> None:
         for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
             event(trainer.args, trainer.state, trainer.control)
         stopping.check()
+    return time.perf_counter() - start
 
 
 def _curve(state: TrainerState) -> tuple[tuple[int, float], ...]:
