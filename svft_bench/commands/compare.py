@@ -6,7 +6,6 @@ RUN is the path of a record, or the run_id of one below --results, or how that b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from svft_bench.analysis.stats import Interval, around, clipped, mcnemar, noise_
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.predictions import Judged, judge
+from svft_bench.analysis.tables.results import differing
 from svft_bench.config.wording import Parser, plural
 from svft_bench.records import RunRecord, load_record, predictions_of
 
@@ -58,8 +58,8 @@ def main(argv: list[str]) -> int:
     if one.run_id == other.run_id:
         raise ValueError(f"compare {' '.join(asked.runs)}: both are run {one.run_id}")
     found = differences(one, other, *paths)
-    specs = dict(changed(one.spec.model_dump(mode="json"), other.spec.model_dump(mode="json")))
-    versions = dict(changed(_made_by(one), _made_by(other)))
+    specs = dict(differing(one.spec.model_dump(mode="json"), other.spec.model_dump(mode="json")))
+    versions = dict(differing(_made_by(one), _made_by(other)))
     if asked.json:
         body = {"runs": [one.run_id, other.run_id], "evals": [vars(item) for item in found], "spec": specs}
         print(json.dumps(body | {"provenance": versions}, indent=1, ensure_ascii=False))
@@ -112,16 +112,6 @@ def _difference(one: Judged, other: Judged) -> Difference:
     low, high = metric_range(metric)
     interval = clipped(around(mean, noise), low=low - high, high=high - low)
     return Difference(one.evaluation.name, metric, first, second, len(shared), scored, mean, interval, p)
-
-
-def changed(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """The fields that differ, by their paths, each with both values; None where a side has no such field."""
-    for key in dict.fromkeys([*one, *other]):
-        first, second = one.get(key), other.get(key)
-        if isinstance(first, dict) and isinstance(second, dict):
-            yield from changed(first, second, f"{at}{key}.")
-        elif first != second:
-            yield f"{at}{key}", (first, second)
 
 
 def _found(name: str, *, results: Path) -> Path:

@@ -14,6 +14,7 @@ from filelock import FileLock
 from svft_bench.config.spec import RunSpec
 from svft_bench.records import Place
 
+TRAINED = "trained.safetensors"  # all that was trained
 FITTED = "fitted.json"  # of a finished training: written last, with a digest of every other file
 
 
@@ -47,4 +48,4 @@ def claim_folder(outputs: Path, spec: RunSpec) -> Path:
 def weights_in(folder: Path) -> Path:
     """What a finished training has left in its folder for others: an adapter, or where there is none, the weights."""
     adapter = folder / "adapter"
-    return adapter if adapter.is_dir() else folder / "trained.safetensors"
+    return adapter if adapter.is_dir() else folder / TRAINED

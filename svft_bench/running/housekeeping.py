@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from svft_bench.records import Place, RunRecord, load_records, predictions_path, record_path
 from svft_bench.records.durable import ASIDE, LEFTOVERS, OLD
-from svft_bench.running.folders import FITTED, training_folder
+from svft_bench.running.folders import FITTED, TRAINED, training_folder
 
 State = Literal["done", "failed", "running", "unfinished"]
 Part = Literal["checkpoints", "weights", "caches"]
@@ -29,7 +29,7 @@ STATES, PARTS = get_args(State), get_args(Part)
 _ID = re.compile("[0-9a-f]{12}")
 _OF_A_RUN = re.compile(r"(?:run|error|again)-([0-9a-f]{12})")
 CHECKPOINTS = ("checkpoints", "best.safetensors")
-WEIGHTS = (FITTED, "trained.safetensors", "adapter")  # the first speaks of the others, and so goes first
+WEIGHTS = (FITTED, TRAINED, "adapter")  # the first speaks of the others, and so goes first
 
 
 @dataclass(frozen=True)

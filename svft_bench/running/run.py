@@ -20,7 +20,7 @@ from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
 from svft_bench.running.finished import Finished, forget
-from svft_bench.running.folders import claim_folder
+from svft_bench.running.folders import TRAINED, claim_folder
 from svft_bench.running.memory import Parts, saying_what_would_fit
 from svft_bench.running.ownership import owning
 from svft_bench.running.preflight import check_processes
@@ -30,7 +30,7 @@ from svft_bench.running.stopping import check, stopping_between_steps
 from svft_bench.running.tracking import About, Tracker, tracking
 from svft_bench.running.train import total_steps, train
 from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of, installed
-from svft_bench.running.weights import ADAPTER, TRAINED, Fitted, code_state, load_fitted, save_fitted
+from svft_bench.running.weights import ADAPTER, Fitted, code_state, load_fitted, save_fitted
 from svft_bench.tasks import Example, score
 
 

@@ -17,12 +17,12 @@ from torch import nn
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
-from svft_bench.running.folders import FITTED
+from svft_bench.running.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
 from svft_bench.running.train import Trained
 from svft_bench.tuners.card import README
 
-TRAINED, ADAPTER = "trained.safetensors", "adapter/adapter_model.safetensors"
+ADAPTER = "adapter/adapter_model.safetensors"
 AGAIN = "the training begins again"
 
 

@@ -49,7 +49,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def left_in_cache() -> list[str]:
-    folder = cache.cache_root() / "models"
+    folder = cache.cache_folder() / "models"
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") if folder.is_dir() else []
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_conversion_leaves_nothing_and_the_next_start_works(
 
 def test_what_a_killed_process_left_is_swept_away(toy: Path) -> None:
     write_wheel(toy)
-    leftover = cache.cache_root() / "models" / f".toy-{CARRIERS['toy'].digest}.partial"
+    leftover = cache.cache_folder() / "models" / f".toy-{CARRIERS['toy'].digest}.partial"
     leftover.mkdir(parents=True)
     (leftover / "half.safetensors").write_bytes(b"half")
     folder = model_folder("toy")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.estimates.devices import Device
+from svft_bench.config.wording import plural
 
 
 def error(on: Device) -> str | None:
@@ -21,10 +22,9 @@ def error(on: Device) -> str | None:
             f"Error: {time}, in {len(found['cells'])} steps of one or two blocks on an {found['device']}, which also "
             "gave the times of launches; what shares its GPU or processor takes longer."
         )
-    threads = f"{found['threads']} thread{'s' if found['threads'] != 1 else ''}"
     return (
         f"Error: {time} and {_spread(found, 'peak_memory_bytes')} for memory, in {len(found['cells'])} short runs on "
-        f"{found['cpu']}, {threads}; large models were not measured."
+        f"{found['cpu']}, {plural(found['threads'], 'thread')}; large models were not measured."
     )
 
 

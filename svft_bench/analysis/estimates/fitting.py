@@ -8,6 +8,7 @@ from svft_bench.analysis.estimates.devices import Device
 from svft_bench.analysis.estimates.estimate import USABLE, estimate
 from svft_bench.analysis.estimates.memory import Memory
 from svft_bench.config.spec import RunSpec
+from svft_bench.config.wording import plural
 
 DEVICES = (2, 4, 8, 16, 32, 64)  # over which FSDP would shard
 Changes = dict[str, object]
@@ -45,7 +46,7 @@ def _tries(spec: RunSpec) -> Iterator[tuple[str, RunSpec]]:
 
 
 def _parts(rows: int) -> str:
-    return f"parts of {rows} row{'s' if rows > 1 else ''}"
+    return f"parts of {plural(rows, 'row')}"
 
 
 def _with(spec: RunSpec, *, rows: int | None = None, checkpointed: bool = False, bits: str | None = None) -> RunSpec:

@@ -8,7 +8,7 @@ from statistics import fmean, median
 from svft_bench.analysis.stats import around, holm, two_sided
 from svft_bench.analysis.stats.beyond import combined
 from svft_bench.analysis.tables.compared import Field, Gap
-from svft_bench.analysis.tables.headline import Named, Place, Usable, named
+from svft_bench.analysis.tables.headline import Named, Place, Usable, named, steps_against_lora
 from svft_bench.analysis.tables.results import CellResult
 
 BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
@@ -86,13 +86,8 @@ def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:
 
 def _slow(results: Sequence[CellResult]) -> list[str]:
     """What a step takes against LoRA's on the same task."""
-    ratios: dict[Named, list[float]] = {}
-    for result in results:
-        lora = [one for one in results if named(one) == LORA and one.spec.task.name == result.spec.task.name]
-        if lora and result.records and lora[0].records:
-            ratio = result.cost("step_seconds") / lora[0].cost("step_seconds")
-            ratios.setdefault(named(result), []).append(ratio)
-    found = {method: median(ratios[method]) for method in (BANDED, PLAIN, VECTORFIT, FULL) if method in ratios}
+    asked = {method: steps_against_lora(method, results) for method in (BANDED, PLAIN, VECTORFIT, FULL)}
+    found = {method: median(steps) for method, steps in asked.items() if steps}
     if not found:
         return []
     listed = ", ".join(f"{method[0]} {ratio:.1f}" for method, ratio in found.items())

@@ -8,6 +8,7 @@ from typing import Literal
 
 from svft_bench.analysis.tables.experiment import validation
 from svft_bench.analysis.tables.results import CellResult, differences
+from svft_bench.config.wording import plural
 
 Group = list[CellResult]
 
@@ -58,8 +59,8 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
         parts.append(
             f"# conf/tuned/{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml\n# @package _global_\n{edge}"
             f"train:\n  lr: {spec.train.lr:g}\n"
-            f'  source: "ours: best validation score of {choice.rates} rates over {choice.seeds} seed'
-            f'{"s" if choice.seeds > 1 else ""}, {100 * choice.score:.1f} (experiment={name})"\n'
+            f'  source: "ours: best validation score of {choice.rates} rates over {plural(choice.seeds, "seed")}, '
+            f'{100 * choice.score:.1f} (experiment={name})"\n'
         )
     return "\n".join(parts)
 

@@ -62,8 +62,7 @@ def headline_table(
     rows = []
     for name in dict.fromkeys(map(named, cells)):
         own = {(_place(one), item.name): one for one in cells if named(one) == name for item in one.spec.task.evals}
-        places = dict.fromkeys(place for place, _ in own)
-        steps = [ratio for place in places if (ratio := _against_lora(name, place, cells)) is not None]
+        steps = steps_against_lora(name, cells)
         found = {place: usable for (method, place), usable in ranges.items() if method == name}
         step = f"{median(steps):.1f}" if steps else ""
         texts = [_cell(own[eval_], eval_[1]) if eval_ in own else "" for eval_ in evals]
@@ -138,7 +137,11 @@ def _cell(result: CellResult, evaluation: str) -> str:
     return f"{score_text(score)}{learned}"
 
 
-def _against_lora(method: Named, place: Place, cells: Sequence[CellResult]) -> float | None:
-    """How long a step takes where LoRA on queries and values takes one, on the same task."""
-    here = {named(one): one.cost("step_seconds") for one in reversed(cells) if _place(one) == place}
-    return here[method] / here["LoRA", "qv"] if ("LoRA", "qv") in here else None
+def steps_against_lora(method: Named, results: Sequence[CellResult]) -> list[float]:
+    """How long a step takes where LoRA on queries and values takes one, for each task that both were run on."""
+    seconds: dict[Named, dict[Place, float]] = {}
+    for one in reversed(results):
+        if one.records:
+            seconds.setdefault(named(one), {})[_place(one)] = one.cost("step_seconds")
+    own, lora = seconds.get(method, {}), seconds.get(("LoRA", "qv"), {})
+    return [own[place] / lora[place] for place in own if place in lora]

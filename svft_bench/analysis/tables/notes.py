@@ -8,6 +8,7 @@ from statistics import fmean
 from svft_bench.analysis.tables.results import CellResult, data_of
 from svft_bench.analysis.tables.switches import inputs, scoring
 from svft_bench.config.spec import has_validation
+from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
 
 FORMULA = {
@@ -123,14 +124,10 @@ def _switches(records: Sequence[RunRecord]) -> list[str]:
 
 def _protocol(record: RunRecord) -> str:
     train = record.spec.train
-    length = _some(train.max_steps, "step") if train.max_steps is not None else _some(train.epochs, "epoch")
+    length = plural(train.max_steps, "step") if train.max_steps is not None else plural(train.epochs, "epoch")
     batch = train.batch_size * train.gradient_accumulation
     chosen = ON_VALIDATION if record.spec.score_on == "validation" else SELECTION[train.selection]
     return f"{length} of batch {batch}, AdamW, {train.schedule} schedule, {train.precision}; {chosen}"
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' if count != 1 else ''}"
 
 
 def _rates(results: Sequence[CellResult]) -> str:
@@ -263,7 +260,7 @@ def _learning(results: Sequence[CellResult]) -> list[str]:
 def _machine(record: RunRecord) -> str:
     found = record.provenance
     kind = "the resident process" if record.costs.memory_of == "process" else "the device's allocations"
-    return f"{found.chip}, {_some(found.threads, 'thread')}; memory is the peak of {kind}"
+    return f"{found.chip}, {plural(found.threads, 'thread')}; memory is the peak of {kind}"
 
 
 def _versions(records: Sequence[RunRecord]) -> list[str]:

