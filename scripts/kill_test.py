@@ -227,7 +227,7 @@ def disturbed(
                 raise ValueError(f"the other process ended with {status}: see {run.folder}/log")
 
 
-def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
+def measure(kills: int, *, seed: int, root: Path, alone: bool) -> dict[str, Any]:
     """Kill so many runs, and compare each with an undisturbed one; the counts."""
     draw, began = random.Random(seed), time.monotonic()
     data = toy_data(root / "data")
@@ -241,24 +241,20 @@ def measure(kills: int, *, seed: int, root: Path) -> dict[str, Any]:
     met: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     number = equal = 0
+    titles = [title for title in CELLS if not (alone and title.endswith(SHARED))]
     while sum(count for phase, count in met.items() if phase != OVER) < kills:
-        title = list(CELLS)[number % len(CELLS)]
+        title = titles[number % len(titles)]
         size = 2 if title.endswith(SHARED) else 1
         minutes, tries, pair = draw.choice(CHECKPOINT_MINUTES), draw.choice((1, 2)), number % 4 == 3 and size == 1
         number += 1
         if title not in undisturbed:  # with as many checkpoints as steps, and so with the most writes
-            whole, start = (
-                Run([*lines[title], "checkpoint_minutes=0"], Path(tempfile.mkdtemp(dir=root)), size),
-                time.monotonic(),
-            )
+            whole = Run([*lines[title], "checkpoint_minutes=0"], Path(tempfile.mkdtemp(dir=root)), size)
+            start = time.monotonic()
             if code := whole.finish():
                 raise ValueError(f"{title} ends with {code} undisturbed: see {whole.folder}/log")
             seconds = time.monotonic() - start
-            undisturbed[title] = (
-                whole.outcome(),
-                seconds,
-                [int((whole.folder / f"writes-{rank}").read_text()) for rank in range(size)],
-            )
+            writes = [int((whole.folder / f"writes-{rank}").read_text()) for rank in range(size)]
+            undisturbed[title] = (whole.outcome(), seconds, writes)
         expected, seconds, writes = undisturbed[title]
         run = Run([*lines[title], f"checkpoint_minutes={minutes}"], Path(tempfile.mkdtemp(dir=root)), size)
         met.update(disturbed(run, draw, seconds=seconds, writes=writes, tries=tries, pair=pair))
@@ -289,14 +285,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"to {FILE.relative_to(ROOT)}")
     parser.add_argument("--alone", action="store_true", help="no runs that two processes share")
     asked = parser.parse_args()
-    if asked.alone:
-        for title in [title for title in CELLS if title.endswith(SHARED)]:
-            del CELLS[title]
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     gc.freeze()  # what was imported; else every fork looks through it, and copies it
-    found = measure(asked.kills, seed=asked.seed, root=root)
-    text = json.dumps(found, indent=1)
-    print(text)
+    found = measure(asked.kills, seed=asked.seed, root=root, alone=asked.alone)
+    print(text := json.dumps(found, indent=1))
     if asked.write:
         write_whole(FILE, text + "\n")
     if found["equal_to_the_bit"] < found["runs"]:

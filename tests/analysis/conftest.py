@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from svft_bench.analysis.references import Reference, load_reference
 from svft_bench.compose import Cell, cells
 
 
@@ -16,3 +17,8 @@ def demo() -> list[Cell]:
 def one(demo: list[Cell]) -> list[Cell]:
     """Two methods at both seeds: head and LoRA."""
     return [cell for cell in demo if cell.spec.method.name in ("head", "lora")]
+
+
+@pytest.fixture(scope="module")
+def table1() -> Reference:
+    return load_reference("svft_table1_math")

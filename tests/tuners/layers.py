@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from peft import get_peft_model
 from torch import Tensor, nn
 
-from svft_bench.tuners import SVFTConfig, VectorFitConfig
+from svft_bench.tuners import SVFTConfig, VectorFitConfig, kernels
 from svft_bench.tuners.layer import SingularLayer
 
 SHAPES = {"square": (12, 12), "tall": (24, 8), "wide": (8, 24)}
@@ -86,3 +87,16 @@ def gradients(
     for x in inputs:
         forward(x).square().sum().backward()
     return [p.grad for p in layer.trained("default")]
+
+
+def builds(layer: SingularLayer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many weights are built from here on, in a list of one number."""
+    count = [0]
+    original = kernels.weight_delta
+
+    def counted(*args: Any, **options: Any) -> Tensor:
+        count[0] += 1
+        return original(*args, **options)
+
+    monkeypatch.setattr(kernels, "weight_delta", counted)
+    return count
