@@ -19,6 +19,9 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+CROWDED = 0.9  # of one core: a process that had less of it in a step was not alone
+
+
 class Sizes(Part):
     """Numbers of parameters, and bytes on disk and beside the base model."""
 
@@ -37,13 +40,17 @@ class Sizes(Part):
 class Costs(Part):
     """What the run took; seconds are wall time, memory is the peak of training on `memory_of`.
 
-    `engine_seconds` went by until a program that writes in the model's place had started.
+    `engine_seconds` went by until a program that writes in the model's place had started. `train_cpu_seconds` and
+    `step_cpu_seconds` are what the process had of the processor in that time, all threads together; None in records
+    from before they were taken.
     """
 
     load_seconds: float
     adapt_seconds: float
     train_seconds: float
+    train_cpu_seconds: float | None = None
     step_seconds: float
+    step_cpu_seconds: float | None = None
     engine_seconds: float = 0.0
     eval_seconds: float
     examples_per_second: float
@@ -148,6 +155,13 @@ class RunRecord(Part):
         """What each eval was scored on: the data of the evals are listed last, in their order."""
         names = [item.name for item in self.spec.task.evals]
         return dict(zip(names, self.data[len(self.data) - len(names) :], strict=True))
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds of the median step; None where the machine did other work meanwhile, as far as was recorded."""
+        had, on_cpu = self.costs.step_cpu_seconds, self.costs.memory_of == "process"
+        crowded = on_cpu and had is not None and had < CROWDED * self.costs.step_seconds
+        return None if crowded else self.costs.step_seconds
 
     def score(self, evaluation: str, metric: str) -> float:
         """A score that has to be a number.

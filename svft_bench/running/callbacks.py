@@ -73,26 +73,32 @@ def _diverged(what: str, value: float, state: TrainerState) -> FloatingPointErro
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
-    """Times the steps, and asks for a checkpoint when the last one is `minutes` old."""
+    """Times the steps by the clock and by the processor; asks for a checkpoint when the last is `minutes` old."""
 
     def __init__(self, minutes: float) -> None:
         self.interval = 60 * minutes
         self.saved = self.began = time.perf_counter()
+        self.cpu_began = time.process_time()
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
 
-    def median(self) -> float:
-        """Seconds of the median step, 0 without steps; the first step warms up and counts only when alone."""
-        timed = sorted(self.seconds[1:] or self.seconds or [0.0])
-        return timed[len(timed) // 2]
+    def medians(self) -> tuple[float, float]:
+        """Seconds of the median step by the clock and by the processor, 0 without steps.
+
+        The first step warms up and counts only when alone.
+        """
+        timed, cpu = (sorted(each[1:] or each or [0.0]) for each in (self.seconds, self.cpu_seconds))
+        return timed[len(timed) // 2], cpu[len(cpu) // 2]
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.began = time.perf_counter()
+        self.began, self.cpu_began = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
+        self.cpu_seconds.append(time.process_time() - self.cpu_began)
         due = ranks.highest(int(now - self.saved >= self.interval))  # else one process alone would wait for the others
         if due and state.global_step < state.max_steps:
             control.should_save = True

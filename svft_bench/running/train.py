@@ -36,13 +36,16 @@ class Trained:
     """What training leaves beside the weights: `curve` is a sparse list of (step, loss), `step_seconds` a median.
 
     `seconds` is what the last `timed_steps` took: all of them, unless an earlier call was killed and taken up. `parts`
-    is into how many a micro-batch was cut in the end, where memory had no room for a whole one.
+    is into how many a micro-batch was cut in the end, where memory had no room for a whole one. `cpu_seconds` and
+    `step_cpu_seconds` are what this process had of the processor in that time, all its threads together.
     """
 
     steps: int
     timed_steps: int
     seconds: float
+    cpu_seconds: float
     step_seconds: float
+    step_cpu_seconds: float
     curve: tuple[tuple[int, float], ...]
     resumed: bool
     parts: int
@@ -92,11 +95,7 @@ def train(
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
         callbacks=[
-            callbacks.Schedule(model),
-            callbacks.Finite(),
-            clock,
-            callbacks.Report(tracker, steps),
-            callbacks.Stop(),
+            *(callbacks.Schedule(model), callbacks.Finite(), clock, callbacks.Report(tracker, steps), callbacks.Stop()),
             *([callbacks.Epochs(after_epoch)] if after_epoch is not None else []),
         ],
     )
@@ -105,12 +104,15 @@ def train(
     parts = Parts(1 if taken is None else taken.parts)
     fit_in_memory(trainer, parts)
     _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
-    seconds = _go_on(trainer, taken, steps=steps)
+    seconds, cpu_seconds = _go_on(trainer, taken, steps=steps)
+    step_seconds, step_cpu_seconds = clock.medians()
     return Trained(
         steps=steps,
         timed_steps=len(clock.seconds),
         seconds=seconds,
-        step_seconds=clock.median(),
+        cpu_seconds=cpu_seconds,
+        step_seconds=step_seconds,
+        step_cpu_seconds=step_cpu_seconds,
         curve=_curve(trainer.state),
         resumed=taken is not None,
         parts=parts.number,
@@ -167,12 +169,12 @@ def _weights(checkpoint: Path) -> dict[str, Path]:
     return {name: checkpoint / f"{name}.safetensors" for name in ("parameters", "adapter")}
 
 
-def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> float:
-    """Train from a checkpoint, or from the start; the seconds of it.
+def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> tuple[float, float]:
+    """Train from a checkpoint, or from the start; the seconds of it, and those of the processor.
 
     After the last step of all, `Trainer.train` would take one more.
     """
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     if taken is None:
         if steps:
             trainer.train()
@@ -185,7 +187,7 @@ def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> float:
         for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
             event(trainer.args, trainer.state, trainer.control)
         stopping.check()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def _curve(state: TrainerState) -> tuple[tuple[int, float], ...]:

@@ -228,6 +228,22 @@ def test_settings_are_chosen_by_validation_which_the_table_shows() -> None:
     assert [row.cells[2] for row in found.rows] == ["75.0", ""]
 
 
+def test_a_step_on_a_crowded_machine_has_no_time(one: list[Cell]) -> None:
+    def steps(*had: float | None) -> tuple[str, bool]:
+        both = [cell for cell in one if cell.spec.method.name == "head"]
+        records = [
+            record.model_copy(update={"costs": record.costs.model_copy(update={"step_cpu_seconds": seconds})})
+            for record, seconds in zip([made_record(cell, score=0.5) for cell in both], had, strict=True)
+        ]
+        found = made(both, records)
+        told = any("The machine did other work" in note for note in found.notes)
+        return dict(zip([column.title for column in found.columns], found.rows[0].cells, strict=True))["step"], told
+
+    assert steps(None, None) == ("125 ms", False)  # of records from before it was taken nothing is known
+    assert steps(0.124, 0.06) == ("125 ms", True)
+    assert steps(0.06, 0.06) == ("crowded", True)
+
+
 def test_notes_name_model_data_protocol_machine_and_dirt(one: list[Cell]) -> None:
     record = made_record(one[0], score=0.5, dirty=True)
     notes = " ".join(made(one[:1], [record]).notes)

@@ -39,6 +39,7 @@ def test_a_run_leaves_one_record_and_its_predictions(arguments: Arguments, tmp_p
     assert record.sizes.trainable_without_head > 0
     assert record.curve
     assert record.costs.steps == 3
+    assert 0 < (record.costs.step_cpu_seconds or 0) <= (record.costs.train_cpu_seconds or 0)
 
 
 @pytest.mark.parametrize("method", options("method"))

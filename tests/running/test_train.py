@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +16,7 @@ from svft_bench.compose import Cell, cells
 from svft_bench.config.settings import Tracked
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
+from svft_bench.running.callbacks import Clock
 from svft_bench.running.encoding import Collate, training_collate
 from svft_bench.running.rows import IGNORED, TrainingRows, training_rows
 from svft_bench.running.tracking import About, tracking
@@ -154,3 +156,15 @@ def test_a_machine_with_four_gpus_trains_on_one_with_the_batch_that_is_asked_for
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     arguments = _arguments(cell.spec.train, steps=3, folder=tmp_path, seed=0, use_cpu=False)
     assert (arguments.device.type, arguments.n_gpu, arguments.train_batch_size) == ("cuda", 1, 8)
+
+
+def test_a_step_that_waits_for_others_has_little_of_the_processor() -> None:
+    clock: Any = Clock(10)
+    state = type("State", (), {"global_step": 1, "max_steps": 1})
+    for _ in range(2):
+        clock.on_step_begin(None, state, None)
+        time.sleep(0.05)
+        clock.on_step_end(None, state, None)
+    seconds, of_processor = clock.medians()
+    assert seconds >= 0.05
+    assert of_processor < 0.5 * seconds

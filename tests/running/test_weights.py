@@ -22,7 +22,8 @@ def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def save(folder: Path, model: nn.Module) -> None:
-    trained = Trained(steps=2, timed_steps=2, seconds=1.0, step_seconds=0.5, curve=((1, 2.0),), resumed=False, parts=1)
+    times = {"seconds": 1.0, "cpu_seconds": 0.5, "step_seconds": 0.5, "step_cpu_seconds": 0.25}
+    trained = Trained(steps=2, timed_steps=2, **times, curve=((1, 2.0),), resumed=False, parts=1)
     save_fitted(folder, model, names=trainable_names(model), trained=trained, selected={"by": "last"}, peak_bytes=1)
 
 

@@ -37,11 +37,13 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
     with drawing(panels=2 * len(evals), columns=2, path=path) as (axes, written):
         for index, evaluation in enumerate(evals):
             marks = _marks(done, evaluation)
-            for axis, cost, unit, name in (
-                (axes[2 * index], "step_seconds", 1.0, "seconds a training step"),
-                (axes[2 * index + 1], "peak_memory_bytes", 2.0**30, "peak memory in training, GiB"),
+            timed = [mark.at(step) for mark, result in marks if (step := result.step_seconds) is not None]
+            sized = [mark.at(result.cost("peak_memory_bytes") / 2**30) for mark, result in marks]
+            for axis, placed, name in (
+                (axes[2 * index], timed, "seconds a training step"),
+                (axes[2 * index + 1], sized, "peak memory in training, GiB"),
             ):
-                scatter(axis, [mark.at(result.cost(cost) / unit) for mark, result in marks])
+                scatter(axis, placed)
                 axis.set(title=shown_name(evaluation, done), xlabel=name, ylabel="score × 100")
                 axis.margins(x=0.3)
     return written

@@ -146,7 +146,7 @@ def facts(result: CellResult) -> dict[str, object]:
         sizes = result.records[0].sizes
         found |= {"trained": sizes.trainable_without_head, "head": sizes.trainable_head}
         found |= {"checkpoint_bytes": sizes.checkpoint_bytes, "frozen_extra_bytes": sizes.frozen_extra_bytes}
-        found |= {"step_seconds": result.cost("step_seconds"), "train_seconds": result.cost("train_seconds")}
+        found |= {"step_seconds": result.step_seconds, "train_seconds": result.cost("train_seconds")}
         found |= {"peak_memory_bytes": int(result.cost("peak_memory_bytes"))}
     return found
 
@@ -252,7 +252,7 @@ COSTS: dict[str, Value] = {
     "trained": lambda result: f"{result.records[0].sizes.trainable_without_head:,}",
     "head": lambda result: f"{result.records[0].sizes.trainable_head:,}",
     "checkpoint": lambda result: bytes_text(result.records[0].sizes.checkpoint_bytes),
-    "step": lambda result: seconds_text(result.cost("step_seconds")),
+    "step": lambda result: "crowded" if (step := result.step_seconds) is None else seconds_text(step),
     "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")),
     "seeds": _seeds,
 }

@@ -141,7 +141,7 @@ def steps_against_lora(method: Named, results: Sequence[CellResult]) -> list[flo
     """How long a step takes where LoRA on queries and values takes one, for each task that both were run on."""
     seconds: dict[Named, dict[Place, float]] = {}
     for one in reversed(results):
-        if one.records:
-            seconds.setdefault(named(one), {})[_place(one)] = one.cost("step_seconds")
+        if one.records and (step := one.step_seconds) is not None:
+            seconds.setdefault(named(one), {})[_place(one)] = step
     own, lora = seconds.get(method, {}), seconds.get(("LoRA", "qv"), {})
     return [own[place] / lora[place] for place in own if place in lora]

@@ -279,6 +279,9 @@ def _trust(records: Sequence[RunRecord]) -> list[str]:
     dirty = [record.run_id for record in records if record.provenance.dirty]
     if dirty:
         found.append(f"Made with uncommitted changes: {', '.join(dirty)}.")
+    crowded = [record.run_id for record in records if record.step_seconds is None]
+    if crowded:
+        found.append(f"The machine did other work, so no time of a step is taken from: {', '.join(crowded)}.")
     resumed = [record.run_id for record in records if record.costs.resumed]
     if resumed:
         found.append(f"Interrupted and resumed, so times are of the last stretch: {', '.join(resumed)}.")

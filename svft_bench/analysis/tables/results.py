@@ -111,6 +111,12 @@ class CellResult:
         interval = average_interval(metrics, by_seed, items=items, noise=self.noise.get("average"))
         return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
 
+    @property
+    def step_seconds(self) -> float | None:
+        """Median over the seeds at which the machine did no other work; None where it always did."""
+        alone = [seconds for record in self.records if (seconds := record.step_seconds) is not None]
+        return float(median(alone)) if alone else None
+
     def cost(self, name: str) -> float:
         """Median over the seeds of one of the record's costs."""
         return float(median(getattr(record.costs, name) for record in self.records))
