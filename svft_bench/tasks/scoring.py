@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from svft_bench.config.spec import AnswerName, EvalSpec, MetricName
 from svft_bench.tasks.answers import RELEASED, STRICT, by_pattern, response
 from svft_bench.tasks.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
+from svft_bench.tasks.metrics.overlap import ROUGE, bleu, rouge
 
 Prediction = dict[str, Any]
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]
 
-METRICS: dict[MetricName, Metric] = {
+LABEL_METRICS: dict[MetricName, Metric] = {
     "accuracy": accuracy,
     "f1": f1,
     "matthews": matthews,
@@ -26,6 +28,8 @@ METRICS: dict[MetricName, Metric] = {
     "spearman": spearman,
     "token_accuracy": token_accuracy,
 }
+TEXT_METRICS: dict[MetricName, Metric] = {**{name: partial(rouge, name=name) for name in ROUGE}, "bleu": bleu}
+METRICS = LABEL_METRICS | TEXT_METRICS
 
 
 def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, float | None]:

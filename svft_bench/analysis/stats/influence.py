@@ -7,7 +7,10 @@ metrics on the same items then has its variance from paired differences, without
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from svft_bench.tasks.metrics.overlap import ROUGE, Matches, Rouge, bleu_of, matches, rouge_values
 
 
 def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Any:
@@ -71,6 +74,42 @@ def f1(predictions: Sequence[int], references: Sequence[int]) -> Any:
     return score + (top - score * bottom) / bottom.mean()
 
 
+def rouge(predictions: Sequence[str], references: Sequence[str], *, name: Rouge) -> Any:
+    """The F1 of each text."""
+    import numpy
+
+    return numpy.array(rouge_values(predictions, references, name=name))
+
+
+def bleu(predictions: Sequence[str], references: Sequence[str]) -> Any:
+    """B + B (Σ (m_i/m - t_i/t) / 4 + [c < r] r/c (c_i/c - r_i/r)), each text's counts and lengths over the means."""
+    return bleu_influence(matches(predictions, references))
+
+
+def bleu_influence(found: Sequence[Matches]) -> Any:
+    """The same from what each text adds."""
+    import numpy
+
+    score = bleu_of(found)
+    right, written = (numpy.array([side[index] for side in found], dtype=float) for index in (0, 1))
+    own, gold = (numpy.array([side[index] for side in found], dtype=float) for index in (2, 3))
+    if not score:
+        return numpy.zeros(len(found))
+    relative = _over_mean(right) - _over_mean(written)
+    change = relative.mean(1)
+    if own.sum() < gold.sum():
+        change = change + gold.sum() / own.sum() * (_over_mean(own) - _over_mean(gold))
+    return score + score * change
+
+
+def _over_mean(values: Any) -> Any:
+    """Each value over its column's mean; 1 in a column without any, which nothing changes."""
+    import numpy
+
+    mean = values.mean(0)
+    return numpy.where(mean > 0, values / numpy.where(mean > 0, mean, 1.0), 1.0)
+
+
 INFLUENCE: dict[str, Callable[[Sequence[Any], Sequence[Any]], Any]] = {
     "accuracy": accuracy,
     "f1": f1,
@@ -78,6 +117,8 @@ INFLUENCE: dict[str, Callable[[Sequence[Any], Sequence[Any]], Any]] = {
     "pearson": pearson,
     "spearman": spearman,
     "token_accuracy": token_accuracy,
+    **{name: partial(rouge, name=name) for name in ROUGE},
+    "bleu": bleu,
 }
 
 

@@ -20,6 +20,11 @@ FORMULA = {
     "f1": "influence values",
     "token_accuracy": "the spread of texts",
     "log_likelihood": "the spread of texts",
+    "rouge1": "a bootstrap of texts",
+    "rouge2": "a bootstrap of texts",
+    "rougeL": "a bootstrap of texts",
+    "rougeLsum": "a bootstrap of texts",
+    "bleu": "a bootstrap of texts",
 }
 SELECTION = {
     "last": "the last epoch is scored",

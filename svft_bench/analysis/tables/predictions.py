@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svft_bench.analysis.stats import around, influence, noise_of_gap, spreads
+from svft_bench.analysis.stats import Interval, around, influence, noise_of_gap, spreads
 from svft_bench.analysis.stats.influence import INFLUENCE
+from svft_bench.analysis.stats.resampling import resampled
 from svft_bench.analysis.tables.intervals import SHARES
 from svft_bench.analysis.tables.results import CellResult, Learning, noise_key
-from svft_bench.config.spec import EvalSpec
-from svft_bench.config.spec.task import TOKEN_METRICS
+from svft_bench.config.spec import EvalSpec, MetricName
+from svft_bench.config.spec.metric import TOKEN_METRICS
 from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path
-from svft_bench.tasks.scoring import correct, counted, log_likelihood, one_answer
+from svft_bench.tasks.scoring import TEXT_METRICS, correct, counted, log_likelihood, one_answer
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ def with_noise(results: Sequence[CellResult], *, folder: Path) -> list[CellResul
     """
     read = [_read(result, folder=folder) for result in results]
     return [
-        replace(result, noise=_noise(index, results, read), learning=_learning(result, runs)) if runs else result
+        replace(
+            result, noise=_noise(index, results, read), learning=_learning(result, runs), resampled=_resampled(runs)
+        )
+        if runs
+        else result
         for index, (result, runs) in enumerate(zip(results, read, strict=True))
     ]
 
@@ -132,6 +137,20 @@ def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> d
     return found
 
 
+def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
+    """The intervals of all metrics of texts, of a cell with one seed."""
+    return {
+        name: {
+            metric: resampled(metric, [row["prediction"] for row in one.rows], [row["reference"] for row in one.rows])
+            for metric in one.evaluation.metrics
+            if metric in TEXT_METRICS
+        }
+        for run in runs[:1]
+        if len(runs) == 1
+        for name, one in run.items()
+    }
+
+
 def _scores(runs: Runs, names: Sequence[str], *, seeds: Sequence[int]) -> dict[int, float]:
     """The mean over these evals, seed by seed."""
     return {seed: sum(run[name].score for name in names) / len(names) for seed, run in zip(seeds, runs, strict=True)}
@@ -160,7 +179,7 @@ def _beats_a_constant(found: Judged) -> bool | None:
     import numpy
 
     metric = found.evaluation.metrics[0]
-    if metric in TOKEN_METRICS or len(found.rows) < 2:
+    if metric in TOKEN_METRICS or metric in TEXT_METRICS or len(found.rows) < 2:
         return None
     if not found.defined:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -58,8 +58,9 @@ class Search:
 class CellResult:
     """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
 
-    `noise` and `learning` are what the stored predictions say of an eval, where they were read; `set_aside` are seeds
-    whose records are in no score because they chose a rate.
+    `noise`, `learning` and `resampled` are what the stored predictions say of an eval, where they were read, the last
+    by metric where texts are scored at one seed; `set_aside` are seeds whose records are in no score because they chose
+    a rate.
     """
 
     spec: RunSpec
@@ -68,6 +69,7 @@ class CellResult:
     other_seeds: tuple[int, ...]
     noise: Mapping[str, Noise] = field(default_factory=dict)
     learning: Mapping[str, Learning] = field(default_factory=dict)
+    resampled: Mapping[str, Mapping[MetricName, Interval]] = field(default_factory=dict)
     search: Search | None = None
     set_aside: tuple[int, ...] = ()
 
@@ -93,8 +95,14 @@ class CellResult:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The headline metric of every eval of a recorded cell, where it is defined at a seed."""
-        found = (_score(item, self.records, noise=self.noise.get(item.name)) for item in self.spec.task.evals)
-        return tuple(score for score in found if score is not None)
+        evals = self.spec.task.evals
+        found = (_score(item, self.records, noise=self.noise.get(item.name)) for item in evals)
+        intervals = (self.resampled.get(item.name, {}).get(item.metrics[0]) for item in evals)
+        return tuple(
+            score if interval is None else replace(score, interval=interval)
+            for score, interval in zip(found, intervals, strict=True)
+            if score is not None
+        )
 
     def score(self, evaluation: str) -> Score | None:
         """The score on this eval, if the cell has been run and has it."""

@@ -5,6 +5,7 @@ determines the result; titles, sources and tables of module names describe a run
 """
 
 from svft_bench.config.spec.base import LARGEST, Kind, Spec, one_line, sentences
+from svft_bench.config.spec.metric import MetricName
 from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
 from svft_bench.config.spec.prompt import GenerationSpec, PromptName, PromptSpec
 from svft_bench.config.spec.run import (
@@ -22,7 +23,6 @@ from svft_bench.config.spec.task import (
     AnswerName,
     EvalSpec,
     FewShotSpec,
-    MetricName,
     ReaderName,
     TaskSpec,
     has_validation,

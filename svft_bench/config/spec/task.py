@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictInt, field_validator, model_validator
 
 from svft_bench.config.spec.base import LARGEST, Count, Kind, Name, PathOfNames, Spec, Text
+from svft_bench.config.spec.metric import OPTION_METRICS, TOKEN_METRICS, MetricName
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
 
@@ -42,9 +43,6 @@ AnswerName = Literal[
     "last_number",
     "pattern",
 ]
-MetricName = Literal[
-    "accuracy", "accuracy_strict", "f1", "matthews", "pearson", "spearman", "token_accuracy", "log_likelihood"
-]
 BUILTIN_LABELS = {"digits": 10}
 READERS: dict[Kind, tuple[ReaderName, ...]] = {
     "image_classification": ("image_label", "img_label", "img_fine_label", "columns"),
@@ -65,8 +63,6 @@ COLUMNS: dict[Kind, tuple[set[str], set[str]]] = {
     "sequence_classification": ({"text", "label"}, {"text_pair"}),
     "causal_lm": ({"reference"}, {"options"}),
 }
-TOKEN_METRICS: tuple[MetricName, ...] = ("token_accuracy", "log_likelihood")
-OPTION_METRICS: tuple[MetricName, ...] = ("accuracy", "log_likelihood")
 # Readers whose reference is a whole text.
 SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
 

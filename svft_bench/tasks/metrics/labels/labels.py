@@ -8,7 +8,7 @@ import datasets
 import evaluate
 
 from svft_bench.config.spec import MetricName
-from svft_bench.tasks.scoring import METRICS
+from svft_bench.tasks.scoring import LABEL_METRICS
 
 CORRELATIONS = ("pearson", "spearman")
 
@@ -17,8 +17,8 @@ class Labels(evaluate.Metric):  # type: ignore[misc]
     """One of accuracy, f1, matthews, pearson, spearman and token_accuracy, as the config name says."""
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in METRICS:
-            raise ValueError(f"{self.config_name!r} is no metric here; there are {', '.join(METRICS)}")
+        if self.config_name not in LABEL_METRICS:
+            raise ValueError(f"{self.config_name!r} is no metric here; there are {', '.join(LABEL_METRICS)}")
         number = datasets.Value("float64" if self.config_name in CORRELATIONS else "int64")
         return evaluate.MetricInfo(
             description=__doc__,
@@ -28,4 +28,4 @@ class Labels(evaluate.Metric):  # type: ignore[misc]
         )
 
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
-        return {self.config_name: METRICS[cast(MetricName, self.config_name)](predictions, references)}
+        return {self.config_name: LABEL_METRICS[cast(MetricName, self.config_name)](predictions, references)}
