@@ -19,7 +19,7 @@ from rich.table import Table
 
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.compose import option_fields, options
-from svft_bench.config.spec import LimitSpec, ReaderName, SourceSpec, TaskSpec
+from svft_bench.config.spec import KINDS, LimitSpec, ReaderName, SourceSpec, TaskSpec
 from svft_bench.config.wording import Parser, nearest
 from svft_bench.tasks import Example, load_task
 from svft_bench.tasks.pool import Pool, read_pool
@@ -96,7 +96,7 @@ def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Over
     Raises:
         ValueError: data that cannot be read.
     """
-    if task.kind == "image_classification":
+    if KINDS[task.kind].images:
         return _of_images(task, data_root=data_root)
     pool = read_pool(task, task.train, reader=task.reader, data_root=data_root)
     trained, note = _training_texts(task, pool, data_root=data_root, n=n)

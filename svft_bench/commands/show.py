@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from svft_bench.compose import cells, option_fields, options
-from svft_bench.config.spec import RunSpec, TaskSpec
+from svft_bench.config.spec import KINDS, RunSpec, TaskSpec
 from svft_bench.config.wording import Parser, nearest
 from svft_bench.tasks import Example
 from svft_bench.tasks.loading import example_of
@@ -70,7 +70,7 @@ def _shown(example: Example, task: TaskSpec) -> Iterator[str]:
 
 def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]:
     """The tokens of an example, in brackets those that carry the loss."""
-    if spec.task.kind == "image_classification":
+    if KINDS[spec.task.kind].images:
         return
     from svft_bench.models.loading import load_processor
     from svft_bench.running.rows import in_chat, training_rows

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from svft_bench.config.spec import Kind, ModelSpec
+from svft_bench.config.spec import KINDS, Kind, ModelSpec
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.loading import AUTO, DTYPES
 
@@ -60,13 +60,13 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
     names = {name for name, _ in model.named_modules()}
     prefix = model.base_model_prefix
     children = [child for child, part in model.named_children() if any(True for _ in part.parameters())]
-    head = [] if kind == "causal_lm" else [child for child in children if child != prefix]
+    head = [] if not KINDS[kind].head else [child for child in children if child != prefix]
     body = [p for full, p in model.named_parameters() if full.split(".")[0] not in head]
     linear = [part for block in blocks for part in block.modules() if isinstance(part, nn.Linear)]
     biased = sum(part.bias is not None for part in linear)
     if 0 < biased < len(linear):
         notes.append("some of its matrices have a bias and some have none")
-    if kind == "causal_lm" and config.get_text_config().tie_word_embeddings:
+    if KINDS[kind].writes and config.get_text_config().tie_word_embeddings:
         notes.append("its head is tied to the embeddings and counted once")
     fields: dict[str, Any] = {
         "name": name,
@@ -78,9 +78,9 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         "kinds": [kind],
         "dtype": _dtype(config, kind=kind),
         "attention": "sdpa" if getattr(model, "_supports_sdpa", False) else "eager",
-        "padding_side": {"causal_lm": "left", "sequence_classification": "right"}.get(kind),
+        "padding_side": KINDS[kind].padding_side,
         **_tokens(where, kind=kind),
-        "image": _image(folder, config) if kind == "image_classification" else None,
+        "image": _image(folder, config) if KINDS[kind].images else None,
         "head_modules": head,
         "targets": _targets(letters, names=names, place=place),
         "layers": len(blocks),
@@ -88,7 +88,7 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         "biases": biased == len(linear),
         "matrices": {letter: list(shape) for letter, shape in matrices.items()},
     }
-    if kind == "image_classification" and isinstance(patch := getattr(config, "patch_size", None), int):
+    if KINDS[kind].images and isinstance(patch := getattr(config, "patch_size", None), int):
         fields["patch"] = patch
     check_numbers(model, ModelSpec.model_validate(fields))
     return Described(fields, tuple(notes))
@@ -96,13 +96,12 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
 
 def _kind(config: PretrainedConfig) -> Kind:
     """Decoders are language models and encoders classify texts, whatever heads their family has besides."""
-    known = [kind for kind in get_args(Kind) if type(config) in AUTO[kind]._model_mapping]
+    known: list[Kind] = [kind for kind in get_args(Kind) if type(config) in AUTO[kind]._model_mapping]
     if not known:
         raise ValueError(f"{config.model_type} is no family of decoders, encoders or vision transformers here")
-    if "image_classification" in known:
-        return "image_classification"
     encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING
-    return "causal_lm" if "causal_lm" in known and not encoder else "sequence_classification"
+    fitting = [kind for kind in known if KINDS[kind].images or KINDS[kind].writes != encoder]
+    return (fitting or known)[0]
 
 
 def _on_meta(config: PretrainedConfig, *, kind: Kind, path: str) -> Any:
@@ -190,12 +189,12 @@ def _targets(letters: dict[str, str], *, names: set[str], place: str) -> dict[st
 
 def _dtype(config: PretrainedConfig, *, kind: Kind) -> str:
     stored = next((name for name, dtype in DTYPES.items() if dtype == config.dtype), "float32")
-    return stored if kind == "causal_lm" and stored != "float16" else "float32"
+    return stored if KINDS[kind].writes and stored != "float16" else "float32"
 
 
 def _tokens(path: str, *, kind: Kind) -> dict[str, Any]:
     """What fills up batches: the tokenizer's own pad token, or one that is added where it has none but its end."""
-    if kind == "image_classification":
+    if KINDS[kind].images:
         return {"pad_token": None}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)

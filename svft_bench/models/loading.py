@@ -31,7 +31,7 @@ from transformers import (
 from transformers.image_utils import PILImageResampling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from svft_bench.config.spec import ImageSpec, Kind, ModelSpec
+from svft_bench.config.spec import KINDS, ImageSpec, Kind, ModelSpec
 from svft_bench.models.architectures import architecture
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
@@ -213,7 +213,7 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
 
 
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
-    if kind == "causal_lm":
+    if not KINDS[kind].labelled:
         return {}
     return {
         "num_labels": num_labels,

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.spec import KINDS, ModelSpec
 from svft_bench.models.architectures import architecture
 from svft_bench.models.blocks import numbers
 from svft_bench.models.checkpoint import STAND_IN
@@ -62,7 +62,7 @@ def tiny_architecture(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
 
 def _tokenizer(spec: ModelSpec) -> PreTrainedTokenizerFast:
     """Bytes as tokens, so that it reads and writes any text; an encoder's frames one or two texts as BERT's does."""
-    encoder = "sequence_classification" in spec.kinds
+    encoder = not any(KINDS[kind].writes for kind in spec.kinds)
     first, last = ("[CLS]", "[SEP]") if encoder else ("<bos>", "<eos>")
     own = spec.pad_token if spec.pad_token_from == "vocabulary" else None  # an added one is not there yet
     special = [own or "<pad>", first, last]

@@ -9,16 +9,12 @@ from typing import Literal
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from svft_bench.models.loading import AUTO
 from svft_bench.records import RunRecord
 from svft_bench.tuners.card import Card, write
 
 RUN = "run.json"  # the record, beside the weights
 Kind = Literal["merged", "lora", "adapter"]
-CLASSES = {
-    "causal_lm": "AutoModelForCausalLM",
-    "sequence_classification": "AutoModelForSequenceClassification",
-    "image_classification": "AutoModelForImageClassification",
-}
 TITLES = {"merged": "merged model", "lora": "as LoRA", "adapter": "adapter"}
 
 
@@ -77,7 +73,7 @@ def _lines(record: RunRecord, *, kind: Kind, name: str) -> tuple[str, ...]:
     if kind == "merged":
         return (
             "import transformers",
-            f'model = transformers.{CLASSES[spec.task.kind]}.from_pretrained("{name}"{trust})',
+            f'model = transformers.{AUTO[spec.task.kind].__name__}.from_pretrained("{name}"{trust})',
         )
     return (
         "import peft, svft_bench.running.exporting, svft_bench.tuners",

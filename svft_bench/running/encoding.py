@@ -18,12 +18,7 @@ Collate: TypeAlias = Callable[[Sequence[Example]], Batch]
 
 def training_collate(task: TaskSpec, processor: Any) -> Collate:
     """The function that turns a list of `training_rows` into one batch with `labels`."""
-    makers: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
-        "image_classification": _images,
-        "sequence_classification": _sequences,
-        "causal_lm": _completions,
-    }
-    return makers[task.kind](task, processor)
+    return COLLATES[task.kind](task, processor)
 
 
 def _images(task: TaskSpec, processor: Any) -> Collate:
@@ -98,3 +93,10 @@ class SimilarLengths(LengthGroupedSampler):  # type: ignore[misc]
 def text_length(example: Example) -> int:
     """Characters of an example, the cheap stand-in for tokens by which batches are sorted."""
     return sum(len(example.get(name) or "") for name in ("prompt", "text", "text_pair"))
+
+
+COLLATES: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
+    "image_classification": _images,
+    "sequence_classification": _sequences,
+    "causal_lm": _completions,
+}

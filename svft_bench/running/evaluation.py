@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,20 +12,18 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
-from svft_bench.config.spec import EvalSpec, TaskSpec
+from svft_bench.config.spec import KINDS, EvalSpec, TaskSpec
 from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks
-from svft_bench.running.decoding import Engine, generate
-from svft_bench.running.encoding import text_length, training_collate
+from svft_bench.running.decoding import Engine
+from svft_bench.running.encoding import text_length
 from svft_bench.running.finished import Finished
-from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.memory import Parts, in_parts
-from svft_bench.running.rows import token_lengths
+from svft_bench.running.predictors import PREDICTORS, Found
 from svft_bench.running.stopping import Stopped
-from svft_bench.tasks import Example, responded
+from svft_bench.tasks import Example
 
 Prediction = dict[str, Any]
-Found = dict[str, Any]  # a prediction before it is said of which example
 Progress = Callable[[int], None]
 
 
@@ -51,15 +48,15 @@ def predict(
     but, for tuners that subtract it again, leaves rounding behind: for the end of a run, not for its middle. An
     `engine` writes a language model's texts in its place. Batches that are among the `finished` are not done again.
     """
-    predictor = partial(_text, engine=engine) if task.kind == "causal_lm" else _class_or_value
+    predictor = PREDICTORS[task.kind]
     cut = parts or Parts()
     order = list(range(len(examples)))
-    if task.kind != "image_classification":  # whose examples all have one length, and decode when they are looked at
+    if not KINDS[task.kind].images:  # whose examples all have one length, and decode when they are looked at
         order.sort(key=lambda index: -text_length(examples[index]))
 
     def look(chosen: Sequence[int]) -> dict[int, Prediction]:
         batch = [examples[index] for index in chosen]
-        asked: dict[str, Any] = {"task": task, "evaluation": evaluation, "processor": processor}
+        asked: dict[str, Any] = {"task": task, "evaluation": evaluation, "processor": processor, "engine": engine}
         values = predictor(model, batch, **asked, batch_size=-(-batch_size // cut.number))
         rows = zip(chosen, batch, values, strict=True)
         return {index: {"id": example["id"], **_gold(example), **value} for index, example, value in rows}
@@ -120,55 +117,11 @@ def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, i
     return {f"{evaluation.name}: {text}": counts[cut] for cut, text in reasons.items() if counts[cut]}
 
 
-def _class_or_value(
-    model: Any, batch: Sequence[Example], *, task: TaskSpec, evaluation: EvalSpec, processor: Any, batch_size: int
-) -> list[Found]:
-    inputs = training_collate(task, processor)(batch)
-    inputs.pop("labels")
-    logits = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()}).logits.float()
-    values: list[int | float] = (logits[:, 0] if task.labels == 1 else logits.argmax(-1)).tolist()
-    lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
-    cut = [length > (task.max_length or 0) for length in lengths]
-    return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
-
-
-def _text(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    prompts = [example["prompt"] for example in batch]
-    if evaluation.generation is not None:
-        assert evaluation.answer is not None
-        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
-        return [responded(row, answer=evaluation.answer) for row in found]
-    if evaluation.likelihood is None:
-        return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
-    return likeliest(
-        model,
-        prompts,
-        options=[example["options"] for example in batch],
-        template=evaluation.likelihood,
-        processor=processor,
-        batch_size=batch_size,
-    )
-
-
 def _gold(example: Example) -> Found:
     """What a prediction is compared with: a class, or the answer as each rule reads it."""
     if "label" in example:
         return {"reference": example["label"]}
     return {name: example[name] for name in ("reference", "reference_strict") if name in example}
-
-
-def _device(model: Any) -> torch.device:
-    device: torch.device = next(model.parameters()).device
-    return device
 
 
 @contextmanager

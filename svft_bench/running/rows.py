@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svft_bench.config.spec import PromptSpec, TaskSpec
+from svft_bench.config.spec import Kind, PromptSpec, TaskSpec
 from svft_bench.tasks import Example
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
@@ -32,16 +32,7 @@ def training_rows(examples: Sequence[Example], *, task: TaskSpec, processor: Any
     Raises:
         ValueError: no example of a causal task has room for an answer.
     """
-    if task.kind == "image_classification":
-        return TrainingRows(examples, [1] * len(examples), len(examples), {})
-    if task.kind == "sequence_classification":
-        assert task.max_length is not None
-        whole = list(token_lengths(examples, processor))
-        cut = {f"text cut at {task.max_length} tokens": sum(length > task.max_length for length in whole)}
-        lengths = [min(length, task.max_length) for length in whole]
-        return TrainingRows(examples, lengths, len(examples), _counted(cut))
-    assert task.prompt is not None
-    return _completions(examples, task.prompt, processor)
+    return ROWS[task.kind](examples, task, processor)
 
 
 def check_context(task: TaskSpec, *, positions: int | None, model: str) -> None:
@@ -88,8 +79,22 @@ def token_lengths(examples: Sequence[Example], tokenizer: Any) -> Iterator[int]:
         yield from map(len, found["input_ids"])
 
 
-def _completions(examples: Sequence[Example], prompt: PromptSpec, tokenizer: Any) -> TrainingRows:
+def _images(examples: Sequence[Example], task: TaskSpec, processor: Any) -> TrainingRows:
+    return TrainingRows(examples, [1] * len(examples), len(examples), {})
+
+
+def _sequences(examples: Sequence[Example], task: TaskSpec, processor: Any) -> TrainingRows:
+    assert task.max_length is not None
+    whole = list(token_lengths(examples, processor))
+    cut = {f"text cut at {task.max_length} tokens": sum(length > task.max_length for length in whole)}
+    lengths = [min(length, task.max_length) for length in whole]
+    return TrainingRows(examples, lengths, len(examples), _counted(cut))
+
+
+def _completions(examples: Sequence[Example], task: TaskSpec, tokenizer: Any) -> TrainingRows:
     """Answers that do not fit are cut; under a loss on the answer alone, examples with no room for it are left out."""
+    assert task.prompt is not None
+    prompt: PromptSpec = task.prompt
     rows, cut, without_room = [], 0, 0
     for example in examples:
         ids, prompt_length = completion_ids(example, tokenizer)
@@ -136,3 +141,10 @@ def _packed(rows: Sequence[Example], *, length: int) -> Iterator[Example]:
 
 def _counted(reasons: dict[str, int]) -> dict[str, int]:
     return {f"training: {reason}": count for reason, count in reasons.items() if count}
+
+
+ROWS: dict[Kind, Callable[[Sequence[Example], TaskSpec, Any], TrainingRows]] = {
+    "image_classification": _images,
+    "sequence_classification": _sequences,
+    "causal_lm": _completions,
+}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from svft_bench.config.spec import LimitSpec, ScoredOn, SourceSpec, TaskSpec
+from svft_bench.config.spec import Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
@@ -144,10 +144,18 @@ def _limited(pool: Pool, taken: Taken, count: int | None, *, seed: int) -> Taken
 def _examples(
     task: TaskSpec, pool: Pool, taken: Taken, *, training: bool, options: Sequence[str] = ()
 ) -> Sequence[Example]:
-    if task.kind == "image_classification":
-        return pool.images(taken)
-    if task.kind == "sequence_classification":
-        return [{"id": str(index), **fields} for index, fields in taken.items()]
+    return EXAMPLES[task.kind](task, pool, taken, training, options)
+
+
+def _images(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
+    return pool.images(taken)
+
+
+def _texts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
+    return [{"id": str(index), **fields} for index, fields in taken.items()]
+
+
+def _prompts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
     assert task.prompt is not None
     template = task.prompt.train if training else task.prompt.evaluation
     return [
@@ -161,3 +169,11 @@ def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
     found: Example = {name: fields[name] for name in ("reference", "reference_strict") if name in fields}
     offered = fields.get("options", list(options))
     return found | ({"options": offered.split("/") if isinstance(offered, str) else offered} if offered else {})
+
+
+# From the fields of the rows that are taken to examples: those of training, or of an eval with its options.
+EXAMPLES: dict[Kind, Callable[[TaskSpec, Pool, Taken, bool, Sequence[str]], Sequence[Example]]] = {
+    "image_classification": _images,
+    "sequence_classification": _texts,
+    "causal_lm": _prompts,
+}

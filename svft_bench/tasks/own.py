@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from svft_bench.config.spec import TaskSpec
+from svft_bench.config.spec import Kind, TaskSpec
 from svft_bench.config.spec.template import filled
 from svft_bench.tasks.files import Row
 
@@ -20,10 +21,7 @@ def own_fields(row: Row, task: TaskSpec) -> Fields:
         TypeError: a column holds something else than a text.
     """
     found = {name: row[column] for name, column in task.columns.items()}
-    if task.kind == "causal_lm":
-        return _asked(row, found, task)
-    texts = {"text": _text(found["text"]), "text_pair": _text(found["text_pair"]) if "text_pair" in found else None}
-    return texts | {"label": own_label(found["label"], task)}
+    return OWN[task.kind](row, found, task)
 
 
 def own_label(value: Any, task: TaskSpec) -> Any:
@@ -44,6 +42,11 @@ def own_label(value: Any, task: TaskSpec) -> Any:
     return int(value) if isinstance(value, float) and task.labels != 1 and value.is_integer() else value
 
 
+def _labelled(row: Row, found: Fields, task: TaskSpec) -> Fields:
+    texts = {"text": _text(found["text"]), "text_pair": _text(found["text_pair"]) if "text_pair" in found else None}
+    return texts | {"label": own_label(found["label"], task)}
+
+
 def _asked(row: Row, found: Fields, task: TaskSpec) -> Fields:
     assert task.prompt is not None and task.prompt.template is not None and task.prompt.response is not None
     options = found.get("options")
@@ -60,3 +63,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+# From a row and its named columns to a reader's fields; an image is no field, it stays where it is.
+OWN: dict[Kind, Callable[[Row, Fields, TaskSpec], Fields]] = {
+    "sequence_classification": _labelled,
+    "causal_lm": _asked,
+}

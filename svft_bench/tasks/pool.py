@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
-from svft_bench.config.spec import ReaderName, SourceSpec, TaskSpec
+from svft_bench.config.spec import KINDS, Kind, ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.own import own_fields, own_label
 from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
@@ -140,7 +140,7 @@ def read_pool(
     """
     rows, file = read_rows(source, data_root=data_root)
     try:
-        if task.kind == "image_classification":
+        if KINDS[task.kind].images:
             own = reader == "columns"
             image, label = (task.columns["image"], task.columns["label"]) if own else IMAGE_COLUMNS[reader]
             found = column(rows, label)
@@ -152,16 +152,12 @@ def read_pool(
             pool = Pool(file, rows, {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)})
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
-    if task.kind == "causal_lm":
-        return _asked(pool) if for_evaluation else _answered(pool)
-    for index, item in pool.fields.items():
-        _check_label(item["label"], task=task, where=f"{file.origin} row {index}")
-    return pool
+    return USABLE[task.kind](pool, task, for_evaluation)
 
 
 def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fields:
     """What the reader makes of a row; to a task with answers, nothing in place of a text is an empty one."""
-    if task.kind == "causal_lm":
+    if KINDS[task.kind].writes:
         row = {name: "" if value is None else value for name, value in row.items()}
     try:
         return own_fields(row, task) if reader == "columns" else TEXT_READERS[reader](row)
@@ -172,6 +168,17 @@ def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fiel
 def _missing_column(rows: Sequence[Row], name: str, *, origin: str) -> str:
     index = next(index for index, row in enumerate(rows) if name not in row)
     return f"{origin} row {index} has no column {name!r}; its columns are {', '.join(rows[index])}"
+
+
+def _labelled(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
+    """The pool, each of whose rows has a label that can be one of the task's."""
+    for index, item in pool.fields.items():
+        _check_label(item["label"], task=task, where=f"{pool.file.origin} row {index}")
+    return pool
+
+
+def _written(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
+    return _asked(pool) if for_evaluation else _answered(pool)
 
 
 def _answered(pool: Pool) -> Pool:
@@ -205,3 +212,11 @@ def _check_label(label: Any, *, task: TaskSpec, where: str) -> None:
             raise ValueError(f"{where} has label {label!r}, expected a number")
     elif not isinstance(label, int) or not 0 <= label < (labels or 0):
         raise ValueError(f"{where} has label {label!r}, expected a whole number from 0 to {(labels or 0) - 1}")
+
+
+# What of a kind's rows can be used, of which some are for evaluation alone.
+USABLE: dict[Kind, Callable[[Pool, TaskSpec, bool], Pool]] = {
+    "image_classification": _labelled,
+    "sequence_classification": _labelled,
+    "causal_lm": _written,
+}

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from svft_bench.cli import command
+from svft_bench.config.spec import Kind
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running import evaluation
 from svft_bench.running.finished import Finished
+from svft_bench.running.predictors import PREDICTORS
 
 Arguments = Callable[..., list[str]]
 
@@ -26,14 +27,14 @@ def left(root: Path) -> tuple[RunRecord, list[dict[str, Any]]]:
     return record, load_predictions(path)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("text", "_class_or_value"), ("language", "_text")])
+@pytest.mark.parametrize(("kind", "name"), [("text", "sequence_classification"), ("language", "causal_lm")])
 def test_only_the_batches_that_were_not_through_are_predicted_again(
-    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: Kind
 ) -> None:
     monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
     line = arguments(kind, "method=svft_plain", "eval_batch_size=2", "train.max_steps=1")
     assert command([*line, f"results_dir={tmp_path}/whole", f"output_dir={tmp_path}/whole"]) == 0
-    whole, looked = getattr(evaluation, name), []
+    whole, looked = PREDICTORS[name], []
 
     def predicted(model: Any, batch: Any, **more: Any) -> Any:
         if len(looked) == 2:
@@ -42,7 +43,7 @@ def test_only_the_batches_that_were_not_through_are_predicted_again(
         looked.append([row["id"] for row in batch])
         return whole(model, batch, **more)
 
-    monkeypatch.setattr(evaluation, name, predicted)
+    monkeypatch.setitem(PREDICTORS, name, predicted)
     with pytest.raises(Killed):
         command(line)
     kept = [path for path in (tmp_path / "outputs").rglob("*.jsonl") if path.parent.name.startswith("finished-")]

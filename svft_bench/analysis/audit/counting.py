@@ -84,7 +84,7 @@ def compose_parts(overrides: list[str]) -> list[Cell]:
         ValueError: see `cells`.
     """
     named = next((item.removeprefix("model=") for item in overrides if item.startswith("model=")), None)
-    kind: Kind = "image_classification"
+    kind = next(iter(TASK_OF_KIND))
     if named in options("model"):
         kind = option_fields("model", named)["kinds"][0]
     task = [] if any(item.startswith("task=") for item in overrides) else [f"task={TASK_OF_KIND[kind]}"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from svft_bench.config.spec import ModelSpec, RunSpec, TaskSpec
+from svft_bench.config.spec import KINDS, ModelSpec, RunSpec, TaskSpec
 from svft_bench.methods.counts import adapted_matrices
 from svft_bench.models import architectures
 
@@ -145,7 +145,7 @@ def body(spec: RunSpec) -> Body:
     adapted = adapted_matrices(model, method.modules) if method.trains == "adapter" and method.modules else []
     width = max(min(pair) for pair in model.matrices.values())
     fields = _architecture(model)
-    head = int(fields.get("vocab_size", 0)) if spec.task.kind == "causal_lm" else 0
+    head = int(fields.get("vocab_size", 0)) if KINDS[spec.task.kind].writes else 0
     return Body(
         layers=model.layers,
         width=width,

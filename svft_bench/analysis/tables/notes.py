@@ -138,7 +138,7 @@ def _protocol(record: RunRecord) -> str:
 def _rates(results: Sequence[CellResult]) -> str:
     def rate(result: CellResult) -> str:
         train = result.spec.train
-        alone = result.spec.task.kind == "causal_lm" or train.lr_head in (None, train.lr)
+        alone = not result.spec.head_modules or train.lr_head in (None, train.lr)
         head = "" if alone else f" (head {train.lr_head:g})"
         return f"{result.spec.method.title} {train.lr:g}{head}"
 

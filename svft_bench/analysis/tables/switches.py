@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svft_bench.config.spec import EvalSpec, ImageSpec, PromptSpec, RunSpec
+from svft_bench.config.spec import KINDS, EvalSpec, ImageSpec, PromptSpec, RunSpec
 
 
 def inputs(spec: RunSpec) -> str:
@@ -26,7 +26,7 @@ def scoring(spec: RunSpec) -> str:
     rules: dict[str, list[str]] = {}
     for item in spec.task.evals:
         rules.setdefault(_rule(item, spec), []).append(item.name)
-    padded = ", padded on the left" if spec.task.kind == "causal_lm" else ""
+    padded = ", padded on the left" if KINDS[spec.task.kind].padding_side == "left" else ""
     found = "; ".join(f"{', '.join(names)} by {rule}" for rule, names in rules.items())
     batches = f"batches of {spec.eval_batch_size}{padded}"
     return f"{found}; {batches if spec.eval.backend == 'transformers' else 'decoded by vLLM'}"

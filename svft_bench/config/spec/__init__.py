@@ -4,7 +4,8 @@ A spec is composed from `conf/` and the command line, checked once here and trus
 determines the result; titles, sources and tables of module names describe a run without determining it.
 """
 
-from svft_bench.config.spec.base import LARGEST, Kind, Spec, one_line, sentences
+from svft_bench.config.spec.base import LARGEST, Spec, one_line, sentences
+from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import MetricName
 from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
 from svft_bench.config.spec.prompt import GenerationSpec, PromptName, PromptSpec
@@ -23,12 +24,12 @@ from svft_bench.config.spec.task import (
     AnswerName,
     EvalSpec,
     FewShotSpec,
-    ReaderName,
     TaskSpec,
     has_validation,
 )
 
 __all__ = [
+    "KINDS",
     "LARGEST",
     "AnswerName",
     "DecodingSpec",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-Kind = Literal["image_classification", "sequence_classification", "causal_lm"]
 SHOWN = 80  # characters of a value in a sentence
 LARGEST = 10**6  # of what is counted here; a number beyond it is a slip of the hand
 

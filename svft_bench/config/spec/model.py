@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from svft_bench.config.spec.base import Count, Kind, Name, Spec, Text, plain
+from svft_bench.config.spec.base import Count, Name, Spec, Text, plain
+from svft_bench.config.spec.kinds import Kind
 
 IMPORTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[0-9a-f]{12})?")
 Module = Annotated[str, Field(min_length=1)]  # the end of its name, or an expression of it

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError, model_validator
 
-from svft_bench.config.spec.base import Count, Kind, Spec, Text, digest, plain, sentences
+from svft_bench.config.spec.base import Count, Spec, Text, digest, plain, sentences
+from svft_bench.config.spec.kinds import KINDS, Described, Kind
 from svft_bench.config.spec.model import MethodSpec, ModelSpec
 from svft_bench.config.spec.task import TaskSpec, has_validation
 
@@ -98,19 +99,19 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
         check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
-        if self.method.trains == "head" and (self.task.kind == "causal_lm" or not self.model.head_modules):
+        if self.method.trains == "head" and (not self._kind.head or not self.model.head_modules):
             raise ValueError(
                 f"method={self.method.name} trains the head alone, and model={self.model.name} has none for "
                 f"task={self.task.name}; every other method trains there"
             )
-        if self.task.kind != "causal_lm" and not self.model.head_modules:
+        if self._kind.head and not self.model.head_modules:
             raise ValueError(f"model.head_modules is empty: task={self.task.name} trains a head of its own")
-        if (self.task.kind == "image_classification") != (self.model.image is not None):
+        if self._kind.images != (self.model.image is not None):
             told = "says how an image becomes a tensor" if self.model.image else "is null"
             raise ValueError(f"model.image {told}, and task={self.task.name} is {self.task.kind}")
         if self.train.selection == "best_validation" and not has_validation(self.task):
             raise ValueError(f"selection=best_validation needs a validation split, task={self.task.name} has none")
-        if self.train.sampling == "group_by_length" and self.task.kind == "image_classification":
+        if self.train.sampling == "group_by_length" and self._kind.images:
             raise ValueError(
                 f"train.sampling=group_by_length is for texts, the images of task={self.task.name} are all of one "
                 "length; train.sampling=random takes them"
@@ -121,7 +122,7 @@ class RunSpec(Spec):
     def _few_bits_are_of_a_frozen_language_model(self) -> RunSpec:
         if (bits := self.model.load_in) is None:
             return self
-        if self.task.kind != "causal_lm":
+        if not self._kind.few_bits:
             raise ValueError(
                 f"model.load_in={bits} is for language models, and task={self.task.name} is {self.task.kind}; "
                 "model.load_in=null trains there"
@@ -184,9 +185,13 @@ class RunSpec(Spec):
         return identity
 
     @property
+    def _kind(self) -> Described:
+        return KINDS[self.task.kind]
+
+    @property
     def takes_few_bits(self) -> bool:
         """Whether `model.load_in` could be 8bit or 4bit."""
-        return self.task.kind == "causal_lm" and self.method.trains == "adapter" and self.eval.backend != "vllm"
+        return self._kind.few_bits and self.method.trains == "adapter" and self.eval.backend != "vllm"
 
     @property
     def run_id(self) -> str:
@@ -201,7 +206,7 @@ class RunSpec(Spec):
     @property
     def head_modules(self) -> tuple[str, ...]:
         """The modules that train in full beside an adapter: a language model has none of its own."""
-        return () if self.task.kind == "causal_lm" else self.model.head_modules
+        return self.model.head_modules if self._kind.head else ()
 
     @property
     def cell_id(self) -> str:

@@ -7,29 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator, model_validator
 
-from svft_bench.config.spec.base import LARGEST, Count, Kind, Name, PathOfNames, Spec, Text
+from svft_bench.config.spec.base import LARGEST, Count, Name, PathOfNames, Spec, Text
+from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import OPTION_METRICS, TOKEN_METRICS, MetricName
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
 
-ReaderName = Literal[
-    "image_label",
-    "img_label",
-    "img_fine_label",
-    "sentence",
-    "sentence_pair",
-    "question_sentence",
-    "question_pair",
-    "premise_hypothesis",
-    "metamath",
-    "metamath_solution",
-    "gsm8k",
-    "gsm8k_solution",
-    "math",
-    "llm_adapters",
-    "llm_adapters_options",
-    "columns",  # those that the task's own `columns` names
-]
 AnswerName = Literal[
     "gsm8k",
     "math",
@@ -44,25 +27,8 @@ AnswerName = Literal[
     "pattern",
 ]
 BUILTIN_LABELS = {"digits": 10}
-READERS: dict[Kind, tuple[ReaderName, ...]] = {
-    "image_classification": ("image_label", "img_label", "img_fine_label", "columns"),
-    "sequence_classification": (
-        "sentence",
-        "sentence_pair",
-        "question_sentence",
-        "question_pair",
-        "premise_hypothesis",
-        "columns",
-    ),
-}
 OPTION_READERS: tuple[ReaderName, ...] = ("llm_adapters_options", "columns")
 OWN_ANSWERS: tuple[AnswerName, ...] = ("exact", "last_number", "pattern")
-# What `columns` gives to rows of a kind: what it must name, and what it may.
-COLUMNS: dict[Kind, tuple[set[str], set[str]]] = {
-    "image_classification": ({"image", "label"}, set()),
-    "sequence_classification": ({"text", "label"}, {"text_pair"}),
-    "causal_lm": ({"reference"}, {"options"}),
-}
 # Readers whose reference is a whole text.
 SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
 
@@ -191,7 +157,7 @@ class TaskSpec(Spec):
         """Metrics for so many classes, and as many classes as the rows are known to have."""
         if len({item.name for item in self.evals}) < len(self.evals):
             raise ValueError(f"evals: two are called {' and '.join(item.name for item in self.evals)}")
-        if self.labels is None or self.kind == "causal_lm":
+        if self.labels is None or not KINDS[self.kind].labelled:
             return self
         known = BUILTIN_LABELS.get(self.train.builtin or "", self.labels)
         if self.labels != known:
@@ -218,7 +184,7 @@ class TaskSpec(Spec):
         own = any(reader == "columns" for _, reader in self._readers())
         if own != bool(self.columns):
             raise ValueError("reader=columns and columns={...} belong together, one of them is missing")
-        needed, more = COLUMNS[self.kind]
+        needed, more = KINDS[self.kind].columns, KINDS[self.kind].perhaps
         if own and not needed <= self.columns.keys() <= needed | more:
             raise ValueError(
                 f"columns={', '.join(self.columns)}: a task of {self.kind} names {', '.join(sorted(needed))}"
@@ -247,36 +213,25 @@ class TaskSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_the_kind(self) -> TaskSpec:
-        needed: dict[Kind, tuple[str, ...]] = {
-            "image_classification": ("labels",),
-            "sequence_classification": ("labels", "max_length"),
-            "causal_lm": ("prompt",),
-        }
-        missing = [name for name in needed[self.kind] if getattr(self, name) is None]
+        described = KINDS[self.kind]
+        missing = [name for name in described.needs if getattr(self, name) is None]
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
         for item in (*self.evals, self.chooser):
             text = item.generation is not None or item.likelihood is not None or item.by_token
-            if text != (self.kind == "causal_lm"):
+            if text != described.writes:
                 raise ValueError(
                     f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
                     f"[token_accuracy]), this one is {self.kind}"
                 )
         for place, reader in self._readers():
-            if not _takes(self.kind, reader):
+            if reader not in described.readers:
                 raise ValueError(f"{place}={reader} reads no rows for {self.kind}")
         if self.few_shot is not None and self.validation_rows:
             raise ValueError(
                 f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
             )
         return self
-
-
-def _takes(kind: Kind, reader: ReaderName) -> bool:
-    """Whether rows as this reader reads them are of a kind; what no other kind reads is a language model's."""
-    if kind in READERS or reader == "columns":
-        return reader == "columns" or reader in READERS[kind]
-    return all(reader not in names for names in READERS.values())
 
 
 def _metrics_of(labels: int) -> tuple[MetricName, ...]:

@@ -1,0 +1,92 @@
+"""What a model answers to one batch, one function per kind of task: `PREDICTORS[task.kind](model, batch, ...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from svft_bench.config.spec import EvalSpec, Kind, TaskSpec
+from svft_bench.running.decoding import Engine, generate
+from svft_bench.running.encoding import training_collate
+from svft_bench.running.likelihood import foreseen, likeliest
+from svft_bench.running.rows import token_lengths
+from svft_bench.tasks import Example, responded
+
+Found = dict[str, Any]  # a prediction before it is said of which example
+
+
+class Predictor(Protocol):
+    """What a kind's predictions are made by: one for each example, `batch_size` of them at a time in memory."""
+
+    def __call__(
+        self,
+        model: Any,
+        batch: Sequence[Example],
+        *,
+        task: TaskSpec,
+        evaluation: EvalSpec,
+        processor: Any,
+        batch_size: int,
+        engine: Engine | None,
+    ) -> list[Found]:
+        """`prediction` of each, `cut` where it comes from less than the whole example, and what else a score needs."""
+
+
+def _class_or_value(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    inputs = training_collate(task, processor)(batch)
+    inputs.pop("labels")
+    logits = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()}).logits.float()
+    values: list[int | float] = (logits[:, 0] if task.labels == 1 else logits.argmax(-1)).tolist()
+    lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
+    cut = [length > (task.max_length or 0) for length in lengths]
+    return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
+
+
+def _text(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    prompts = [example["prompt"] for example in batch]
+    if evaluation.generation is not None:
+        assert evaluation.answer is not None
+        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
+        return [responded(row, answer=evaluation.answer) for row in found]
+    if evaluation.likelihood is None:
+        return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
+    return likeliest(
+        model,
+        prompts,
+        options=[example["options"] for example in batch],
+        template=evaluation.likelihood,
+        processor=processor,
+        batch_size=batch_size,
+    )
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
+
+
+PREDICTORS: dict[Kind, Predictor] = {
+    "image_classification": _class_or_value,
+    "sequence_classification": _class_or_value,
+    "causal_lm": _text,
+}
