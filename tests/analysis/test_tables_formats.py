@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.analysis.tables.render import LATEX, as_csv, as_json, latex, markdown
+from svft_bench.analysis.tables.latex import SIGNS, latex
+from svft_bench.analysis.tables.render import as_csv, as_json, markdown
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell
@@ -38,9 +40,10 @@ def test_latex_escapes_and_balances(one: list[Cell]) -> None:
 @pytest.fixture
 def odd() -> Table:
     """A table with all that LaTeX would take for itself, and every sign that our tables and notes have."""
-    signs = " ".join(LATEX) + " $x_1$ 100% a&b #1 {c}~^"
+    signs = " ".join(SIGNS) + " $x_1$ 100% a&b #1 {c}~^"
     columns = (Column("method", "left"), Column("score (%) & more"))
-    return Table("odd", signs, columns, (Row((signs, "50.0 ± 1.0"), {}, frozenset({1})),), (signs, "a second note"))
+    rows = tuple(Row((signs[i : i + 40], "50.0 ± 1.0"), {}, frozenset({1})) for i in range(0, len(signs), 40))
+    return Table("odd", signs, columns, rows, (signs, "a second note"))
 
 
 def test_latex_is_a_table_of_booktabs_with_its_notes_below(odd: Table) -> None:
@@ -53,19 +56,48 @@ def test_latex_is_a_table_of_booktabs_with_its_notes_below(odd: Table) -> None:
 
 def test_every_sign_of_the_published_tables_has_its_command() -> None:
     for path in (Path(__file__).parents[2] / "results/tables").glob("*.md"):
-        assert {sign for sign in path.read_text(encoding="utf-8") if not sign.isascii()} <= set(LATEX), path
+        assert {sign for sign in path.read_text(encoding="utf-8") if not sign.isascii()} <= set(SIGNS), path
 
 
-def test_the_latex_compiles(odd: Table, one: list[Cell], tmp_path: Path) -> None:
+def _grid(name: str, *, rows: int, columns: int) -> Table:
+    """A table of so many rows and columns, with two notes of which one is a path."""
+    titles = ("method", *(f"a_set_of_data/{number}" for number in range(columns)))
+    row = Row(("VectorFit (AVF reconstructed)", *(["81.25 ± 10.5"] * columns)), {}, frozenset({1}))
+    heads = (Column(titles[0], "left"), *map(Column, titles[1:]))
+    return Table(name, "Every method " * 9, heads, (row,) * rows, ("a_field_of/a_path=1," * 12, "a note"))
+
+
+@pytest.mark.parametrize(("rows", "columns", "form"), [(9, 2, "table"), (60, 2, "longtable"), (9, 6, "landscape")])
+def test_a_table_takes_the_form_that_fits_a_page(rows: int, columns: int, form: str) -> None:
+    text = latex(_grid("grid", rows=rows, columns=columns))
+    found = {name for name in ("table", "longtable", "landscape") if rf"\begin{{{name}}}" in text}
+    assert found == ({form, "longtable"} if form == "landscape" else {form})
+    (packages,) = [line for line in text.splitlines() if line.startswith("% ")]
+    assert ("longtable" in packages) == ("longtable" in found) and ("pdflscape" in packages) == ("landscape" in found)
+    assert text.count(r"\begin{") == text.count(r"\end{") and text.isascii()
+    assert "wider than a page" in latex(_grid("grid", rows=rows, columns=20)) and "wider than a page" not in text
+
+
+def test_numbers_of_several_tasks_stand_below_each_other_where_a_line_has_no_room() -> None:
+    rows = (Row(("LoRA", *["647 MiB / 658 MiB / 667 MiB"] * 4), {}),)
+    text = latex(Table("n", "t", (Column("method", "left"), *map(Column, "abcd")), rows, ()))
+    assert r"\makecell[tr]{647 MiB /\\ 658 MiB /\\ 667 MiB}" in text and "landscape" not in text
+
+
+def test_the_latex_compiles_and_nothing_runs_over_the_page(odd: Table, one: list[Cell], tmp_path: Path) -> None:
     engine = next(filter(None, map(shutil.which, ("tectonic", "pdflatex"))), None)
     if engine is None:
         pytest.skip("neither tectonic nor pdflatex is on this machine")
-    body = latex(odd) + latex(made(one, [made_record(one[0], score=0.5)]))
-    head = r"\documentclass{article}\usepackage{booktabs,threeparttable}\begin{document}"
+    grids = [_grid("small", rows=9, columns=2), _grid("long", rows=60, columns=3), _grid("wide", rows=9, columns=6)]
+    body = "".join(map(latex, [odd, made(one, [made_record(one[0], score=0.5)]), *grids]))
+    packages = "array,booktabs,longtable,makecell,pdflscape,threeparttable"
+    head = rf"\documentclass{{article}}\usepackage{{{packages}}}\begin{{document}}"
     (tmp_path / "t.tex").write_text(f"{head}\n{body}\\end{{document}}\n", encoding="utf-8")
-    batch = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
+    batch = ["--print"] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([engine, *batch, "t.tex"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    over = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)]
+    assert max(over, default=0.0) < 3 and "Float too large" not in done.stdout, done.stdout
 
 
 def test_csv_and_json_hold_unrounded_numbers(one: list[Cell]) -> None:

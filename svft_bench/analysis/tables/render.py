@@ -9,18 +9,11 @@ from dataclasses import replace
 from typing import Literal
 
 from svft_bench.analysis.tables.fitting import COMMAND, room, whole
+from svft_bench.analysis.tables.latex import latex
 from svft_bench.analysis.tables.value import Row, Table
 from svft_bench.config.wording import printable
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
-
-LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Δ": r"$\Delta$"}
-LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", '"': "''"}
-LATEX |= {"φ": r"$\varphi$", "σ": r"$\sigma$", "Σ": r"$\Sigma$", "√": r"$\surd$", "²": r"$^2$", "₁": r"$_1$"}
-LATEX |= {"ᵢ": r"$_i$"}
-LATEX |= {"≈": r"$\approx$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "·": r"$\cdot$", "‖": r"$\Vert$", "−": "$-$"}
-LATEX |= {"–": "--", "—": "---", "…": r"\ldots{}", "š": r"\v{s}", "§": r"\S{}", "°": r"$^\circ$"}
 
 
 def render(table: Table, *, form: Format) -> str:
@@ -117,28 +110,3 @@ def as_json(table: Table) -> str:
     rows = [row.facts for row in table.rows if row.facts]
     body = {"name": table.name, "title": table.title, "rows": rows, "notes": table.notes}
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
-
-
-def latex(table: Table) -> str:
-    """A table for the packages booktabs and threeparttable, its notes below it."""
-
-    def cell(row: Row, index: int) -> str:
-        text = _escape(row.cells[index])
-        return rf"\textbf{{{text}}}" if index in row.bold else text
-
-    layout = "".join("l" if column.align == "left" else "r" for column in table.columns)
-    lines = [r"% \usepackage{booktabs,threeparttable}", r"\begin{table}", r"\centering", r"\begin{threeparttable}"]
-    lines += [rf"\caption{{{_escape(table.title)}}}", rf"\label{{tab:{table.name}}}"]
-    lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
-    lines += [" & ".join(_escape(column.title) for column in table.columns) + r" \\", r"\midrule"]
-    lines += [" & ".join(cell(row, index) for index in range(len(row.cells))) + r" \\" for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if table.notes:
-        notes = (rf"\item {_escape(note)}" for note in table.notes)
-        lines += [r"\begin{tablenotes}", r"\footnotesize", *notes, r"\end{tablenotes}"]
-    return "\n".join([*lines, r"\end{threeparttable}", r"\end{table}"]) + "\n"
-
-
-def _escape(text: str) -> str:
-    """Text as LaTeX sets it: what is no letter of ASCII by a command, since not every engine has its glyph."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
