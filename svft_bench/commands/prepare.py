@@ -67,7 +67,7 @@ def _prepare(spec: ModelSpec) -> None:
     start = time.perf_counter()
     model, _ = load_model(spec, kind=spec.kinds[0], num_labels=2, seed=0)
     print(f"{spec.title}: loaded in {time.perf_counter() - start:.0f} s")
-    shapes = {shape[::-1] for shape in spec.matrices.values()}
+    shapes = {shape[::-1] for form in spec.forms for shape in form.matrices.values()}
     linear = [module.weight for module in model.modules() if getattr(module, "weight", None) is not None]
     weights = [weight for weight in linear if weight.dim() == 2 and tuple(weight.shape) in shapes]
     for weight in tqdm(weights, desc=f"{spec.title}: SVD", unit="matrix"):

@@ -9,7 +9,7 @@ AdaLoRA: r (in + out + 1) with the rank that it starts with; how much of it is l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from svft_bench.config.spec import MethodSpec, ModelSpec
 
@@ -41,12 +41,31 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
     if formula is None or method.modules is None or any(method.adapter.get(name) for name in SELECTING):
         return None
     chosen = adapted_matrices(model, method.modules)
-    return model.layers * sum(formula(i, o, method.adapter, model.biases) for i, o in chosen)
+    return sum(one.copies * formula(*one.shape, method.adapter, model.has_bias(one.letters)) for one in chosen)
 
 
-def adapted_matrices(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
-    """[in, out] of each matrix of a block in a group of modules, which is spelled by its matrices' letters."""
-    return [model.matrices[letters] for letters in adapted_letters(model, modules)]
+class Matrices(NamedTuple):
+    """So many matrices of one letter and one shape [in, out]."""
+
+    letters: str
+    shape: tuple[int, int]
+    copies: int
+
+
+def adapted_matrices(model: ModelSpec, modules: str) -> list[Matrices]:
+    """The matrices of all blocks in a group of modules, which is spelled by its matrices' letters."""
+    letters = adapted_letters(model, modules)
+    return [
+        Matrices(one, form.matrices[one], form.layers)
+        for form in model.forms
+        for one in letters
+        if one in form.matrices
+    ]
+
+
+def adapted_shapes(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
+    """[in, out] of each matrix of a block, or of a block of every form."""
+    return [one.shape for one in adapted_matrices(model, modules)]
 
 
 def adapted_letters(model: ModelSpec, modules: str) -> list[str]:
@@ -79,10 +98,10 @@ def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
     _check_limits(model, method)
     if not method.one_shape or method.modules is None:
         return
-    shapes = dict.fromkeys(adapted_matrices(model, method.modules))
+    shapes = dict.fromkeys(adapted_shapes(model, method.modules))
     if len(shapes) > 1:
         told = ", ".join(f"{outputs} x {inputs}" for inputs, outputs in shapes)
-        fitting = [group for group in model.targets if len(set(adapted_matrices(model, group))) == 1]
+        fitting = [group for group in model.targets if len(set(adapted_shapes(model, group))) == 1]
         raise ValueError(
             f"method.modules={method.modules}: {method.name} shares one pair of matrices among targets of one shape, "
             f"those of model={model.name} are {told}; of one shape are {', '.join(fitting)} "
@@ -98,7 +117,7 @@ def _check_limits(model: ModelSpec, method: MethodSpec) -> None:
     clips = method.adapter.get("oversized") == "clip"
     if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
         return
-    sides = [min(shape) for shape in adapted_matrices(model, method.modules)] or [0]
+    sides = [min(shape) for shape in adapted_shapes(model, method.modules)] or [0]
     small, large = min(sides), max(sides)
     limits = {"off_diag": ("smallest", small, small - 1), "entries": ("smallest", small, small * small)}
     for name, (which, side, most) in (limits | {"rank": ("largest", large, large)} if large else {}).items():
@@ -115,8 +134,8 @@ def frozen_factors(model: ModelSpec, method: MethodSpec) -> int:
     a matrix is at least twice as long as wide, else n (in + out). A badly conditioned long matrix keeps both."""
     if method.peft_type not in ("SVFT", "VECTORFIT") or method.modules is None:
         return 0
-    shapes = [(min(pair), max(pair)) for pair in adapted_matrices(model, method.modules)]
-    return model.layers * sum(n * n if long >= 2 * n else n * (n + long) for n, long in shapes)
+    chosen = ((one.copies, *sorted(one.shape)) for one in adapted_matrices(model, method.modules))
+    return sum(copies * (n * n if long >= 2 * n else n * (n + long)) for copies, n, long in chosen)
 
 
 def _lora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:

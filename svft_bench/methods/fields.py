@@ -77,9 +77,9 @@ def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
     if config.peft_type in ("SVFT", "VECTORFIT") or isinstance(targets, str) or not targets or selects:
         return
     block = nn.Module()
-    for name, (inputs, outputs) in _named_matrices(model):
+    for name, (inputs, outputs), biased in _named_matrices(model):
         if any(f".{name}".endswith(f".{target}") for target in targets):
-            _place(block, name.split("."), nn.Linear(inputs, outputs, bias=model.biases, device="meta"))
+            _place(block, name.split("."), nn.Linear(inputs, outputs, bias=biased, device="meta"))
     if not any(True for _ in block.children()):
         return
     try:
@@ -92,10 +92,12 @@ def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
         return
 
 
-def _named_matrices(model: ModelSpec) -> Iterator[tuple[str, tuple[int, int]]]:
-    for letter, shape in model.matrices.items():
-        names = model.targets.get(letter, ())
-        yield from ((name, shape) for name in ([names] if isinstance(names, str) else names))
+def _named_matrices(model: ModelSpec) -> Iterator[tuple[str, tuple[int, int], bool]]:
+    for number, form in enumerate(model.forms):
+        for letter, shape in form.matrices.items():
+            names = model.targets.get(letter, ())
+            biased = model.has_bias(letter)
+            yield from ((f"{number}.{name}", shape, biased) for name in ([names] if isinstance(names, str) else names))
 
 
 def _place(parent: nn.Module, path: list[str], layer: nn.Module) -> None:

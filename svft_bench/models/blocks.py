@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from peft import LoraConfig
@@ -16,35 +17,61 @@ from svft_bench.config.spec import ModelSpec
 from svft_bench.models.architectures import published
 from svft_bench.tuners.quantised import entries
 
+Shapes = dict[str, Counter[tuple[int, int]]]  # how many matrices of each letter have which [in, out]
+
 
 @dataclass(frozen=True)
 class Numbers:
-    """Blocks, [in, out] of each of their matrices, and parameters outside the head."""
+    """Blocks, [in, out] of each of their matrices, and parameters outside the head.
+
+    Where blocks differ, `matrices` are the widest of each letter, and `stages` has all of a letter and a shape as one.
+    """
 
     layers: int
     parameters: int
     matrices: dict[str, tuple[int, int]]
+    stages: tuple[dict[str, Any], ...] = ()
 
 
 def numbers(model: nn.Module, spec: ModelSpec) -> Numbers:
     """What this model has of the modules that its file names.
 
     Raises:
-        ValueError: a matrix is missing, or has several shapes.
+        ValueError: a matrix is missing, or has several shapes and its file no stages.
     """
-    matrices, layers = {}, set()
-    for letter in spec.matrices:
-        found = _found(model, spec.targets[letter])
-        shapes = {(module.in_features, module.out_features) for module in found}
-        if len(shapes) != 1:
-            told = ", ".join(f"{inputs} x {outputs}" for inputs, outputs in sorted(shapes)) or "none"
+    shapes: Shapes = {letter: _shapes(model, spec.targets[letter]) for letter in spec.matrices}
+    for letter, found in shapes.items():
+        if not found or (len(found) > 1 and not spec.stages):
+            told = ", ".join(f"{inputs} x {outputs}" for inputs, outputs in sorted(found)) or "none"
             raise ValueError(
                 f"model={spec.name}: matrix {letter} is to have one shape in all blocks, here it has {told}"
             )
-        matrices[letter] = shapes.pop()
-        layers.add(len(found))
     body = [p for name, p in model.named_parameters() if name.split(".")[0] not in spec.head_modules]
-    return Numbers(max(layers, default=0), sum(map(entries, body)), matrices)
+    return _numbers(shapes, parameters=sum(map(entries, body)), staged=bool(spec.stages))
+
+
+def _numbers(shapes: Shapes, *, parameters: int, staged: bool) -> Numbers:
+    """A block of a staged model has one matrix of the letters that are there least often, and may have more of others.
+
+    So a UNet's, in which an attention to itself and one to the text have queries of the same name.
+    """
+    counts = [found.total() for found in shapes.values()]
+    widest = {letter: max(found, key=lambda shape: (shape[0] * shape[1], shape)) for letter, found in shapes.items()}
+    if not staged:
+        return Numbers(max(counts, default=0), parameters, widest)
+    ordered = ((copies, letter, shape) for letter, found in shapes.items() for shape, copies in sorted(found.items()))
+    stages = tuple({"layers": copies, "matrices": {letter: shape}} for copies, letter, shape in ordered)
+    return Numbers(min(counts), parameters, widest, stages)
+
+
+def stated(spec: ModelSpec) -> Numbers:
+    """What its file says of a model, in the same form."""
+    shapes: Shapes = {letter: Counter() for letter in spec.matrices}
+    for form in spec.forms:
+        for letter, shape in form.matrices.items():
+            shapes[letter][shape] += form.layers
+    found = _numbers(shapes, parameters=spec.parameters, staged=bool(spec.stages))
+    return replace(found, layers=spec.layers, matrices=dict(spec.matrices))
 
 
 def check_numbers(model: nn.Module, spec: ModelSpec) -> None:
@@ -56,8 +83,8 @@ def check_numbers(model: nn.Module, spec: ModelSpec) -> None:
     Raises:
         ValueError: it has; names the first.
     """
-    stated = Numbers(spec.layers, spec.parameters, spec.matrices)
-    differing = {key: (value, asdict(stated)[key]) for key, value in asdict(numbers(model, spec)).items()}
+    own = asdict(stated(spec))
+    differing = {key: (value, own[key]) for key, value in asdict(numbers(model, spec)).items()}
     if spec.image is not None and published(spec.name) is not None:
         del differing["parameters"]
     for key, (found, expected) in differing.items():
@@ -68,9 +95,10 @@ def check_numbers(model: nn.Module, spec: ModelSpec) -> None:
             )
 
 
-def _found(model: nn.Module, target: str | tuple[str, ...]) -> list[Any]:
+def _shapes(model: nn.Module, target: str | tuple[str, ...]) -> Counter[tuple[int, int]]:
     config = LoraConfig(target_modules=target if isinstance(target, str) else list(target))
-    return [module for name, module in model.named_modules() if check_target_module_exists(config, name)]
+    found: list[Any] = [module for name, module in model.named_modules() if check_target_module_exists(config, name)]
+    return Counter((module.in_features, module.out_features) for module in found)
 
 
 def _told(value: Any) -> str:

@@ -143,8 +143,8 @@ def _standing_in(model: ModelSpec, folder: Path) -> ModelSpec:
             f"model={model.name}: {folder} holds a small random stand-in of {own['parameters']:,} parameters, and not "
             f"the {model.parameters:,} of {model.revision}; with model.revision=null it is recorded as what it is"
         )
-    shapes = {letter: tuple(shape) for letter, shape in own["matrices"].items()}
-    return model.model_copy(update={"layers": own["layers"], "parameters": own["parameters"], "matrices": shapes})
+    numbers = {name: own[name] for name in ("layers", "parameters", "matrices", "stages") if name in own}
+    return ModelSpec.model_validate_json(json.dumps(model.model_dump(mode="json") | numbers))
 
 
 def stand_in(folder: Path) -> dict[str, Any] | None:

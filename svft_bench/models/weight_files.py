@@ -71,11 +71,15 @@ def check_matrices(spec: ModelSpec, folder: Path) -> None:
     if not files or files[0].suffix != ".safetensors" or unreadable(folder):
         return  # what does not tell its shapes is found out when it loads
     there = Counter(shape for path in files for shape in _shapes(path))
-    for shape, count in Counter((outputs, inputs) for inputs, outputs in spec.matrices.values()).items():
-        if there[shape] < count * spec.layers:
+    needed: Counter[tuple[int, int]] = Counter()
+    for form in spec.forms:
+        for inputs, outputs in form.matrices.values():
+            needed[outputs, inputs] += form.layers
+    for shape, count in needed.items():
+        if there[shape] < count:
             raise ValueError(
                 f"model={spec.name}: {folder} holds {there[shape]} matrices of {shape[0]} x {shape[1]}, and "
-                f"{spec.name} has {count * spec.layers} in its {spec.layers} blocks: it is another model"
+                f"{spec.name} has {count} in its {spec.layers} blocks: it is another model"
             )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from svft_bench.analysis.estimates.memory import BYTES
 from svft_bench.config.spec import RunSpec
-from svft_bench.methods.counts import adapted_letters, trained_parameters
+from svft_bench.methods.counts import adapted_matrices, trained_parameters
 
 DECOMPOSED = ("SVFT", "VECTORFIT")
 MOMENTS = 3  # numbers in a checkpoint for each that is trained: itself and AdamW's two moments
@@ -78,7 +78,6 @@ def _factors(specs: Sequence[RunSpec]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for spec in specs:
         if spec.method.peft_type in DECOMPOSED and spec.method.modules is not None:
-            for letters in adapted_letters(spec.model, spec.method.modules):
-                i, o = spec.model.matrices[letters]
-                found[spec.model.path, letters] = float(FLOAT * spec.model.layers * min(i, o) * (i + o + 1))
+            for letters, (i, o), copies in adapted_matrices(spec.model, spec.method.modules):
+                found[spec.model.path, f"{letters} {i} {o}"] = float(FLOAT * copies * min(i, o) * (i + o + 1))
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec, TaskSpec
-from svft_bench.methods.counts import adapted_matrices
+from svft_bench.methods.counts import adapted_shapes
 from svft_bench.models import architectures
 
 
@@ -142,7 +142,7 @@ def _length(spec: RunSpec, which: str) -> int:
 def body(spec: RunSpec) -> Body:
     """The model's matrices, and which of them the method adapts."""
     model, method = spec.model, spec.method
-    adapted = adapted_matrices(model, method.modules) if method.trains == "adapter" and method.modules else []
+    adapted = adapted_shapes(model, method.modules) if method.trains == "adapter" and method.modules else []
     width = max(min(pair) for pair in model.matrices.values())
     fields = _architecture(model)
     head = int(fields.get("vocab_size", 0)) if KINDS[spec.task.kind].writes else 0

@@ -25,14 +25,24 @@ class ImageSpec(Spec):
     backend: Literal["pil"]
 
 
+class StageSpec(Spec):
+    """Blocks of one form: how many there are, and [in, out] of each of their matrices by its letter."""
+
+    layers: Count
+    matrices: dict[str, tuple[Count, Count]]
+
+
 class ModelSpec(Spec):
     """A pre-trained model: where its weights come from, how they load, what its layers are called.
+
+    Where blocks differ, `stages` has their forms, and `matrices` those of the widest. `biases` says whether the
+    matrices have biases, or the letters of those that do.
 
     `load_in` keeps the linear layers of a language model in 8 bits (LLM.int8) or 4 (NF4), by bitsandbytes.
     """
 
     describes = frozenset(
-        {"title", "architecture", "kinds", "targets", "layers", "matrices", "biases", "parameters", "patch"}
+        {"title", "architecture", "kinds", "targets", "layers", "matrices", "stages", "biases", "parameters", "patch"}
     )
 
     younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code", "load_in"})
@@ -57,9 +67,28 @@ class ModelSpec(Spec):
     targets: dict[str, Module | Annotated[tuple[Module, ...], Field(min_length=1)]]
     layers: Count
     matrices: dict[str, tuple[Count, Count]]
-    biases: StrictBool
+    stages: tuple[StageSpec, ...] = ()
+    biases: StrictBool | tuple[str, ...]
     parameters: StrictInt = Field(gt=0)
     patch: Count | None = None
+
+    @property
+    def forms(self) -> tuple[StageSpec, ...]:
+        """Every form of its blocks."""
+        return self.stages or (StageSpec(layers=self.layers, matrices=self.matrices),)
+
+    def has_bias(self, letters: str) -> bool:
+        """Whether these matrices have a bias."""
+        return self.biases if isinstance(self.biases, bool) else letters in self.biases
+
+    @model_validator(mode="after")
+    def _stages_and_biases_are_of_its_matrices(self) -> ModelSpec:
+        named = {"biases": () if isinstance(self.biases, bool) else self.biases}
+        named["stages"] = tuple(letters for stage in self.stages for letters in stage.matrices)
+        for field, letters in named.items():
+            if unknown := sorted({*letters} - self.matrices.keys()):
+                raise ValueError(f"{field} has {', '.join(unknown)}; matrices has {', '.join(self.matrices)}")
+        return self
 
     @model_validator(mode="after")
     def _an_image_is_whole_patches(self) -> ModelSpec:
