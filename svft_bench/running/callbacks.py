@@ -172,5 +172,5 @@ class Report(TrainerCallback):  # type: ignore[misc]
         found = dict(logs)
         if found.pop("learning_rate", None) is not None:  # of the first group, whichever that is
             groups = optimizer.param_groups
-            found |= {f"learning_rate{'_head' if group['of_head'] else ''}": group["lr"] for group in groups}
+            found |= {f"learning_rate_{group['of']}".rstrip("_"): group["lr"] for group in groups}
         self.tracker.log({f"train/{name}": value for name, value in found.items()}, step=state.global_step)

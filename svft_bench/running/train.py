@@ -230,14 +230,21 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
 
 def _optimizer(model: nn.Module, spec: TrainSpec, *, head: frozenset[str]) -> torch.optim.Optimizer:
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    rates = {True: spec.lr_head or spec.lr, False: spec.lr}
-    groups = [
-        {"params": [p for name, p in trained if (name in head) is of_head], "lr": rate, "of_head": of_head}
-        for of_head, rate in rates.items()
-    ]
+    rates = {"head": spec.lr_head or spec.lr, "bias": spec.lr_bias or spec.lr, "": spec.lr}
+    groups: dict[str, dict[str, Any]] = {name: {"params": [], "lr": rate, "of": name} for name, rate in rates.items()}
+    for name, parameter in trained:
+        biased = spec.lr_bias is not None and is_bias(name)
+        groups["head" if name in head else "bias" if biased else ""]["params"].append(parameter)
+    if spec.lr_bias is not None and not (groups["bias"]["params"] and groups[""]["params"]):
+        raise ValueError(f"train.lr_bias={spec.lr_bias:g}: no bias trains here beside others; null takes train.lr")
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [group for group in groups.values() if group["params"]],
         betas=spec.betas,
         eps=spec.eps,
         weight_decay=spec.weight_decay,
     )
+
+
+def is_bias(name: str) -> bool:
+    """Whether a parameter of this name is added to what a layer gives: its own bias, or what an adapter adds to it."""
+    return any(part == "bias" or part.endswith("_bias") for part in name.split("."))

@@ -49,6 +49,16 @@ def test_a_choice_is_a_file_that_tunes_its_cell(asked: list[Cell]) -> None:
     assert "highest rate tried" in second and "rate tried" not in first
 
 
+def test_a_pair_of_rates_is_chosen_where_biases_have_their_own() -> None:
+    grid = ["train.lr=1e-3,3e-3", "train.lr_bias=1e-4,1e-3", "seed=0,1"]
+    asked = cells(["method=vectorfit", "score_on=validation", "protocol=ours", *grid], any_data=True)
+    made = [made_record(cell, score=0.7 if cell.spec.train.lr_bias == 1e-4 else 0.6) for cell in asked]
+    (found,) = choices(cell_results(asked, made))
+    assert (found.best.spec.train.lr, found.best.spec.train.lr_bias) == (1e-3, 1e-4)
+    assert (found.rates, found.edge) == (4, "lowest")
+    assert yaml.safe_load(tuned_files([found], name="own"))["train"]["lr_bias"] == 1e-4
+
+
 def test_unequal_trials_are_refused(asked: list[Cell]) -> None:
     fewer = [cell for cell in asked if (cell.spec.method.name, cell.spec.train.lr) != ("lora", 3e-3)]
     with pytest.raises(ValueError, match=r"unequal trial budgets.*lora digits 2 x 2.*svft_plain digits 3 x 2"):

@@ -48,6 +48,18 @@ def test_the_seed_that_chose_the_rate_is_in_no_score() -> None:
     assert "seed 0 of every row" in note and not any("may lie beyond" in note for note in table.notes)
 
 
+def test_a_seed_that_chose_the_rate_of_the_biases_is_in_no_score_either() -> None:
+    line = [*LINE, "method=vectorfit", "train.lr=1e-3"]
+    tried = cells([*line, "train.lr_bias=1e-4,1e-2", "seed=0", "limit.eval=20"], any_data=True)
+    asked = cells([*line, "train.lr_bias=1e-4", "seed=0,1,2"], any_data=True)
+    records = [run(cell, score=0.8) for cell in (*tried, *asked)]
+    (found,) = with_searches(cell_results(asked, records), map(outline, records))
+    assert found.set_aside == (0,) and found.seeds == (1, 2)
+    notes = experiment_table([found], name="n", title="").notes
+    assert not any("may lie beyond" in note for note in notes)
+    assert any("0.001 (head 0.004, biases 0.0001)" in note for note in notes)
+
+
 def test_where_fewer_than_two_seeds_are_fresh_all_are_in_the_mean_and_the_others_beside() -> None:
     table = experiment_table([searched("3e-3", at="0,1")], name="n", title="")
     assert table.rows[0].cells[-1] == "3 (0, 1 chose)" and table.rows[0].facts["choosing_seeds"] == "0 1"

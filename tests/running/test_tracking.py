@@ -107,18 +107,20 @@ def test_trackio_gets_the_same_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert told == [expected, ({"train/loss": 0.5}, 3), ({"eval/digits/accuracy": 0.75}, None), "finished"]
 
 
-def test_a_run_logs_both_learning_rates_by_name(
+def test_a_run_logs_its_learning_rates_by_name(
     arguments: Callable[..., list[str]], tmp_path: Path, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[dict[str, float]] = []
     run = SimpleNamespace(log=lambda values, step: logged.append(values), finish=lambda: None)
     monkeypatch.setattr(sys.modules["wandb"], "init", lambda **words: asked.update(words) or run)
-    line = ["train.lr=1e-3", "train.lr_head=1e-2", "train.schedule=constant", "tracking=wandb", "wandb.group=mine"]
-    assert command(arguments("text", "method=svft_plain", *line)) == 0
-    rates = [(one["train/learning_rate"], one["train/learning_rate_head"]) for one in logged if "train/loss" in one]
-    assert rates and set(rates) == {(1e-3, 1e-2)}
+    rates = {"train.lr": 1e-3, "train.lr_head": 1e-2, "train.lr_bias": 1e-4}
+    line = [*(f"{name}={rate}" for name, rate in rates.items()), "train.schedule=constant"]
+    assert command(arguments("text", "method=vectorfit", *line, "tracking=wandb", "wandb.group=mine")) == 0
+    names = {f"train/learning_rate{which}": f"train.lr{which}" for which in ("", "_head", "_bias")}
+    named = [{names[key]: one[key] for key in names} for one in logged if "train/loss" in one]
+    assert named and all(one == rates for one in named)
     assert asked["group"] == "mine" and asked["config"]["train"]["lr_head"] == 1e-2
-    assert asked["config"]["method"]["name"] == "svft_plain"
+    assert asked["config"]["method"]["name"] == "vectorfit"
 
 
 def test_output_that_is_no_terminal_gets_plain_lines(arguments: Callable[..., list[str]]) -> None:

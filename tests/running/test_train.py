@@ -14,13 +14,14 @@ import torch
 
 from svft_bench.compose import Cell, cells
 from svft_bench.config.settings import Tracked
+from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.running.callbacks import Clock
 from svft_bench.running.encoding import Collate, training_collate
 from svft_bench.running.rows import IGNORED, TrainingRows, training_rows
 from svft_bench.running.tracking import About, tracking
-from svft_bench.running.train import _arguments, train
+from svft_bench.running.train import _arguments, _optimizer, is_bias, train
 
 EXAMPLES = [{"id": str(i), "prompt": "q?", "target": "a" * length} for i, length in enumerate((1, 12, 3))]
 
@@ -86,6 +87,22 @@ def test_a_last_step_between_two_losses_that_leaves_no_number_is_seen(
     ready.model.get_input_embeddings().weight.register_post_accumulate_grad_hook(spoil)
     with pytest.raises(FloatingPointError, match="a trained parameter is nan at step 5"):
         ready.train(ready.rows(EXAMPLES), collate=ready.collate)
+
+
+def test_biases_learn_at_a_rate_of_their_own(tmp_path: Path) -> None:
+    line = ["model=pythia-2.8b", "task=gsm8k", "method=vectorfit", "train.lr=1e-3"]
+    ready = tiny(tmp_path, *line, "train.lr_bias=1e-2")
+    spec = ready.cell.spec
+    config = peft_config(spec.method, kind="causal_lm", head_modules=(), total_steps=1, seed=0)
+    model = apply_method(ready.model, spec.method, config, head_modules=())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = _optimizer(model, spec.train, head=frozenset()).param_groups
+    found = {group["lr"]: {is_bias(names[id(one)]) for one in group["params"]} for group in groups}
+    assert found == {1e-3: {False}, 1e-2: {True}}
+    none = spec.train.model_copy(update={"lr_bias": None})
+    assert [group["lr"] for group in _optimizer(model, none, head=frozenset()).param_groups] == [1e-3]
+    with pytest.raises(ValueError, match=r"lr_bias=0\.01: no bias trains here"):
+        _optimizer(torch.nn.Linear(2, 2, bias=False), spec.train, head=frozenset())
 
 
 @dataclass(frozen=True)

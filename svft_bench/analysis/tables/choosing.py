@@ -15,7 +15,10 @@ Group = list[CellResult]
 
 @dataclass(frozen=True)
 class Choice:
-    """One method's best rate, how many were tried at how many seeds, and the end of the grid where it lies, if any."""
+    """One method's best rate, how many were tried at how many seeds, and the end of the grid where it lies, if any.
+
+    Where biases have a rate of their own, a pair of rates counts as one.
+    """
 
     best: CellResult
     score: float
@@ -56,9 +59,10 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
     for choice in found:
         spec = choice.best.spec
         edge = f"# The {choice.edge} rate tried: the best one may lie beyond the grid.\n" if choice.edge else ""
+        bias = f"  lr_bias: {spec.train.lr_bias:g}\n" if spec.train.lr_bias is not None else ""
         parts.append(
             f"# conf/tuned/{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml\n# @package _global_\n{edge}"
-            f"train:\n  lr: {spec.train.lr:g}\n"
+            f"train:\n  lr: {spec.train.lr:g}\n{bias}"
             f'  source: "ours: best validation score of {choice.rates} rates over {plural(choice.seeds, "seed")}, '
             f'{100 * choice.score:.1f} (experiment={name})"\n'
         )
@@ -68,8 +72,12 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
 def _choice(group: Group) -> Choice:
     scores = [_validated(result) for result in group]
     index = max(range(len(group)), key=lambda index: (scores[index], -index))
-    ends: dict[int, Literal["lowest", "highest"]] = {0: "lowest", len(group) - 1: "highest"}
-    return Choice(group[index], scores[index], len(group), len(group[0].records), ends.get(index))
+    ends: dict[float, Literal["lowest", "highest"]] = {
+        group[0].spec.train.lr: "lowest",
+        group[-1].spec.train.lr: "highest",
+    }
+    edge = ends.get(group[index].spec.train.lr) if len(ends) > 1 else None
+    return Choice(group[index], scores[index], len(group), len(group[0].records), edge)
 
 
 def _validated(result: CellResult) -> float:
@@ -87,10 +95,10 @@ def _refuse_more_than_a_rate(group: Group) -> None:
     seeds = [record.spec.seed for record in first.records]
     for other in group[1:]:
         names = [text.split(" ")[0] for text in differences(_but_seed(first), _but_seed(other))]
-        if set(names) != {"train.lr"} or [record.spec.seed for record in other.records] != seeds:
+        if not set(names) <= {"train.lr", "train.lr_bias"} or [record.spec.seed for record in other.records] != seeds:
             raise ValueError(
                 f"{first.spec.method.name}: trials at {first.spec.train.lr:g} and {other.spec.train.lr:g} differ in "
-                f"{', '.join(names)} or their seeds; a choice of rate compares cells that differ in train.lr alone"
+                f"{', '.join(names)} or their seeds; a choice of rate compares cells that differ in their rates alone"
             )
 
 

@@ -58,6 +58,7 @@ def document(result: CellResult) -> dict[str, Any]:
                 "method": spec.method.name,
                 "trained_parameters": str(last.sizes.trainable_without_head),
                 "learning_rate": f"{spec.train.lr:g}",
+                **({"learning_rate_of_biases": f"{spec.train.lr_bias:g}"} if spec.train.lr_bias is not None else {}),
                 **adapter,
             },
         },

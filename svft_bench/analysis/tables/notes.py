@@ -138,9 +138,10 @@ def _protocol(record: RunRecord) -> str:
 def _rates(results: Sequence[CellResult]) -> str:
     def rate(result: CellResult) -> str:
         train = result.spec.train
-        alone = not result.spec.head_modules or train.lr_head in (None, train.lr)
-        head = "" if alone else f" (head {train.lr_head:g})"
-        return f"{result.spec.method.title} {train.lr:g}{head}"
+        head = train.lr_head if result.spec.head_modules else None
+        others = {"head": head, "biases": train.lr_bias}
+        told = [f"{name} {lr:g}" for name, lr in others.items() if lr not in (None, train.lr)]
+        return f"{result.spec.method.title} {train.lr:g}" + (f" ({', '.join(told)})" if told else "")
 
     return ", ".join(_distinct(map(rate, results)))
 
@@ -152,7 +153,8 @@ def searches(results: Sequence[CellResult]) -> list[str]:
         edge = _distinct(
             f"{one.spec.method.title} on {one.spec.task.name} ({one.spec.train.lr:g} of {len(one.search.rates)} rates)"
             for one in results
-            if (search := one.search) and search.task == one.spec.task.name and search.rates[place] == one.spec.train.lr
+            if (search := one.search) and search.task == one.spec.task.name
+            if len(search.rates) > 1 and search.rates[place] == one.spec.train.lr
         )
         found += [f"Chosen at the {end} rate tried, so that a better one may lie beyond: {', '.join(edge)}."] * bool(
             edge

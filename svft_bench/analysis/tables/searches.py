@@ -74,17 +74,17 @@ def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]], *, tasks: Co
 
 
 def _tried(spec: RunSpec, trials: Sequence[Outline], *, alike: bool) -> Search | None:
-    """The rates and the seeds that have several of them; None where nothing was searched.
+    """The rates and the seeds that have several trials; None where nothing was searched.
 
     The cell's own runs are trials where others differ from them in the rate alone; else the search scored other rows.
     """
     own, trial_id = spec.cell_id, spec.trial_id
-    beside = any(trial.lr != spec.train.lr and trial.trial_id == trial_id for trial in trials)
-    tried: dict[int, set[float]] = {}
+    beside = any(trial.cell_id != own and trial.trial_id == trial_id for trial in trials)
+    tried: dict[int, dict[str, float]] = {}
     for trial in trials:
         if trial.cell_id == own and not beside:
             continue
-        tried.setdefault(trial.seed, set()).add(trial.lr)
+        tried.setdefault(trial.seed, {})[trial.cell_id] = trial.lr
     seeds = tuple(sorted(seed for seed, rates in tried.items() if len(rates) > 1))
-    rates = sorted(set().union(*(tried[seed] for seed in seeds)) if seeds else set())
+    rates = sorted({rate for seed in seeds for rate in tried[seed].values()})
     return Search(tuple(rates), seeds, trials[0].task, alike) if spec.train.lr in rates else None

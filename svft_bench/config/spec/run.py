@@ -20,7 +20,7 @@ Decay = Annotated[StrictFloat, Field(ge=0, lt=1)]
 
 
 class TrainSpec(Spec):
-    """The optimisation: AdamW with one group for the head and one for everything else.
+    """The optimisation: AdamW, in groups: the head, biases where they have a rate of their own, everything else.
 
     `loss_average` says what an optimizer step's loss is the mean of: `tokens`, all targets of its micro-batches alike
     (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts). `sampling`
@@ -28,10 +28,11 @@ class TrainSpec(Spec):
     """
 
     describes = frozenset({"source"})
-    younger = frozenset({"loss_average", "sampling"})
+    younger = frozenset({"loss_average", "sampling", "lr_bias"})
 
     lr: StrictFloat = Field(gt=0)
     lr_head: StrictFloat | None = Field(default=None, gt=0)
+    lr_bias: StrictFloat | None = Field(default=None, gt=0)
     epochs: Count
     max_steps: StrictInt | None = Field(default=None, ge=0, le=10**9)
     batch_size: Count
@@ -149,6 +150,17 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _a_rate_of_biases_has_biases(self) -> RunSpec:
+        fields = self.method.adapter
+        biases = fields.get("train_bias", fields.get("bias", "none") != "none") or self.method.trains == "all"
+        if self.train.lr_bias is not None and not (biases and self.model.biases and fields.get("train_sigma", True)):
+            raise ValueError(
+                f"train.lr_bias={self.train.lr_bias:g} is for biases that train beside other weights, and "
+                f"method={self.method.name} trains none so in model={self.model.name}; null takes train.lr"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _validation_scores_are_clean(self) -> RunSpec:
         if self.score_on == "reported":
             return self
@@ -253,7 +265,7 @@ class RunSpec(Spec):
 
 
 def _but_rate(train: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in train.items() if key not in ("lr", "lr_head")}
+    return {key: value for key, value in train.items() if key not in ("lr", "lr_head", "lr_bias")}
 
 
 def check_kind(kind: Kind, *, task: str, kinds: Sequence[str], model: str) -> None:
