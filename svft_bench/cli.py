@@ -94,6 +94,9 @@ def command(argv: list[str]) -> int:
                 return _benchmark(argv)
     except (ValueError, OSError) as error:
         return bad_input(error) if ranks.leads() else 2
+    except ranks.ProcessLost as error:  # before there was a run that could fail
+        print(f"svft-bench: {error}", file=sys.stderr)
+        return 1
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0)
     except stopping.Stopped as error:

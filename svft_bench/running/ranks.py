@@ -14,9 +14,11 @@ from typing import Any, TextIO, TypeVar, cast
 
 import psutil
 
+from svft_bench.config.wording import sentence
 from svft_bench.running import stopping
 
 T = TypeVar("T")
+RENDEZVOUS = timedelta(minutes=5)  # for all to meet; they begin together, and one that died before is not noticed
 PATIENCE = timedelta(days=7)  # one process waits while another decomposes, or for a lock; one that died is noticed
 GRACE = 2.0  # seconds in which the process with the reason speaks before those that only miss it
 LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe")
@@ -43,7 +45,11 @@ def leads() -> bool:
 
 @contextmanager
 def joined(*, on: str) -> Iterator[None]:
-    """Be one of the run's processes while this lasts, on the device that a command names; alone, nothing happens."""
+    """Be one of the run's processes while this lasts, on the device that a command names; alone, nothing happens.
+
+    Raises:
+        ProcessLost: not all of them have met, or one has ended since.
+    """
     if size() == 1:
         yield
         return
@@ -56,7 +62,7 @@ def joined(*, on: str) -> Iterator[None]:
     begun = not dist.is_initialized()
     if begun:
         on_gpus = on != "cpu" and torch.cuda.is_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
+        _form("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     numbers = gathered(os.getpid())
     try:
         yield
@@ -72,6 +78,21 @@ def joined(*, on: str) -> Iterator[None]:
         if not _store().check([_told()]):  # else there may be nobody left to end with
             dist.barrier()
         dist.destroy_process_group()
+
+
+def _form(backend: str) -> None:
+    """Meet the others, within minutes; what is done together from then on has patience."""
+    import torch.distributed as dist
+
+    try:
+        dist.init_process_group(backend, timeout=RENDEZVOUS)
+    except RuntimeError as error:
+        raise ProcessLost(
+            f"RANK={rank()} waits {RENDEZVOUS.total_seconds():.0f} s for the others of the run's {size()} processes, "
+            f"and has not met them all ({sentence(str(error))}); the same command starts them again"
+        ) from error
+    dist.distributed_c10d._set_pg_timeout(PATIENCE)
+    _store().set_timeout(PATIENCE)
 
 
 def gathered(item: T) -> list[T]:
