@@ -2,7 +2,7 @@
 
 Its ingredients can be written behind the version counter's back, by `.data` and by some optimizers. So it is trusted
 only between events that are ours: inside one forward or generate of a model (`unchanging`), in which nobody writes.
-Everywhere else its ingredients are compared: the entries by value, and the base by its answer to a fixed question.
+Everywhere else its ingredients are compared: the entries by value, and the base by its answer.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from .answers import answer
 from .cores import is_transformed
-from .svd import waves
 
 # How often any optimizer has stepped.
 _steps = 0
 # The forward or generate that is going on.
 _scope: ContextVar[object | None] = ContextVar("_scope", default=None)
 
-# Rows that ask a base of 16 bits, whose answers are rounded: one of them may not show a small change, all of them do.
-QUESTIONS = 8
 # An accelerator has to be waited for to know the outcome of a comparison. From about so many multiply-adds on (a tenth
 # of a millisecond of a fast one), building the weight anew takes longer.
 WORTH_WAITING = 2e10
@@ -94,11 +91,12 @@ class AdaptedWeight:
         self._weight: Tensor | None = None
         self._entries: Tensor | None = None
         self._answer: Tensor | None = None
-        self._question: Tensor | None = None
         self._seen_in: object | None = None
         self._counted_at = _steps
         self._forwards = 0
         self.accumulation = 1
+        # Whether the previous step had one training forward only, so that nobody will ask for its weight again.
+        self.alone = False
         self.settled: Settled | None = None
 
     def __reduce__(self) -> tuple[type[AdaptedWeight], tuple[()]]:
@@ -107,7 +105,7 @@ class AdaptedWeight:
     def count_forward(self) -> None:
         """Note a training forward; `accumulation` is how many there were for the previous optimizer step."""
         if self._counted_at != _steps:
-            self.accumulation = max(1, self._forwards)
+            self.accumulation, self.alone = max(1, self._forwards), self._forwards == 1
             self._counted_at, self._forwards = _steps, 0
         self._forwards += 1
 
@@ -120,11 +118,13 @@ class AdaptedWeight:
         made_of: Sequence[Tensor],
         dtype: torch.dtype,
         compare: bool,
+        again: bool = True,
         scaling: float = 1.0,
     ) -> Tensor:
         """What `build` makes of `base`, of effective `entries`, and of the tensors and the scaling behind them.
 
-        Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it.
+        Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it; so it is
+        where it was not expected to be wanted `again`.
         """
         # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
         mode = (_steps, dtype, scaling, torch.is_inference_mode_enabled())
@@ -135,29 +135,18 @@ class AdaptedWeight:
             known = compare and self._same_entries(entries) and self._same_base(base)
         if not known:
             self.drop()  # before the new one is made, so that the two are never held together
-            self._weight, self._key, self._entries = build(), key, entries.detach().clone()
-            self._answer = self._ask(base) if compare else None
+            self._weight, self._key = build(), key
+            if compare and again:
+                self._entries, self._answer = entries.detach().clone(), answer(base)
         self._seen_in = scope
         assert self._weight is not None
         return self._weight
 
     def _same_entries(self, entries: Tensor) -> bool:
-        assert self._entries is not None
-        return torch.equal(self._entries, entries.detach())
+        return self._entries is not None and torch.equal(self._entries, entries.detach())
 
     def _same_base(self, base: Tensor) -> bool:
-        return self._answer is not None and torch.equal(self._answer, self._ask(base))
-
-    def _ask(self, base: Tensor) -> Tensor:
-        """What the base makes of a few fixed rows, which takes one reading of it; a bias answers with itself."""
-        base = base.detach()
-        if base.dim() == 1:
-            return base.clone()
-        if self._question is None or self._question.dtype != base.dtype or self._question.device != base.device:
-            rows = QUESTIONS if base.dtype.itemsize == 2 else 1
-            self._question = waves(base.shape[1], rows).T.to(base)
-        with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
-            return F.linear(self._question, base)
+        return self._answer is not None and torch.equal(self._answer, answer(base))
 
     def settle(
         self, weight: Tensor, bias: Tensor | None, *, active: object, adapter: str, scaling: float, most: float

@@ -183,6 +183,7 @@ class SingularLayer(BasisLayer):
             made_of=[*self.trained(adapter), *core.tensors],
             dtype=dtype,
             compare=self._keeps(core, trains=torch.is_grad_enabled()),
+            again=not (torch.is_grad_enabled() and self._adapted.alone),
             scaling=self.scaling[adapter],
         )
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from svft_bench.tuners import adapted as adapted_module
 from svft_bench.tuners import layer as layer_module
+from svft_bench.tuners.answers import answer
 from tests.tuners.layers import PATTERNS, builds, dense, layer_of, square_layer
 
 
@@ -23,6 +25,23 @@ def test_one_optimizer_step_builds_one_weight(monkeypatch: pytest.MonkeyPatch) -
             layer(x)
         assert count[0] == step + 1
         optimizer.step()
+
+
+def test_a_weight_that_a_step_uses_once_is_not_asked_and_still_right_when_it_is_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, x = square_layer(), torch.randn(6, 12, requires_grad=True)
+    asked: list[int] = []
+    monkeypatch.setattr(adapted_module, "answer", lambda base: asked.append(1) or answer(base))
+    optimizer = torch.optim.AdamW(layer.trained("default"), lr=0.1)
+    for _ in range(4):
+        layer(x).square().sum().backward()
+        optimizer.step()
+    assert len(asked) == 1  # in the first step, when nobody knew
+    layer(x)
+    layer.get_base_layer().weight.data[3].mul_(1.5)
+    weight = layer.matrix() + layer.get_delta_weight("default")
+    torch.testing.assert_close(layer(x), x @ weight.T + layer.bias)
 
 
 @pytest.mark.parametrize("change", ["in_place", "data", "replaced", "loaded", "base", "other_dtype"])

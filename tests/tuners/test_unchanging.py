@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from svft_bench.tuners import adapted as adapted_module
 from svft_bench.tuners import chooser, rounding
 from svft_bench.tuners.adapted import AdaptedWeight, unchanging
+from svft_bench.tuners.answers import answer
 from svft_bench.tuners.layer import SingularLayer
 from tests.tuners.cases import adapted, make_input
 from tests.tuners.layers import PATTERNS, builds, dense, layer_of, square_layer
@@ -17,8 +19,7 @@ def test_one_forward_or_generate_looks_once_at_what_a_weight_is_made_of(monkeypa
     layer, x = square_layer().eval(), torch.randn(6, 12)
     count = builds(layer, monkeypatch)
     asked = []
-    ask = AdaptedWeight._ask
-    monkeypatch.setattr(AdaptedWeight, "_ask", lambda self, base: asked.append(1) or ask(self, base))
+    monkeypatch.setattr(adapted_module, "answer", lambda base: asked.append(1) or answer(base))
     with torch.no_grad():
         for _ in range(2):
             with unchanging(), unchanging():

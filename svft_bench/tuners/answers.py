@@ -1,0 +1,43 @@
+"""What a weight answers, by which a write behind its version counter's back is seen: one reading of it, few numbers.
+
+In 16 bits they are exact: the sums, modulo 2⁶⁴, of its 64-bit words whose places differ by a multiple of a prime.
+A change of a single word always shows, and so does a swap of any two that are no such multiple apart. In more bits it
+is the weight's product with a fixed row, which a CPU takes no longer over than over the reading.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .kept import kept
+from .svd import waves
+
+# The prime: above the sides of most weights, and small against their words.
+STRIDE = 4099
+# Rows of the product of a weight in 16 bits that cannot be read as words: roundings hide a small change from one row.
+ROWS = 8
+
+
+def answer(weight: Tensor) -> Tensor:
+    """The answer of a weight (out, in); a bias answers with itself."""
+    weight = weight.detach()
+    if weight.dim() == 1:
+        return weight.clone()
+    if weight.dtype.itemsize == 2 and _has_words(weight):
+        words = weight.view(-1).view(torch.int64)
+        rows = max(1, len(words) // STRIDE)
+        # The last row is longer by what is left, so all of them are; what two rows share counts in both.
+        return words.as_strided((rows, len(words) - (rows - 1) * STRIDE), (STRIDE, 1), words.storage_offset()).sum(0)
+    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+        return F.linear(_question(weight.shape[1], weight.dtype, weight.device), weight)
+
+
+def _has_words(weight: Tensor) -> bool:
+    return weight.is_contiguous() and weight.numel() % 4 == 0 and weight.storage_offset() % 4 == 0
+
+
+@kept
+def _question(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return waves(length, ROWS if dtype.itemsize == 2 else 1).T.to(device, dtype)
