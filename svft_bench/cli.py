@@ -92,6 +92,9 @@ def command(argv: list[str]) -> int:
                 return _verb(argv[0], argv[1:])
             with stopping.heeding_signals():
                 return _benchmark(argv)
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         return bad_input(error) if ranks.leads() else 2
     except ranks.ProcessLost as error:  # before there was a run that could fail

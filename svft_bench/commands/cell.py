@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from svft_bench.config.wording import printable, sentence, warning_line
@@ -25,11 +26,25 @@ BARS = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PRO
 def be_quiet() -> None:
     """Keep off the terminal what libraries say to their own developers; a warning of ours is a sentence."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
-    warnings.formatwarning = warning_line
+    warnings.formatwarning = _once()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a run's processes, each would warn of the same
     if not sys.stderr.isatty():  # in a file, the libraries' bars would be one endless line
         for name in BARS:
             os.environ.setdefault(name, "1")
+
+
+def _once() -> Callable[..., str]:
+    """A warning as a line, and nothing for one that was told: other filters in between make Python forget."""
+    told: set[str] = set()
+
+    def line(*warning: Any) -> str:
+        text = warning_line(*warning[:4])
+        if text in told:
+            return ""
+        told.add(text)
+        return text
+
+    return line
 
 
 def trial(config: DictConfig) -> float:

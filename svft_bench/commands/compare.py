@@ -67,7 +67,8 @@ def main(argv: list[str]) -> int:
     print(f"{_name(one)}\n{_name(other)}\n\n{whole(_table(found))}\n{NOTE}")
     for item in (item for item in found if {item.items} != {*item.scored}):
         first, second = item.scored
-        print(f"{item.eval}: the scores are of {first:,} and {second:,} items, of which {item.items:,} are the same.")
+        both = f"{first:,} and {plural(second, 'item')}"
+        print(f"{item.eval}: the scores are of {both}, {item.items:,} of them the same.")
     for title, values in (("They differ in", specs), ("and were made with", versions)):
         for key, (first, second) in values.items():
             print(f"{title} {key}: {_short(first)} | {_short(second)}")

@@ -20,7 +20,7 @@ from rich.table import Table
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.compose import option_fields, options
 from svft_bench.config.spec import KINDS, LimitSpec, ReaderName, SourceSpec, TaskSpec
-from svft_bench.config.wording import Parser, nearest
+from svft_bench.config.wording import Parser, nearest, plural
 from svft_bench.tasks import Example, load_task
 from svft_bench.tasks.pool import Pool, read_pool
 
@@ -177,8 +177,9 @@ def _training_texts(
         return found | {"original questions": None}, f"{lacks}, and its questions cannot be matched by text: {error}"
     matched, rows = _matched(seeds, asked, n=n)
     names = " and ".join(f"{source.title} ({source.split})" for source, _ in sources)
-    told = f"{lacks}: {rows:,} of its {len(asked):,} questions share {n} words in a row with a question of {names}"
-    return found | {"original questions": matched}, f"{told}, and those {len(matched):,} questions stand for them"
+    told = f"{lacks}: {rows:,} of its {plural(len(asked), 'question')} share {n} words in a row with a question of "
+    told += f"{names}, {plural(len(matched), 'question')} of theirs in all, taken in their place"
+    return found | {"original questions": matched}, told
 
 
 def _seed_sources(task: TaskSpec) -> list[tuple[SourceSpec, ReaderName]]:

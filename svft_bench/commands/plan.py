@@ -37,7 +37,7 @@ from svft_bench.analysis.estimates import (
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, plural
 from svft_bench.methods.counts import trained_parameters
 from svft_bench.records import RunRecord, load_records
 from svft_bench.running.failures import State, reason, state
@@ -145,7 +145,9 @@ def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]
     states = [item.state for item in planned]
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
     each = busy([item.share for item in todo]).values()
-    lines = [f"{len(planned)} cells: {counted(states)}; about {duration(sum(each))} left on {_described(on)}."]
+    lines = [
+        f"{plural(len(planned), 'cell')}: {counted(states)}; about {duration(sum(each))} left on {_described(on)}."
+    ]
     if devices > 1:
         through = duration(wall(list(each), devices=devices))
         lines.append(f"On {devices} such devices about {through}: the longest first, one device for a cell.")

@@ -9,7 +9,7 @@ import time
 
 from svft_bench.compose import model_spec, options
 from svft_bench.config.spec import ModelSpec
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, plural
 
 
 def main(argv: list[str]) -> int:
@@ -48,13 +48,13 @@ def _keep_house(argv: list[str]) -> int:
         return 0
     if verb == "--prune":
         removed = svd_cache.prune(folder, most=most)
-        print(f"removed {len(removed)} files, {sum(entry.size for entry in removed) / 1e9:.2f} GB")
+        print(f"removed {plural(len(removed), 'file')}, {sum(entry.size for entry in removed) / 1e9:.2f} GB")
     entries = svd_cache.entries(folder)
     for entry in entries if verb == "--list" else []:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         print(f"{entry.size / 1e6:10.1f} MB  last used {used}  {entry.path.name}")
     total = sum(entry.size for entry in entries) / 1e9
-    print(f"{folder}: {len(entries)} files, {total:.2f} GB of at most {svd_cache.limit() / 1e9:g} GB")
+    print(f"{folder}: {plural(len(entries), 'file')}, {total:.2f} GB of at most {svd_cache.limit() / 1e9:g} GB")
     return 0
 
 

@@ -35,7 +35,7 @@ def rescore(argv: list[str]) -> int:
     paths = asked.paths
     if asked.write and paths and all(path.is_file() for path in paths):
         changed = [path for path in paths if rewritten(path)]
-        print("".join(f"{path}\n" for path in changed) + f"{len(changed)} of {len(paths)} records were scored anew")
+        print("".join(f"{path}\n" for path in changed) + f"scored anew: {len(changed)} of {len(paths)}")
         return 0
     if len(paths) != 1 or not paths[0].is_file():
         raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from svft_bench.compose import cells, option_fields, options
 from svft_bench.config.spec import KINDS, RunSpec, TaskSpec
-from svft_bench.config.wording import Parser, nearest
+from svft_bench.config.wording import Parser, nearest, plural
 from svft_bench.tasks import Example
 from svft_bench.tasks.loading import example_of
 
@@ -89,7 +89,7 @@ def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]
         learned = [False] * len(ids)
     names = tokenizer.convert_ids_to_tokens(ids)
     marked = " ".join(f"[{name}]" if loss else name for name, loss in zip(names, learned, strict=True))
-    yield f"{len(ids)} tokens of {spec.model.name}" + (
+    yield f"{plural(len(ids), 'token')} of {spec.model.name}" + (
         f", {sum(learned)} with loss [in brackets]" if any(learned) else ""
     )
     yield marked

@@ -63,7 +63,9 @@ class Parser(argparse.ArgumentParser):
 def warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """A warning of ours is a sentence, one of a library names its place."""
-    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
-        return f"svft-bench: {sentence(str(message))}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+    """A warning is one line after the name of this program, or of the library that gives it."""
+    path = Path(filename)
+    *folders, inside = re.split(r"(?:site|dist)-packages/", path.as_posix())
+    library = Path(inside.split("/")[0] if folders else path.name).stem
+    ours = path.is_relative_to(Path(__file__).parents[1])
+    return f"{'svft-bench' if ours else library}: {sentence(str(message))}\n"

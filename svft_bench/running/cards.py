@@ -9,6 +9,7 @@ from typing import Literal
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from svft_bench.config.wording import plural
 from svft_bench.models.loading import AUTO
 from svft_bench.records import RunRecord
 from svft_bench.tuners.card import Card, write
@@ -54,13 +55,13 @@ def _rows(record: RunRecord, *, kind: Kind, lost: Sequence[tuple[int, float]], r
         "method": f"{spec.method.title} {TITLES[kind]} ({method})",
         "trained parameters": f"{sizes.trainable_without_head:,} and {sizes.trainable_head:,} in the head",
         "base model": f"`{base}`" + (f" at {revision}" if revision else ""),
-        "task": f"{spec.task.name}, {record.costs.steps:,} steps, seed {spec.seed}",
+        "task": f"{spec.task.name}, {plural(record.costs.steps, 'step')}, seed {spec.seed}",
     }
     for item in spec.task.evals:
         value = record.scores[item.name][item.metrics[0]]
         told = "undefined" if value is None else f"{value:.4f}"
         used = record.scored_on[item.name]
-        rows[f"score on {used.label}"] = f"{item.metrics[0]} {told} on {used.used:,} rows"
+        rows[f"score on {used.label}"] = f"{item.metrics[0]} {told} on {plural(used.used, 'row')}"
     if lost:
         told = ", ".join(f"{error:.1%} at rank {rank}" for rank, error in lost)
         rows["what LoRA leaves out"] = f"this one has rank {rank}; of the update's norm are left out {told}"

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import Trainer
 
 from svft_bench.config.spec import RunSpec
+from svft_bench.config.wording import plural
 from svft_bench.running import chance, ranks
 from svft_bench.running.additive import Additive, additive
 from svft_bench.running.sharing import SHARE, own, targets
@@ -61,8 +62,8 @@ class Parts:
             raise OutOfMemory(f"{where} {NO_ROOM}")
         self.number *= 2
         warnings.warn(
-            f"Out of memory in {where} with {at_once} rows at a time: from here on {-(-rows // self.number)} go "
-            f"through the model at once{so}.",
+            f"Out of memory in {where} with {plural(at_once, 'row')} at a time: from here on "
+            f"{-(-rows // self.number)} go through the model at once{so}.",
             stacklevel=3,
         )
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from svft_bench.compose import Cell, build_cell, cells, fixed, hydra_over, parsed
 from svft_bench.config.spec import RunSpec
+from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_record, record_path
 from svft_bench.running import sweep
 from svft_bench.running.failures import reason, state
@@ -76,7 +77,7 @@ def search(overrides: Sequence[str], job: Callable[[DictConfig], float]) -> int:
     with hydra_over(lines):
         config = compose("config", [line for line in lines if line.startswith("hydra")], return_hydra_config=True)
         number = int(config.hydra.sweeper.n_trials)
-        print(f"{number} trials; the mean headline metric on held-out rows is maximised", flush=True)
+        print(f"{plural(number, 'trial')}; the mean headline metric on held-out rows is maximised", flush=True)
         with sweep.going_of(number) as notes:
             hydra: Any = GlobalHydra.instance().hydra
             broken = _broken(lambda: hydra.multirun("config", job, lines), notes)

@@ -61,6 +61,7 @@ class Tracker:
             file=sys.stderr if terminal else Lines(sys.stderr),
             unit="step",
             leave=False,
+            delay=1e-9,  # no look at a bar before its first stage
             dynamic_ncols=True,
             mininterval=pace,
             maxinterval=max(pace, 10.0),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from svft_bench.config.spec import FewShotSpec, TaskSpec
+from svft_bench.config.wording import plural
 from svft_bench.tasks.pool import Pool
 from svft_bench.tasks.readers import Fields
 
@@ -36,7 +37,7 @@ def draw(task: TaskSpec, pool: Pool, held_out: Pool | None, *, seed: int) -> Par
     if task.validation_rows >= len(pool.fields):
         raise ValueError(
             f"task.validation_rows={task.validation_rows} leaves nothing to train on: "
-            f"{pool.file.origin} has {len(pool.fields)} rows"
+            f"{pool.file.origin} has {plural(len(pool.fields), 'row')}"
         )
     validation = pool.take(shuffled(pool.fields, seed=seed), task.validation_rows)
     return Parts(pool.take(index for index in pool.fields if index not in validation), validation, rest=[])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.config.spec import SourceSpec
+from svft_bench.config.wording import plural
 
 Row = dict[str, Any]
 
@@ -141,7 +142,9 @@ def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
                 raise ValueError(f"{path}: its first line is to name every column once, it has {', '.join(names)}")
             for row in lines:
                 if None in row or None in row.values():
-                    raise ValueError(f"{path}:{lines.line_num} has more or fewer cells than the {len(names)} columns")
+                    raise ValueError(
+                        f"{path}:{lines.line_num} has more or fewer cells than the {plural(len(names), 'column')}"
+                    )
                 rows.append(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable table ({error})") from None

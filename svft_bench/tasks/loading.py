@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from svft_bench.config.spec import Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
+from svft_bench.config.wording import plural
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
@@ -137,7 +138,7 @@ def _limited(pool: Pool, taken: Taken, count: int | None, *, seed: int) -> Taken
     """
     chosen = pool.take(taken) if count is None else pool.take(shuffled(taken, seed=seed), count)
     if not chosen:
-        raise ValueError(f"{pool.file.origin}: none of its {pool.file.rows} rows can be used; {pool.skipped}")
+        raise ValueError(f"{pool.file.origin}: none of its {plural(pool.file.rows, 'row')} can be used; {pool.skipped}")
     return chosen
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.config.spec import SourceSpec
+from svft_bench.config.wording import plural
 from svft_bench.models.hub import commit_now, is_commit
 from svft_bench.tasks.files import Row, local_files, own_rows, own_sha256, read_file, sha256
 
@@ -43,7 +44,7 @@ class DataFile:
         name = self.origin if self.sample else self.title
         if self.used < self.rows:
             return f"{name} ({self.used:,} of {self.rows:,})"
-        return f"{name} ({self.rows:,} rows)" if self.sample else name
+        return f"{name} ({plural(self.rows, 'row')})" if self.sample else name
 
 
 def read_rows(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[Row], DataFile]:

@@ -248,7 +248,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             for part, tensor in described.items():
                 selected[f"{prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
         if kept:
-            warnings.warn(needed(kept), stacklevel=2)
+            warnings.warn(needed(kept), stacklevel=1)
         return selected
 
     @classmethod
@@ -271,7 +271,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         for layer, basis, fingerprint in found.values():
             layer.install_basis(adapter_name, basis, fingerprint=fingerprint)
         if message := changed({name: basis for name, (_, basis, _) in found.items()}):
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, stacklevel=1)
         remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
         )

@@ -86,7 +86,7 @@ def test_without_a_column_the_original_questions_are_found_by_text(
     assert rewritten["note"] is None and (original["rows"], original["sharing"], original["half"]) == (1, 1, 1)
     assert original["note"] == (
         "metamathqa/train.jsonl has no column original_question: 2 of its 3 questions share 13 words in a row with a "
-        "question of GSM8K (train) and MATH (train), and those 1 questions stand for them"
+        "question of GSM8K (train) and MATH (train), 1 question of theirs in all, taken in their place"
     )
     leakage(["task=gsm8k", f"data_root={tmp_path}"])
     assert "2 of its 3 questions share 13 words" in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_the_report_names_the_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_math(tmp_path)
     leakage(["task=gsm8k", f"data_root={tmp_path}", "n=5"])
     printed = capsys.readouterr().out
-    assert "Against metamathqa/train.jsonl (1 rows)" in printed
+    assert "Against metamathqa/train.jsonl (1 row)" in printed
     assert "33.3%" in printed
 
 

@@ -34,6 +34,28 @@ def test_a_light_verb_imports_nothing_heavy(line: str) -> None:
     assert done.stdout.splitlines()[-1] == "heavy: [] code: 0"
 
 
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    program = [sys.executable, "-u", "-m", "svft_bench", "list"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
+def test_a_warning_is_told_once_whatever_filters_come_in_between() -> None:
+    program = """
+import sys, warnings
+from svft_bench.commands.cell import be_quiet
+be_quiet()
+for number in range(3):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="another")
+        exec(compile("import warnings; warnings.warn('told')", "/x/site-packages/peft/peft_model.py", "exec"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "peft: told\n"
+
+
 def test_the_help_shows_commands_that_compose() -> None:
     from svft_bench.cli import HELP
     from svft_bench.compose import cells

@@ -48,7 +48,7 @@ def test_a_task_in_a_folder_of_tasks_is_scored_anew_in_its_place(
     rows = [{"id": "0", "eval": name, "prediction": 1, "reference": 1}]
     path = save_record(made_record(cell, score=0.5, items=1), results=tmp_path, predictions=rows)
     assert rescore(["--write", str(path)]) == 0
-    assert "1 of 1 records" in capsys.readouterr().out
+    assert "scored anew: 1 of 1" in capsys.readouterr().out
     assert load_record(path).scores[name]["accuracy"] == 1.0 and list(tmp_path.rglob("*.json")) == [path]
 
 
@@ -69,11 +69,11 @@ def test_records_are_scored_anew_and_sealed_again(tmp_path: Path, capsys: pytest
     ]
     path = save_record(record, results=tmp_path, predictions=rows)
     assert rescore(["--write", str(path)]) == 0
-    assert "1 of 1 records were scored anew" in capsys.readouterr().out
+    assert "scored anew: 1 of 1" in capsys.readouterr().out
     again = load_record(path)
     assert again.scores == {name: {"accuracy": 0.0, "accuracy_strict": 0.0} for name in names}
     assert [row["prediction"] for row in load_predictions(path)] == ["I think"] * len(names)
     assert again.model_copy(update={"scores": record.scores, "predictions_sha256": None}) == record
     assert rescore([str(path)]) == 0
     assert rescore(["--write", str(path)]) == 0
-    assert "0 of 1 records were scored anew" in capsys.readouterr().out
+    assert "scored anew: 0 of 1" in capsys.readouterr().out

@@ -13,8 +13,9 @@ import pytest
 from svft_bench.analysis.tables.render import render
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import Cell, cells
+from svft_bench.config import wording
 from svft_bench.config.spec import parse_spec
-from svft_bench.config.wording import nearest, printable, sentence
+from svft_bench.config.wording import nearest, plural, printable, sentence, warning_line
 from tests.made_records import made_record
 
 HOSTILE = "a|b\x1b[31m\nred\x07 [bold]x[/bold]\u202e"
@@ -25,6 +26,23 @@ TABLE = Table(
     (Row((HOSTILE, "1"), {"method": HOSTILE, "formula": "=1+1", "score": -0.5}),),
     (HOSTILE,),
 )
+
+
+@pytest.mark.parametrize(
+    ("file", "who"),
+    [
+        ("/home/me/.venv/lib/python3.12/site-packages/peft/utils/save_and_load.py", "peft"),
+        ("/usr/lib/python3/dist-packages/six.py", "six"),
+        ("/home/me/own/halved.py", "halved"),
+        (wording.__file__, "svft-bench"),
+    ],
+)
+def test_a_warning_is_one_line_that_names_a_library_and_no_place(file: str, who: str) -> None:
+    assert warning_line("two\nlines\x1b", UserWarning, file, 12) == f"{who}: two lines\\x1b\n"
+
+
+def test_one_is_no_plural() -> None:
+    assert [plural(count, "run") for count in (0, 1, 2000)] == ["0 runs", "1 run", "2,000 runs"]
 
 
 def test_an_unknown_name_offers_five_at_most_and_none_twice() -> None:

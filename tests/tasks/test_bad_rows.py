@@ -62,7 +62,7 @@ def test_an_answer_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_no_row_with_an_answer_is_refused(tmp_path: Path) -> None:
     toy_math(tmp_path, questions=4)
     write_rows(tmp_path / "gsm8k" / "main" / "test.jsonl", [{"question": "1?", "answer": ""}])
-    with pytest.raises(ValueError, match=r"gsm8k/main/test\.jsonl: none of its 1 rows can be used"):
+    with pytest.raises(ValueError, match=r"gsm8k/main/test\.jsonl: none of its 1 row can be used"):
         load("gsm8k", tmp_path)
 
 

@@ -13,6 +13,7 @@ from string import Template
 
 from svft_bench.analysis.report.content import HEADLINE, Content, Section
 from svft_bench.analysis.tables.value import Row, Table
+from svft_bench.config.wording import plural
 
 DATA = "\0"  # stands where the runs go, which are too long to be copied
 LINK = re.compile(r"\[(\w+)\]\([\w/.]+\)")  # to a file of the results folder, which a page alone does not have
@@ -72,7 +73,7 @@ def _summary(content: Content) -> str:
     cells = {group.place for group in content.runs}
     marks = f"; {dirty} made with uncommitted changes" if dirty else ""
     number = sum(group.number for group in content.runs)
-    return f"{number} runs, {len(cells)} combinations of model, method and task{marks}."
+    return f"{plural(number, 'run')}, {plural(len(cells), 'combination')} of model, method and task{marks}."
 
 
 def _link(index: int, section: Section) -> str:

@@ -10,6 +10,7 @@ from svft_bench.analysis.stats.beyond import combined
 from svft_bench.analysis.tables.compared import Field, Gap
 from svft_bench.analysis.tables.headline import Named, Place, Usable, named, steps_against_lora
 from svft_bench.analysis.tables.results import CellResult
+from svft_bench.config.wording import plural
 
 BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
 LORA, FULL = ("LoRA", "qv"), ("full fine-tuning", "")
@@ -62,8 +63,8 @@ def _answer(
     ahead = sum(gap.mean > 0 for _, gap in gaps)
     tables = ", ".join(dict.fromkeys(f"[{links[field.task]}](tables/{links[field.task]}.md)" for field, _ in gaps))
     return (
-        f"{question}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(gaps)} evals, ahead in "
-        f"{ahead}; shown, corrected over the {comparisons} comparisons of these sentences, on "
+        f"{question}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {plural(len(gaps), 'eval')}, "
+        f"ahead in {ahead}; shown, corrected over the {comparisons} comparisons of these sentences, on "
         f"{', '.join(shown) or 'none'} ({tables})."
     )
 

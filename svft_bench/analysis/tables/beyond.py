@@ -10,6 +10,7 @@ from svft_bench.analysis.stats.beyond import combined, critical_difference, mean
 from svft_bench.analysis.tables.compared import Field, Gap
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import shown_name
+from svft_bench.config.wording import plural
 
 MARGINS = (0.01, 0.02, 0.05)
 LEVEL = 0.05
@@ -60,8 +61,8 @@ def _equivalent(competing: Sequence[Field]) -> list[str]:
         told = "; ".join(f"{name}: {', '.join(cells)}" for name, cells in shown.items())
         parts.append(f"within {100 * margin:g} {told or 'none'}")
     return [
-        f"Shown to be as good as full fine-tuning, in points ({len(gaps)} pairs of one-sided tests for each margin, "
-        f"corrected by Holm's method): {'. '.join(parts)}."
+        f"Shown to be as good as full fine-tuning, in points ({plural(len(gaps), 'pair')} of one-sided tests for each "
+        f"margin, corrected by Holm's method): {'. '.join(parts)}."
     ]
 
 

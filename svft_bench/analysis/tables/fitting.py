@@ -42,7 +42,7 @@ def whole(grid: Grid) -> str:
     wide = Console(markup=False, width=most if width is None else min(most, width))
     with wide.capture() as captured:
         wide.print(grid)
-    return captured.get()
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _least(grid: Grid) -> int:

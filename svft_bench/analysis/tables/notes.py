@@ -90,12 +90,13 @@ def _data(record: RunRecord) -> str:
     both = has_validation(task) and len(record.data) == 1 + len(task.evals)
     uses = [data_of(item, record) for item in task.evals]
     scored = "; ".join(
-        f"{item.name} scored on {use.label}, {use.used:,} rows" for item, use in zip(task.evals, uses, strict=True)
+        f"{item.name} scored on {use.label}, {plural(use.used, 'row')}"
+        for item, use in zip(task.evals, uses, strict=True)
     )
     named = pool.title if pool.label.startswith(pool.title) else pool.origin
     whole = all(use.label == use.title for use in uses) and named == pool.title
     start = task.title if whole else f"task {task.name}"
-    return f"{start}, {pool.used:,} rows of {named} for training{' and validation' if both else ''}; {scored}"
+    return f"{start}, {plural(pool.used, 'row')} of {named} for training{' and validation' if both else ''}; {scored}"
 
 
 def _left_out(records: Sequence[RunRecord]) -> list[str]:
@@ -113,7 +114,7 @@ def _counts(records: Sequence[RunRecord], reason: str) -> str:
     for record in records:
         by_method.setdefault(record.spec.method.title, []).append(record.skipped.get(reason, 0))
     if len(values := {count for counts in by_method.values() for count in counts}) == 1:
-        return f"{values.pop():,} rows"
+        return plural(values.pop(), "row")
     alike: dict[str, list[str]] = {}
     for title, counts in by_method.items():
         alike.setdefault(", ".join(f"{count:,}" for count in counts), []).append(title)

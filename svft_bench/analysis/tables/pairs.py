@@ -17,6 +17,7 @@ from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import option_fields
+from svft_bench.config.wording import plural
 
 LEVEL = 0.05
 FEWER_SEEDS = (
@@ -181,8 +182,8 @@ def _detectable(tested: Sequence[Pair]) -> list[str]:
             gap = median(detectable_gap(pair.gap.noise, comparisons=len(tested)) for pair in pairs)
             items = sum(values.shape[2] for values in field.values)
             found.append(
-                f"{shown_name(field.name, field.cells)}: {len(pairs[0].gap.seeds)} seeds and {items:,} items miss a "
-                f"gap under {100 * gap:.1f} points more than one time in five (paired, corrected for {len(tested)} "
-                "comparisons, the pair in the middle)."
+                f"{shown_name(field.name, field.cells)}: {plural(len(pairs[0].gap.seeds), 'seed')} and "
+                f"{plural(items, 'item')} miss a gap under {100 * gap:.1f} points more than one time in five (paired, "
+                f"corrected for {plural(len(tested), 'comparison')}, the pair in the middle)."
             )
     return found

@@ -11,6 +11,7 @@ from svft_bench.analysis.stats import Noise, detectable_gap, seeds_needed, sprea
 from svft_bench.analysis.tables.compared import Field, fields, judge_all
 from svft_bench.analysis.tables.results import CellResult, cell_results
 from svft_bench.compose import Cell
+from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_records
 
 
@@ -39,7 +40,8 @@ def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellR
 
 
 def _told(name: str, field: Field | None, gap: float, *, comparisons: int) -> str:
-    asked = f"{name}: a gap of {100 * gap:g} points, paired and corrected for {comparisons} comparisons,"
+    asked = f"{name}: a gap of {100 * gap:g} {'point' if gap == 0.01 else 'points'}, "
+    asked += f"paired and corrected for {plural(comparisons, 'comparison')},"
     if field is None or len(field.cells) < 2:
         return f"{asked} needs unknown seeds: no two of these cells are recorded at two seeds"
     variances, items = [], []
@@ -52,4 +54,4 @@ def _told(name: str, field: Field | None, gap: float, *, comparisons: int) -> st
     if needed is None:
         least = detectable_gap(Noise(0.0, 1.0, median(items)), comparisons=comparisons)
         return f"{asked} is hidden by the items at any number of seeds; they show {100 * least:.1f} at best ({basis})"
-    return f"{asked} needs {needed} seeds ({basis})"
+    return f"{asked} needs {plural(needed, 'seed')} ({basis})"

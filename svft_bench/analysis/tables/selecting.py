@@ -14,6 +14,7 @@ from svft_bench.analysis.tables.results import cell_results, data_of, difference
 from svft_bench.analysis.tables.verdict import EXACT, Protocol
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import RunSpec
+from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
 
 # Fields that no method has by default and that make another method of the one that has them.
@@ -142,7 +143,8 @@ def _other_data(record: RunRecord, measured: Measured) -> str | None:
     evaluation = next(item for item in record.spec.task.evals if item.name == measured.eval)
     scored, trained = data_of(evaluation, record), record.data[0]
     if scored.label != scored.title or scored.used != measured.items:
-        return f"scored on {scored.label}, {scored.used:,} items; the paper's {scored.title} has {measured.items:,}"
+        used = plural(scored.used, "item")
+        return f"scored on {scored.label}, {used}; the paper's {scored.title} has {measured.items:,}"
     if trained.complete_rows is not None and trained.rows != trained.complete_rows:
         return f"trained on {trained.label}, a part of {trained.title}"
     return None

@@ -12,6 +12,7 @@ from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import OPTION_METRICS, TOKEN_METRICS, MetricName
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
+from svft_bench.config.wording import plural
 
 AnswerName = Literal[
     "gsm8k",
@@ -174,7 +175,9 @@ class TaskSpec(Spec):
     @model_validator(mode="after")
     def _rows_are_left_to_train_on(self) -> TaskSpec:
         if self.train.rows is not None and self.validation_rows >= self.train.rows:
-            raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {self.train.rows} rows")
+            raise ValueError(
+                f"validation_rows={self.validation_rows} leaves nothing of {plural(self.train.rows, 'row')}"
+            )
         if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
             raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
         return self
