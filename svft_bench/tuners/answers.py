@@ -21,8 +21,8 @@ ROWS = 8
 
 
 def answer(weight: Tensor) -> Tensor:
-    """The answer of a weight (out, in); a bias answers with itself."""
-    weight = weight.detach()
+    """The answer of a weight (out, in), or of a convolution's (out, in, ...); a bias answers with itself."""
+    weight = weight.detach().flatten(1) if weight.dim() > 2 else weight.detach()
     if weight.dim() == 1:
         return weight.clone()
     if weight.dtype.itemsize == 2 and _has_words(weight):

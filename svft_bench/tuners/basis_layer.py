@@ -12,7 +12,7 @@ from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from . import chooser, quantised, svd, transfer
+from . import chooser, quantised, rounding, svd, transfer
 from .basis import Basis, Side, fingerprints_of
 from .budget import Holding
 from .merging import MergingLayer
@@ -20,6 +20,8 @@ from .offloading import onloaded
 from .options import resolve_dtype
 
 logger = logging.getLogger(__name__)
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
@@ -31,7 +33,14 @@ def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
     """The weight of `base` as (out, in), dequantised or loaded where it has to be."""
     with onloaded(base):
         weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.detach()  # type: ignore[operator]
-    return weight.T if isinstance(base, Conv1D) else weight
+    return as_matrix(base, weight)
+
+
+def as_matrix(base: nn.Module, weight: Tensor) -> Tensor:
+    """A weight as the base layer stores it, as (out, in); that of a convolution as (out, in·k·k)."""
+    if isinstance(base, Conv1D):
+        return weight.T
+    return weight.flatten(1) if weight.dim() > 2 else weight
 
 
 def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
@@ -65,7 +74,7 @@ class BasisLayer(MergingLayer):
         """The base weight as (out, in), without what is merged into it."""
         base = self.get_base_layer()
         if self._kept is not None:
-            return self.oriented(self._kept.weight.to(self._get_base_layer_device_and_dtype(base)[0]))
+            return as_matrix(base, self._kept.weight.to(self._get_base_layer_device_and_dtype(base)[0]))
         return matrix_of(base, self.quantization_backend)
 
     def base_bias(self) -> Tensor | None:
@@ -77,7 +86,13 @@ class BasisLayer(MergingLayer):
 
     def oriented(self, weight: Tensor) -> Tensor:
         """An (out, in) matrix as the base layer stores it."""
-        return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
+        return weight.T.contiguous() if isinstance(self.get_base_layer(), Conv1D) else weight
+
+    def add_to(self, weight: Tensor, delta: Tensor, *, how: rounding.Rounding) -> Tensor:
+        """The sum of two weights as they are stored, rounded as it is in a forward: by columns of the matrix."""
+        base = self.get_base_layer()
+        total = rounding.add(as_matrix(base, weight), as_matrix(base, delta), how=how)
+        return self.oriented(total)
 
     def basis(self, adapter: str) -> Basis:
         """The basis of an adapter."""

@@ -21,7 +21,8 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
     """What the configurations of SVFT and VectorFit share.
 
     Args:
-        target_modules: Names (suffixes), a regular expression, or "all-linear".
+        target_modules: Names (suffixes), a regular expression, or "all-linear". Convolutions are adapted where they are
+            named, and "all-linear" leaves them alone.
         target_parameters: Names (suffixes) of parameters that stack the matrices of experts, each of which gets an
             adapter of its own; they may also be single matrices. `target_modules=[]` adapts nothing else.
         exclude_modules: Names or a regular expression of modules to leave out.

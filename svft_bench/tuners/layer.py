@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 class SingularLayer(BasisLayer):
     """What SVFT and VectorFit share. A subclass says what an adapter adds, in `core` and `bias_offset`."""
 
+    # The kinds of base layer that are nothing but a weight and a bias.
+    plain_kinds: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D)
+
     def __init__(self, base_layer: nn.Module, *, key: str, quantization: dict[str, Any]) -> None:
         super().__init__(base_layer, key=key, quantization=quantization)
         self.path_taken: chooser.Path | None = None
@@ -94,18 +97,32 @@ class SingularLayer(BasisLayer):
             return linear(x)
         if not self.cast_input_dtype_enabled and x.dtype != core.basis.dtype:
             core = core._replace(basis=core.basis.cast(x.dtype))
+        return self.along_path(x, linear, core, adapter, bias=bias, dense=alone and plain)
+
+    def along_path(
+        self,
+        x: Tensor,
+        linear: Callable[[Tensor], Tensor],
+        core: Core,
+        adapter: str,
+        *,
+        bias: Tensor | None,
+        dense: bool,
+    ) -> Tensor:
+        """`linear` with the adapter's core; `dense` says that its weight may be replaced by an adapted one."""
+        config = self.configs[adapter]
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
         whole = getattr(config, "rank", None) is None
         option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
-        path = self._path(x, core, option, dense=alone and plain)
+        path = self._path(x, core, option, dense=dense)
         if path == "one_sided":
             return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
         if path == "token":
             return kernels.token(x, linear, core, how=config.rounding)
         if path == "rotated":
             return kernels.rotated(x, core, bias=bias)
-        dtype = _run_dtype(x)
-        weight, bias = self._adapted_weight(core, adapter, dtype), None if bias is None else bias.to(dtype)
+        dtype = run_dtype(x)
+        weight, bias = self.adapted_weight(core, adapter, dtype), None if bias is None else bias.to(dtype)
         if not (self.training or torch.is_grad_enabled()):
             most = math.inf if core.basis.u is not None and core.basis.vt is not None else chooser.DECODING
             scaling = self.scaling[adapter]
@@ -128,14 +145,22 @@ class SingularLayer(BasisLayer):
                 bias = self._adapted_bias.get(
                     add, base=bias, entries=offset, made_of=[offset], dtype=bias.dtype, compare=compare
                 )
-            return bias, partial(F.linear, weight=self.matrix(), bias=bias)
-        original = linear
-        return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), offset, how=how)
+            return bias, partial(self.product, weight=self.matrix(), bias=bias)
+        original, along = linear, self.along_outputs(offset)
+        return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), along, how=how)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What the base layer would make of x with the (out, in) matrix `weight` for its own."""
+        return F.linear(x, weight, bias)
+
+    def along_outputs(self, offset: Tensor) -> Tensor:
+        """A number for each output, in the shape in which it is added to the layer's output."""
+        return offset
 
     def _is_plain(self) -> bool:
         """Whether the base layer is nothing but a frozen weight and a bias, so that it need not be called itself."""
         base = self.base_layer
-        if type(base) not in (nn.Linear, Conv1D) or base.weight.requires_grad:
+        if type(base) not in self.plain_kinds or base.weight.requires_grad:
             return False
         return not (base._forward_hooks or base._forward_pre_hooks or is_hooked(base))
 
@@ -167,14 +192,19 @@ class SingularLayer(BasisLayer):
             self.path_taken = path
         return path
 
-    def _adapted_weight(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
+    def sum_of(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
+        """W0 + U M Vᵀ, differentiable in M."""
+        matrix = self.matrix()
+        delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
+        return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
+
+    def adapted_weight(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
+        """W0 + U M Vᵀ without a gradient, kept for as long as it is right."""
         base = self.get_base_layer().weight
 
         def build() -> Tensor:
-            with torch.no_grad(), torch.autocast(base.device.type, enabled=False):
-                matrix = self.matrix()
-                delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
-                return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
+            with torch.no_grad():
+                return self.sum_of(core, adapter, dtype)
 
         return self._adapted.get(
             build,
@@ -201,10 +231,10 @@ class SingularLayer(BasisLayer):
             if (core := self.core(name)) is not None:
                 deltas.append(kernels.weight_delta(core, self.matrix(), dtype=core.m.dtype))
         if deltas:
-            y = y + F.linear(x, cast(Tensor, sum(deltas)).to(x.dtype)).to(y.dtype)
+            y = y + self.product(x, cast(Tensor, sum(deltas)).to(x.dtype), None).to(y.dtype)
         for name in adapters:
             offset = self.bias_offset(name)
-            y = y if offset is None else y + offset.to(y.dtype)
+            y = y if offset is None else y + self.along_outputs(offset).to(y.dtype)
         return y
 
     def _check_mixed_batch(self, x: Tensor, adapter_names: list[str]) -> None:
@@ -251,7 +281,7 @@ class SingularLayer(BasisLayer):
 LoraLayer.register(SingularLayer)
 
 
-def _run_dtype(x: Tensor) -> torch.dtype:
+def run_dtype(x: Tensor) -> torch.dtype:
     """The dtype that a linear layer computes in for the input x."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)

@@ -122,9 +122,13 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         with torch.no_grad():
             for name in names:
                 how, offset = self.configs[name].rounding, self.bias_offset(name)
-                weight = rounding.add(weight, self.get_delta_weight(name), how=how)
+                weight = self.add_to(weight, self.get_delta_weight(name), how=how)
                 bias = bias if offset is None or bias is None else rounding.add(bias, offset, how=how)
         return weight, bias
+
+    def add_to(self, weight: Tensor, delta: Tensor, *, how: rounding.Rounding) -> Tensor:
+        """The sum of the base weight and of what an adapter adds to it."""
+        return rounding.add(weight, delta, how=how)
 
     def unmerge(self) -> None:
         """Put the base weight and bias back, bit for bit (a backend without a weight parameter quantises anew)."""

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from . import budget, card, tying, weighted
 from .adapted import unchanging
+from .basis_layer import CONVOLUTIONS
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .checkpoint import PEFT_PREFIX, changed, needed, saved
 from .experts import warn_of_left_out
@@ -37,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 class SingularModel(BaseTuner):  # type: ignore[misc]
-    """A model whose linear layers carry adapters in their singular basis."""
+    """A model whose linear layers and convolutions carry adapters in their singular basis."""
 
     tuner_layer_cls: Any = SingularLayer
     # The class of the layer that adapts one matrix of a stack.
     slice_class: Any
-    supported: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D)
+    supported: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D, *CONVOLUTIONS)
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
     def check_shapes(self, config: Any, shapes: dict[str, tuple[int, int]]) -> None:

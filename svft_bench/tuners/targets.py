@@ -9,7 +9,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from .basis_layer import matrix_of, quantization_of, side_of
+from .basis_layer import CONVOLUTIONS, matrix_of, quantization_of, side_of
 from .budget import Holding
 from .experts import stacks
 from .options import resolve_dtype
@@ -30,8 +30,14 @@ def checked_weight(
     """The (out, in) weight of a target; a ValueError that names the module where it cannot be adapted."""
     backend = quantization_of(module, quantization)
     if backend is None and not isinstance(module, supported):
-        kinds = " or ".join(kind.__name__ for kind in supported)
-        raise ValueError(f"Target module {name!r} is not supported: it is a {type(module).__name__}, not a {kinds}.")
+        *kinds, last = (kind.__name__ for kind in supported)
+        told = f"it is a {type(module).__name__}, not a {', '.join(kinds)} or {last}"
+        raise ValueError(f"Target module {name!r} is not supported: {told}.")
+    if isinstance(module, CONVOLUTIONS) and module.groups != 1:
+        raise ValueError(
+            f"Module {name!r} is a convolution of {module.groups} groups, each with a matrix of its own; only one of "
+            "groups=1 can be adapted."
+        )
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         raise ValueError(f"Module {name!r} is read by nn.MultiheadAttention and never called, so it cannot be adapted.")
     check_whole(f"Module {name!r}", getattr(module, "weight", None))

@@ -80,7 +80,7 @@ def test_weights_without_a_singular_basis_are_refused_before_anything_changes(me
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("layer", [nn.Embedding(5, 4), nn.Conv1d(3, 4, 2), nn.Conv2d(3, 4, 2), nn.GroupNorm(2, 4)])
+@pytest.mark.parametrize("layer", [nn.Embedding(5, 4), nn.ConvTranspose2d(3, 4, 2), nn.GroupNorm(2, 4)])
 def test_layers_of_other_kinds_are_refused(layer: nn.Module, method: Method) -> None:
     base = make_base()
     base.extra = layer
@@ -97,7 +97,7 @@ def test_svft_refuses_a_layer_norm() -> None:
     refused(
         base,
         svft(target_modules=["square", "norm"]),
-        "Target module 'norm' is not supported: it is a LayerNorm, not a Linear or Conv1D",
+        "Target module 'norm' is not supported: it is a LayerNorm, not a Linear, Conv1D, Conv1d, Conv2d or Conv3d",
     )
 
 

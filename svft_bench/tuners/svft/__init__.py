@@ -1,7 +1,7 @@
 """SVFT: a sparse trained core between the frozen singular vectors of a weight."""
 
 from .config import SVFTConfig
-from .layer import SVFTLayer, SVFTLinear
+from .layer import SVFTConv, SVFTLayer, SVFTLinear
 from .model import SVFTModel
 
-__all__ = ["SVFTConfig", "SVFTLayer", "SVFTLinear", "SVFTModel"]
+__all__ = ["SVFTConfig", "SVFTConv", "SVFTLayer", "SVFTLinear", "SVFTModel"]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..bands import banded
+from ..conv import ConvLayer
 from ..cores import Diagonal, Full, Pattern, Scattered
 from ..kernels import Core, without_autocast
 from ..layer import SingularLayer
@@ -88,7 +88,7 @@ class SVFTLayer(SingularLayer):
     def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:
         if self.configs[adapter].variant == "ours":
             return super().adapt(x, linear, adapter, alone=alone)
-        return F.linear(x, self._released_weight(adapter).to(x.dtype), self.base_bias())
+        return self.product(x, self._released_weight(adapter).to(x.dtype), self.base_bias())
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         if self.configs[adapter].variant == "ours":
@@ -118,6 +118,10 @@ class SVFTLayer(SingularLayer):
 
 class SVFTLinear(SVFTLayer):
     """SVFT on an `nn.Linear`, a `Conv1D` or a quantised linear layer."""
+
+
+class SVFTConv(SVFTLayer, ConvLayer):
+    """SVFT on an `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`."""
 
 
 class SVFTSlice(Sliced, SVFTLayer):

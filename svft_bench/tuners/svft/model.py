@@ -7,10 +7,11 @@ import warnings
 from peft.utils.other import get_pattern_key
 from torch import nn
 
+from ..basis_layer import CONVOLUTIONS
 from ..model import SingularModel
 from . import patterns
 from .config import SVFTConfig
-from .layer import SVFTLayer, SVFTLinear, SVFTSlice
+from .layer import SVFTConv, SVFTLayer, SVFTLinear, SVFTSlice
 
 
 class SVFTModel(SingularModel):
@@ -21,7 +22,7 @@ class SVFTModel(SingularModel):
     slice_class = SVFTSlice
 
     def layer_class(self, base: nn.Module) -> type[SVFTLayer]:
-        return SVFTLinear
+        return SVFTConv if isinstance(base, CONVOLUTIONS) else SVFTLinear
 
     def check_shapes(self, config: SVFTConfig, shapes: dict[str, tuple[int, int]]) -> None:
         """As in the paper, a rank may exceed the smaller matrices (it keeps them whole), but not all of them."""

@@ -8,6 +8,7 @@ import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor, nn
 
+from ..conv import ConvLayer
 from ..cores import Diagonal
 from ..kernels import Core
 from ..layer import SingularLayer
@@ -161,6 +162,10 @@ class VectorFitLayer(SingularLayer):
 
 class VectorFitLinear(VectorFitLayer):
     """VectorFit on an `nn.Linear`, a `Conv1D` or a quantised linear layer."""
+
+
+class VectorFitConv(VectorFitLayer, ConvLayer):
+    """VectorFit on an `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`."""
 
 
 class VectorFitLayerNorm(VectorFitLayer):

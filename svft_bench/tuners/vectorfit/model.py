@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..basis_layer import CONVOLUTIONS
 from ..model import SingularModel
 from . import freezing
 from .config import VectorFitConfig
-from .layer import VECTORS, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear, VectorFitSlice
+from .layer import VECTORS, VectorFitConv, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear, VectorFitSlice
 
 
 class VectorFitModel(SingularModel):
@@ -34,6 +35,8 @@ class VectorFitModel(SingularModel):
             )
 
     def layer_class(self, base: nn.Module) -> type[VectorFitLayer]:
+        if isinstance(base, CONVOLUTIONS):
+            return VectorFitConv
         return VectorFitLayerNorm if isinstance(base, nn.LayerNorm) else VectorFitLinear
 
     def update_and_allocate(self, step: int) -> None:
