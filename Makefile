@@ -47,7 +47,7 @@ peft-suite: $(VENV)/installed  ## PEFT's own tests of custom models with our con
 test-launchers:  ## sweeps under joblib, submitit, Ray and Optuna, in an environment of their own: minutes
 	$(PYTHON) -m venv build/launchers
 	build/launchers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm,ray,optuna]'
-	build/launchers/bin/python -m pytest tests/running/test_launchers.py tests/running/test_searching.py
+	build/launchers/bin/python -m pytest tests/running/test_launchers.py tests/running/test_killed_workers.py tests/running/test_searching.py
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference

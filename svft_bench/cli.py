@@ -131,7 +131,7 @@ def _verb(name: str, argv: list[str]) -> int:
 
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
-    from svft_bench.running import again, launching, searching
+    from svft_bench.running import again, launching, limits, searching
     from svft_bench.running.failures import state
     from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
 
@@ -155,6 +155,7 @@ def _benchmark(argv: list[str]) -> int:
     check_folders(planned)
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
         check_surroundings(todo, here=not launched)
+    overrides = limits.timed(overrides, planned)
     if searched:
         searching.check(planned, overrides)
         return searching.search(overrides, trial)

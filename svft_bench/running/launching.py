@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -19,6 +24,7 @@ from svft_bench.compose import Cell, hydra_over
 from svft_bench.running import stopping
 from svft_bench.running.failures import keep_failure, reason_of
 from svft_bench.running.sweep import left_by_the_dead, noted
+from svft_bench.running.watching import own, watched
 
 Job = Callable[[DictConfig], int]
 # The package of Hydra's plugin for each launcher, and the extra of ours that brings it.
@@ -28,6 +34,21 @@ PLUGINS = {
     "submitit_slurm": ("hydra_submitit_launcher", "slurm"),
     "ray": ("hydra_ray_launcher", "ray"),
 }
+# How a launcher waits for one cell, and its answer's shape; it would wait for no other once the first is killed.
+WAITS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
+    "SlurmLauncher": ("submitit.core.core:Job", "results", lambda found: [found]),
+    "LocalLauncher": ("submitit.core.core:Job", "results", lambda found: [found]),
+    "RayLauncher": ("ray", "get", lambda found: found),
+}
+# Their errors of a process that was killed; others are of a job that could not begin.
+OF_KILLED = ("UncompletedJobError", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What comes of a cell whose process has left nothing."""
+
+    error: Exception
 
 
 def check_launcher(overrides: Sequence[str]) -> None:
@@ -52,13 +73,39 @@ def launch(cells: Sequence[Cell], *, overrides: Sequence[str], job: Job) -> int:
     """
     with hydra_over(overrides):
         launcher = _launcher(overrides, job)
+        side_by_side = any(f"hydra/launcher={name}" in overrides for name in PLUGINS)
+        with watched(cells) if side_by_side else nullcontext(), _each_waited_for(launcher):
+            try:
+                return _together(launcher, cells, range(len(cells)))
+            except Exception as error:  # a launcher's own, which may be anything; a cell's are told by its job
+                print(f"svft-bench: the launcher ended: {reason_of(error)}", file=sys.stderr)
+                for number in left_by_the_dead(len(cells)):
+                    _killed(cells[number], error)
+                return 1
+
+
+@contextmanager
+def _each_waited_for(launcher: Launcher) -> Iterator[None]:
+    """While this lasts, the launcher waits for every cell, also after one whose process was killed."""
+    if type(launcher).__name__ not in WAITS:
+        yield
+        return
+    place, name, shaped = WAITS[type(launcher).__name__]
+    module, _, inside = place.partition(":")
+    owner = getattr(import_module(module), inside) if inside else import_module(module)
+    wait = getattr(owner, name)
+
+    def patient(*args: Any, **kwargs: Any) -> Any:
         try:
-            return _together(launcher, cells, range(len(cells)))
-        except Exception as error:  # a launcher's own, which may be anything; a cell's are told by its job
-            print(f"svft-bench: the launcher ended: {reason_of(error)}", file=sys.stderr)
-            for number in left_by_the_dead(len(cells)):  # after others: submitit tells of the first that is killed
-                _killed(cells[number], error)
-            return 1
+            return wait(*args, **kwargs)
+        except Exception as error:
+            return shaped(Lost(error))
+
+    setattr(owner, name, patient)
+    try:
+        yield
+    finally:
+        setattr(owner, name, wait)
 
 
 def _launcher(overrides: Sequence[str], job: Job) -> Launcher:
@@ -67,6 +114,9 @@ def _launcher(overrides: Sequence[str], job: Job) -> Launcher:
     config = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=True)
     from hydra._internal.callbacks import Callbacks
 
+    if folder := config.hydra.launcher.get("submitit_folder"):
+        place = Path(folder.replace("%j", "JOB")).absolute()
+        print(f"what each cell prints: {place}/JOB_0_log.out, its errors in .err beside it", flush=True)
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
     return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
 
@@ -76,7 +126,8 @@ def _together(launcher: Launcher, cells: Sequence[Cell], numbers: Sequence[int])
     if not numbers:
         return 0
     try:
-        return _codes(launcher.launch([_own(cells[number]) for number in numbers], initial_job_idx=numbers[0]))
+        returns = launcher.launch([own(cells[number]) for number in numbers], initial_job_idx=numbers[0])
+        return max(_code(cells[number], found) for number, found in zip(numbers, returns, strict=True))
     except BrokenProcessPool as error:
         stopping.check()
         left = [number for number in numbers if not noted(number, "ended")]
@@ -94,18 +145,21 @@ def _stretches(numbers: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _killed(cell: Cell, error: Exception) -> int:
+    killed = RuntimeError("the process that ran it was killed, as for want of memory")
+    killed.__cause__ = error
+    return _failed(cell, killed)
+
+
+def _failed(cell: Cell, error: Exception) -> int:
     try:
-        raise RuntimeError("the process that ran it was killed, as for want of memory") from error
-    except RuntimeError as killed:
-        keep_failure(cell, killed)
-        print(f"  failed: {killed}", file=sys.stderr)
+        raise error
+    except Exception as raised:
+        keep_failure(cell, raised)
+    print(f"  failed: {reason_of(error)}", file=sys.stderr)
     return 1
 
 
-def _own(cell: Cell) -> list[str]:
-    """The overrides of a cell without Hydra's, which the launcher has already."""
-    return [line for line in cell.overrides if not line.lstrip("+~").startswith("hydra")]
-
-
-def _codes(returns: Sequence[JobReturn]) -> int:
-    return max((int(done.return_value) for done in returns), default=0)
+def _code(cell: Cell, found: JobReturn | Lost) -> int:
+    if not isinstance(found, Lost):
+        return int(found.return_value)
+    return _killed(cell, found.error) if type(found.error).__name__ in OF_KILLED else _failed(cell, found.error)

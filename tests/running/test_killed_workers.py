@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from svft_bench.running.launching import PLUGINS
 from svft_bench.running.sweep import NOTES, left_by_the_dead
 
 LAUNCH = """
@@ -21,8 +23,7 @@ from svft_bench.compose import cells, fixed
 from svft_bench.running.launching import launch
 from svft_bench.running.sweep import going
 from svft_bench.running.sweep import outcome
-overrides = ["seed=0,1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "results_dir={folder}/r",
-             "output_dir={folder}/o"]
+overrides = ["seed=0,1,2,3", *{launcher!r}, "results_dir={folder}/r", "output_dir={folder}/o"]
 planned = cells(overrides)
 with going(planned):
     code = launch(planned, overrides=fixed(overrides), job=killing.job)
@@ -48,9 +49,19 @@ def job(config):
 """
 
 
-def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path) -> None:
+LAUNCHERS = {
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": [],
+    "ray": ["hydra.launcher.ray.init.num_cpus=2"],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path, launcher: str) -> None:
+    if find_spec(f"hydra_plugins.{PLUGINS[launcher][0]}") is None:
+        pytest.skip(f"hydra/launcher={launcher} is not installed; make test-launchers installs all of them")
     (tmp_path / "killing.py").write_text(JOB.format(folder=str(tmp_path)))
-    program = LAUNCH.format(folder=str(tmp_path))
+    program = LAUNCH.format(folder=str(tmp_path), launcher=[f"hydra/launcher={launcher}", *LAUNCHERS[launcher]])
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
