@@ -12,9 +12,12 @@ import pytest
 from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
 from svft_bench.analysis.tables.answers import BANDED, LORA, answers
 from svft_bench.analysis.tables.compared import Field
-from svft_bench.analysis.tables.headline import MATCHED, Usable, headline_table, usable_range, usable_ranges
-from svft_bench.analysis.tables.results import CellResult, cell_results
+from svft_bench.analysis.tables.headline import MATCHED, SEARCHES, headline_table
+from svft_bench.analysis.tables.results import CellResult, cell_results, recorded_results
+from svft_bench.analysis.tables.searched import Usable, search_notes, usable_range, usable_ranges
+from svft_bench.analysis.tables.steps import paired_steps, step_of
 from svft_bench.compose import cells, options
+from svft_bench.records import outlines, save_record
 from tests.made_records import made_record
 
 LINE = ["model=minilm-l6", "protocol=ours", "task.validation_rows=200"]
@@ -56,11 +59,35 @@ def test_a_row_names_its_places_and_has_its_range_and_its_time_against_lora() ->
     places = ["method.modules=qv"]
     compared = [*results("lora", 0.8, *places), *results("svft_banded", 0.82), *results("lora", 0.81)]
     searched = trials("lora", {"1e-3": 0.80, "1e-2": 0.79, "1e-1": 0.5}, "task=glue/sst2", *places)
-    made = headline_table(compared, searched, answers=["An answer."])
+    made = headline_table(compared, searched, answers=["An answer."], steps={"lora_r8": 1.0, "svft_banded16": 1.48})
     names = [row.cells[:2] for row in made.rows]
     assert names == [("LoRA", "qv"), ("SVFT banded", "all_linear"), ("LoRA", "all_linear")]
     assert made.rows[0].cells[3] == "≥ 1.0 sst2" and made.rows[1].cells[3] == ""
-    assert made.rows[0].cells[4] == "1.0" and made.notes[0] == "An answer."
+    assert [row.cells[5] for row in made.rows] == ["1.0", "1.5", "1.0"] and made.notes[0] == "An answer."
+    assert made.rows[0].cells[4] == "3 in 30 s" and made.rows[1].cells[4] == ""
+
+
+def test_a_search_tells_its_trials_their_time_and_its_range() -> None:
+    (told,) = search_notes(trials("lora", {"1e-3": 0.80, "3e-3": 0.79, "1e-2": 0.5}, "task=glue/sst2"))
+    assert told.endswith("best: LoRA 3 trials in 30 s by the clock, ≥ 0.5.")
+    assert search_notes(results("lora", 0.8)) == []
+
+
+def test_a_step_is_timed_in_turns_and_never_by_runs(tmp_path: Path) -> None:
+    steps = paired_steps(Path(__file__).parents[2] / "results")
+    assert steps["lora_r8"] == 1.0 and step_of("lora", steps) == 1.0
+    assert step_of("svft_banded", steps) == steps["svft_banded16"] and step_of("vera", steps) == steps["vera_r1024"]
+    assert step_of("svft", steps) is None and step_of("released", steps) is None and step_of("ia3", steps) is None
+    assert paired_steps(tmp_path) == {}
+
+
+def test_a_cell_of_two_experiments_is_one_at_all_its_seeds(tmp_path: Path) -> None:
+    every = [one for name in MATCHED for one in cells([f"experiment={name}"], any_data=True)]
+    asked = [one for one in every if one.spec.place == ("glue/sst2", "minilm-l6", "svft_plain")]
+    for one in {one.spec.run_id: one for one in asked}.values():
+        save_record(made_record(one, score=0.8, items=872), results=tmp_path, predictions=[])
+    (found,) = recorded_results(asked, outlines(tmp_path))
+    assert found.seeds == (0, 1, 2, 3, 4, 5, 6, 7)
 
 
 def test_a_search_in_which_nothing_correlates_has_no_usable_range() -> None:
@@ -78,7 +105,7 @@ def field(gap: float) -> Field:
 
 @pytest.mark.parametrize(("gap", "shown"), [(0.0, "on none"), (0.4, "on sst2 (+")])
 def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -> None:
-    told = answers([field(gap)], {}, [], links={"glue/sst2": "small_text"})
+    told = answers([field(gap)], {}, {}, links={"glue/sst2": ["small_text"]})
     assert "over 1 evals" in told[0] and shown in told[0] and "[small_text](tables/small_text.md)" in told[0]
     assert all("not measured" in one for one in told[1:])
 
@@ -86,11 +113,11 @@ def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -
 def test_forgiveness_is_the_mean_over_searches() -> None:
     places = (("minilm-l6", "glue/sst2"), ("minilm-l6", "glue/stsb"))
     ranges = {(method, place): Usable(1.0, False, method == LORA) for method in (LORA, BANDED) for place in places}
-    assert "LoRA on qv 1.0, SVFT banded on all_linear 0.0" in answers([], ranges, [], links={})[-1]
+    assert "LoRA on qv 1.0, SVFT banded on all_linear 0.0" in answers([], ranges, {}, links={})[-1]
 
 
 def test_the_matched_experiments_exist_and_the_page_begins_with_them() -> None:
-    assert {*MATCHED, *MATCHED.values()} <= set(options("experiment"))
+    assert {*MATCHED, *SEARCHES} <= set(options("experiment"))
     page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
     order = (
         "begin headline -->",

@@ -17,7 +17,7 @@ from svft_bench.analysis.figures import experiment_figures, paper_points
 from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.experiment import cell_name
-from svft_bench.analysis.tables.headline import MATCHED
+from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
 from svft_bench.analysis.tables.keeping import contents, made_or_kept, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import judged
@@ -26,6 +26,7 @@ from svft_bench.analysis.tables.value import Table
 from svft_bench.analysis.tables.writing import experiment_results, experiment_tables, headline, paper_results
 from svft_bench.compose import experiment_names
 from svft_bench.records import Held, Place, RunRecord, load_record, outlines
+from svft_bench.records.durable import digests
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ def report_content(folder: Path, *, predictions: int) -> Content:
     def tables() -> dict[str, list[Any]]:
         now = outlines(folder)
         parts: dict[str, list[Any]] = {name: ["section", *table_parts(name, now, folder=folder)] for name in names}
-        matched = [*MATCHED.keys(), *MATCHED.values()]
+        matched = [*MATCHED, *SEARCHES]
         if set(matched) <= parts.keys():
-            parts[HEADLINE] = [HEADLINE, *(parts[name] for name in matched)]
+            parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(parts[name] for name in matched)]
         return parts
 
     sections = map(SECTION.validate_json, made_or_kept(tables, partial(_section, folder=folder)).values())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from statistics import fmean
 
 from svft_bench.analysis.stats import around, holm, two_sided
 from svft_bench.analysis.stats.beyond import combined
 from svft_bench.analysis.tables.compared import Field, Gap
-from svft_bench.analysis.tables.headline import Named, Place, Usable, named, steps_against_lora
-from svft_bench.analysis.tables.results import CellResult
+from svft_bench.analysis.tables.searched import Named, Place, Usable, named
+from svft_bench.analysis.tables.steps import step_of
 from svft_bench.config.wording import plural
 
 BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
@@ -21,17 +21,24 @@ QUESTIONS: dict[str, tuple[Named, Named]] = {
     "Do off-diagonals help? SVFT banded against SVFT plain": (BANDED, PLAIN),
     "Does VectorFit reach full fine-tuning? VectorFit against it": (VECTORFIT, FULL),
 }
+# Whose steps a sentence tells, by the names of their files.
+TIMED = {
+    "svft_banded": "SVFT banded",
+    "svft_plain": "SVFT plain",
+    "vectorfit": "VectorFit",
+    "full_ft": "full fine-tuning",
+}
 LEVEL = 0.05
 
 
 def answers(
     competing: Sequence[Field],
     ranges: Mapping[tuple[Named, Place], Usable],
-    results: Sequence[CellResult],
+    steps: Mapping[str, float],
     *,
-    links: Mapping[str, str],
+    links: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """A sentence for each question, one on ranges of rate and one on time; `links` has the table of each task."""
+    """A sentence for each question, one on ranges of rate and one on time; `links` has the tables of each task."""
     found = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
     flat = [(question, field, gap) for question, gaps in found.items() for field, gap in gaps]
     corrected = holm([two_sided(gap.mean, gap.noise) for _, _, gap in flat])
@@ -40,7 +47,7 @@ def answers(
         if p < LEVEL:
             shown.setdefault(question, []).append(f"{field.name} ({100 * gap.mean:+.1f})")
     told = [_answer(question, found[question], shown.get(question, []), len(flat), links) for question in QUESTIONS]
-    return [*told, *_forgiving(ranges), *_slow(results)]
+    return [*told, *_forgiving(ranges), *_slow(steps)]
 
 
 def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[tuple[Field, Gap]]:
@@ -54,14 +61,19 @@ def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[tuple[Fi
 
 
 def _answer(
-    question: str, gaps: Sequence[tuple[Field, Gap]], shown: Sequence[str], comparisons: int, links: Mapping[str, str]
+    question: str,
+    gaps: Sequence[tuple[Field, Gap]],
+    shown: Sequence[str],
+    comparisons: int,
+    links: Mapping[str, Sequence[str]],
 ) -> str:
     if not gaps:
         return f"{question}: not measured at two seeds."
     mean = fmean(gap.mean for _, gap in gaps)
     low, high = around(mean, combined([gap.noise for _, gap in gaps]))
     ahead = sum(gap.mean > 0 for _, gap in gaps)
-    tables = ", ".join(dict.fromkeys(f"[{links[field.task]}](tables/{links[field.task]}.md)" for field, _ in gaps))
+    names = dict.fromkeys(name for field, _ in gaps for name in links[field.task])
+    tables = ", ".join(f"[{name}](tables/{name}.md)" for name in names)
     return (
         f"{question}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {plural(len(gaps), 'eval')}, "
         f"ahead in {ahead}; shown, corrected over the {comparisons} comparisons of these sentences, on "
@@ -85,11 +97,13 @@ def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:
     ]
 
 
-def _slow(results: Sequence[CellResult]) -> list[str]:
-    """What a step takes against LoRA's on the same task."""
-    asked = {method: steps_against_lora(method, results) for method in (BANDED, PLAIN, VECTORFIT, FULL)}
-    found = {method: median(steps) for method, steps in asked.items() if steps}
-    if not found:
+def _slow(steps: Mapping[str, float]) -> list[str]:
+    """What a step takes against LoRA's on the same layers."""
+    timed = {title: step_of(name, steps) for name, title in TIMED.items()}
+    listed = ", ".join(f"{title} {ratio:.1f}" for title, ratio in timed.items() if ratio is not None)
+    if not listed:
         return []
-    listed = ", ".join(f"{method[0]} {ratio:.1f}" for method, ratio in found.items())
-    return [f"What does a step cost? Its time over LoRA's, median over tasks: {listed} ([bench](tables/bench.md))."]
+    return [
+        "What does a step cost? Its time over LoRA's on the same layers, of two blocks of ViT-B in float32 on a CPU, "
+        f"timed in turns: {listed} ([bench](tables/bench.md), which has GPUs and other models)."
+    ]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from svft_bench.analysis.references import Reference, reference_names
 from svft_bench.analysis.tables.answers import answers
 from svft_bench.analysis.tables.compared import fields, judge_all
 from svft_bench.analysis.tables.experiment import experiment_table
-from svft_bench.analysis.tables.headline import MATCHED, headline_table, usable_ranges
+from svft_bench.analysis.tables.headline import MATCHED, SEARCHES, headline_table
 from svft_bench.analysis.tables.lines import Line, paper_lines
 from svft_bench.analysis.tables.pairs import named_comparisons, pairs_table
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.results import CellResult, recorded_results
+from svft_bench.analysis.tables.searched import search_notes, usable_ranges
 from svft_bench.analysis.tables.searches import with_searches
+from svft_bench.analysis.tables.steps import paired_steps
 from svft_bench.analysis.tables.value import Table
-from svft_bench.compose import cells, experiment_names
+from svft_bench.compose import Cell, cells, experiment_names
 from svft_bench.config.wording import nearest
 from svft_bench.records import load_records, outlines
 from svft_bench.records.durable import write_whole
@@ -36,7 +39,11 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
     if name not in known:
         every = [*known, *reference_names()]
         raise ValueError(f"table {name}: {nearest(name, every)}")
-    asked = cells([f"experiment={name}", *overrides], any_data=True)
+    return results_of(cells([f"experiment={name}", *overrides], any_data=True), folder=folder)
+
+
+def results_of(asked: Sequence[Cell], *, folder: Path) -> list[CellResult]:
+    """The same of any cells, each at all the seeds that are asked for."""
     found = outlines(folder)
     return with_noise(with_searches(recorded_results(asked, found), found.values()), folder=folder)
 
@@ -55,7 +62,8 @@ def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool
     title = experiment_names()[name]
     if pairs:
         return pairs_table(results, name=name, title=title, folder=folder, named=named_comparisons(name))
-    return experiment_table(results, name=name, title=title)
+    made = experiment_table(results, name=name, title=title)
+    return replace(made, notes=(*search_notes(results), *made.notes))
 
 
 def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path) -> list[Table]:
@@ -73,18 +81,25 @@ def headline(folder: Path) -> tuple[Table, list[CellResult]] | None:
         ValueError: as `experiment_results` does.
     """
 
-    def recorded(name: str) -> list[CellResult]:
-        return [one for one in experiment_results(name, overrides=(), folder=folder) if one.records]
+    asked = {name: cells([f"experiment={name}"], any_data=True) for name in (*MATCHED, *SEARCHES)}
 
-    groups = {name: recorded(name) for name in MATCHED}
-    results = [one for group in groups.values() for one in group]
+    def recorded(*names: str) -> list[CellResult]:
+        found = results_of([cell for name in names for cell in asked[name]], folder=folder)
+        return [one for one in found if one.records]
+
+    results = recorded(*MATCHED)
     if not results:
         return None
-    searches = [one for name in MATCHED.values() for one in recorded(name)]
-    links = {one.spec.task.name: name for name, group in groups.items() for one in group}
-    competing = fields(results, judge_all(results, folder=folder))
-    told = answers(competing, usable_ranges(searches), results, links=links)
-    return headline_table(results, searches, answers=told), results
+    searches = [one for name in SEARCHES for one in recorded(name)]
+    links: dict[str, list[str]] = {}
+    shown = {(one.spec.cell_id, seed) for one in results for seed in one.seeds}
+    for name in MATCHED:
+        own = [cell.spec for cell in asked[name] if (cell.spec.cell_id, cell.spec.seed) in shown]
+        for task in dict.fromkeys(spec.task.name for spec in own):
+            links.setdefault(task, []).append(name)
+    competing, steps = fields(results, judge_all(results, folder=folder)), paired_steps(folder)
+    told = answers(competing, usable_ranges(searches), steps, links=links)
+    return headline_table(results, searches, answers=told, steps=steps), results
 
 
 def write_headline(folder: Path) -> list[Path]:
