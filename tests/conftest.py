@@ -83,8 +83,20 @@ def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Callable[..., lis
 
     def build(kind: str, *more: str) -> list[str]:
         model, task = KINDS[kind]
-        size = ["model.image.size=28"] if kind == "image" else []
-        short = ["task.evals.gsm8k.generation.max_new_tokens=4"] if kind == "language" else []
+        short = {
+            "image": ["model.image.size=28"],
+            "language": ["task.evals.gsm8k.generation.max_new_tokens=4"],
+            "summary": [
+                *(
+                    "model.revision=null",
+                    "task.validation=null",
+                    "task.max_length=24",
+                    "task.max_target_length=12",
+                    "train.warmup_steps=null",
+                ),
+                *("task.evals.xsum.generation.max_new_tokens=4", "task.evals.xsum.generation.num_beams=2"),
+            ],
+        }
         return [
             f"model={model}",
             f"model.path={tiny_models[kind]}",
@@ -100,8 +112,7 @@ def arguments(tmp_path: Path, tiny_models: dict[str, Path]) -> Callable[..., lis
             "train.batch_size=2",
             "train.gradient_accumulation=1",
             "limit.eval=10",
-            *size,
-            *short,
+            *short.get(kind, []),
             *more,
         ]
 

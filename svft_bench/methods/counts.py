@@ -72,10 +72,11 @@ def adapted_letters(model: ModelSpec, modules: str) -> list[str]:
     """The letters of these matrices."""
     if modules == "all_linear":
         return list(model.matrices)
-    chosen, rest = [], modules
-    for letters in sorted(model.matrices, key=len, reverse=True):
+    chosen: list[str] = []
+    rest = modules
+    for letters in sorted([*model.matrices, *model.groups], key=len, reverse=True):
         if letters in rest:
-            chosen.append(letters)
+            chosen += model.groups.get(letters, (letters,))
             rest = rest.replace(letters, "", 1)
     return chosen
 

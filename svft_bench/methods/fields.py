@@ -93,11 +93,12 @@ def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
 
 
 def _named_matrices(model: ModelSpec) -> Iterator[tuple[str, tuple[int, int], bool]]:
+    """Of a name that is an expression, what it ends in."""
     for number, form in enumerate(model.forms):
         for letter, shape in form.matrices.items():
             names = model.targets.get(letter, ())
-            biased = model.has_bias(letter)
-            yield from ((f"{number}.{name}", shape, biased) for name in ([names] if isinstance(names, str) else names))
+            ends = [names.rpartition("\\.")[2]] if isinstance(names, str) else names
+            yield from ((f"{number}.{name}", shape, model.has_bias(letter)) for name in ends)
 
 
 def _place(parent: nn.Module, path: list[str], layer: nn.Module) -> None:

@@ -42,6 +42,8 @@ SHAPES = (
     "head_dim",
     "vocab_size",
     "patch_size",
+    *("d_model", "d_ff", "d_kv", "num_layers", "num_decoder_layers", "num_heads"),  # of an encoder with a decoder
+    *("encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim"),
 )
 CHECKED = 1 << 26  # bytes; a file of the hub's up to here is checked against its digest at every start
 

@@ -20,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BaseImageProcessor,
@@ -32,13 +33,14 @@ from transformers.image_utils import PILImageResampling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from svft_bench.config.spec import KINDS, ImageSpec, Kind, ModelSpec
-from svft_bench.models.architectures import architecture
+from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
 from svft_bench.models.tokenizer import embed_added_token, fit_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
+    "seq2seq_lm": AutoModelForSeq2SeqLM,
     "sequence_classification": AutoModelForSequenceClassification,
     "image_classification": AutoModelForImageClassification,
 }
@@ -166,7 +168,7 @@ def build_meta(
     Raises:
         ValueError: the configuration cannot be had.
     """
-    blocks = {} if layers is None else {"num_hidden_layers": layers}
+    blocks = {} if layers is None else dict.fromkeys(counted_blocks(spec.name), layers)
     changes = _label_fields(kind, num_labels) | blocks | dict(sizes or {})
     config = read_config(spec, **changes) if from_path else architecture(spec.name, **changes)
     if spec.image:
@@ -227,13 +229,13 @@ def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, missing: set[str], se
     if headless:
         raise ValueError(f"model={spec.name}: the checkpoint {spec.path} lacks {', '.join(sorted(headless)[:3])}")
     generator = torch.Generator().manual_seed(seed)
-    std = model.config.initializer_range
     for name, parameter in model.named_parameters():
         if name in missing:
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             else:
-                drawn = torch.empty(parameter.shape).normal_(std=std, generator=generator)
+                spread = model.config.initializer_range
+                drawn = torch.empty(parameter.shape).normal_(std=spread, generator=generator)
                 parameter.data.copy_(drawn)
 
 

@@ -12,12 +12,20 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from svft_bench.config.spec import KINDS, ModelSpec
-from svft_bench.models.architectures import architecture
+from svft_bench.models.architectures import architecture, published
 from svft_bench.models.blocks import numbers
 from svft_bench.models.checkpoint import STAND_IN
 from svft_bench.models.loading import AUTO
 
 WIDTH, LAYERS, HEADS = 32, 2, 4
+# How an encoder with a decoder calls its sizes, where it has two of each or names of its own.
+TWO_PARTS = {
+    ("d_model",): WIDTH,
+    ("encoder_ffn_dim", "decoder_ffn_dim", "d_ff"): 2 * WIDTH,
+    ("encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers"): LAYERS,
+    ("encoder_attention_heads", "decoder_attention_heads", "num_heads"): HEADS,
+    ("d_kv",): WIDTH // HEADS,
+}
 
 
 def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
@@ -52,6 +60,8 @@ def tiny_architecture(spec: ModelSpec, **changes: Any) -> PretrainedConfig:
         "num_attention_heads": HEADS,
         "pooler_hidden_size": WIDTH,
     }
+    own = published(spec.name) or {}
+    fields |= {name: size for names, size in TWO_PARTS.items() for name in names if name in own}
     if hasattr(real, "num_key_value_heads"):
         fields["num_key_value_heads"] = max(1, HEADS * real.num_key_value_heads // real.num_attention_heads)
         fields["head_dim"] = WIDTH * real.head_dim * real.num_attention_heads // (real.hidden_size * HEADS)
@@ -70,10 +80,11 @@ def _tokenizer(spec: ModelSpec) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate([*special, *alphabet])}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    if encoder:
+    if encoder or any(KINDS[kind].two_parts for kind in spec.kinds):
+        begin = f"{first} " if encoder or "bos_token_id" in (published(spec.name) or {}) else ""  # T5's have none
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A {last}",
-            pair=f"{first} $A {last} $B:1 {last}:1",
+            single=f"{begin}$A {last}",
+            pair=f"{begin}$A {last} $B:1 {last}:1",
             special_tokens=[(first, 1), (last, 2)],
         )
     names = {"cls_token": first, "sep_token": last} if encoder else {"bos_token": first, "eos_token": last}

@@ -15,12 +15,13 @@ from transformers import set_seed
 
 from svft_bench.analysis.estimates import Dtype, times_slower
 from svft_bench.config.settings import Settings
-from svft_bench.config.spec import RunSpec
+from svft_bench.config.spec import KINDS, RunSpec
 from svft_bench.methods.applying import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
 from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
 from svft_bench.running import ranks
+from svft_bench.running.losses import average_over_targets
 from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
 from svft_bench.running.train import total_steps
 from svft_bench.tasks import Example, Task, load_task
@@ -67,6 +68,8 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     model, processor = load_model(
         spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed, device=device
     )
+    if KINDS[spec.task.kind].two_parts:
+        average_over_targets(model, smoothing=spec.train.label_smoothing)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)

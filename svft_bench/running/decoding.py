@@ -72,10 +72,52 @@ def _write(
         top_p=None,
         top_k=None,
         pad_token_id=processor.pad_token_id,
+        **{name: value for name, value in _rules(generation).items() if value != PLAIN[name]},
         **stops,
     )
     rows: list[Tokens] = tokens[:, longest:].tolist()
     return rows
+
+
+def rewrite(model: Any, read: dict[str, Any], *, generation: GenerationSpec, processor: Any) -> list[dict[str, str]]:
+    """One `prediction` for every text that an encoder reads, written by its decoder.
+
+    How it is searched is `generation`'s alone, which tokens begin and end a text the model's own. A text that reaches
+    `max_new_tokens` is cut, also where the model is made to end there.
+    """
+    rows = model.generate(
+        **{name: tensor.to(model.device) for name, tensor in read.items()},
+        max_new_tokens=generation.max_new_tokens,
+        num_beams=generation.num_beams,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=processor.pad_token_id,
+        **_rules(generation),
+        **({"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}),
+    )[:, 1:].tolist()  # without the token that every text begins with
+    forced = model.generation_config.forced_eos_token_id is not None
+    ends = {processor.pad_token_id, *_ids(model.generation_config.eos_token_id)}
+    found = []
+    for text, row in zip(processor.batch_decode(rows, skip_special_tokens=True), rows, strict=True):
+        ended = row[-1:] == [processor.pad_token_id] or len(row) < generation.max_new_tokens
+        ended = ended or (not forced and not ends.isdisjoint(row[-1:]))
+        found.append(_finished(text.strip(), ended=ended, stops=generation.stop))
+    return found
+
+
+def _rules(generation: GenerationSpec) -> dict[str, Any]:
+    """What a search keeps to, as transformers calls it."""
+    return {
+        "length_penalty": generation.length_penalty,
+        "no_repeat_ngram_size": generation.no_repeat_ngram,
+        "min_new_tokens": generation.min_new_tokens,
+        "early_stopping": generation.early_stopping,
+    }
+
+
+PLAIN = _rules(GenerationSpec(max_new_tokens=1))  # what every model does that says nothing else
 
 
 def _ids(tokens: int | list[int] | None) -> list[int]:

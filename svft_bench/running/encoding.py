@@ -74,6 +74,24 @@ def _completions(task: TaskSpec, processor: Any) -> Collate:
     return collate
 
 
+def _pairs(task: TaskSpec, processor: Any) -> Collate:
+    """What an encoder reads, and what a decoder is to write, whose own mask says that its labels are no shifted one."""
+
+    def collate(examples: Sequence[Example]) -> Batch:
+        read = tokens([row["text"] for row in examples], processor, at_most=task.max_length)
+        wrote = tokens([row["target"] for row in examples], processor, at_most=task.max_target_length)
+        mask = wrote["attention_mask"]
+        return {**read, "labels": wrote["input_ids"].masked_fill(mask == 0, IGNORED), "decoder_attention_mask": mask}
+
+    return collate
+
+
+def tokens(texts: Sequence[str], processor: Any, *, at_most: int | None) -> Batch:
+    """Texts as a tokenizer frames them, each cut at its end to so many tokens, and the mask of what is no padding."""
+    found = processor(list(texts), truncation=True, max_length=at_most, padding=True, return_tensors="pt")
+    return {name: found[name] for name in ("input_ids", "attention_mask")}
+
+
 class SimilarLengths(LengthGroupedSampler):  # type: ignore[misc]
     """Rows in an order in which neighbours are of similar length; an epoch's order follows from the seed alone.
 
@@ -99,4 +117,5 @@ COLLATES: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
     "image_classification": _images,
     "sequence_classification": _sequences,
     "causal_lm": _completions,
+    "seq2seq_lm": _pairs,
 }

@@ -19,7 +19,7 @@ from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import text_length
 from svft_bench.running.finished import Finished
 from svft_bench.running.memory import Parts, in_parts
-from svft_bench.running.predictors import PREDICTORS, Found
+from svft_bench.running.predictors import AND, PREDICTORS, Found
 from svft_bench.running.stopping import Stopped
 from svft_bench.tasks import Example
 
@@ -113,7 +113,7 @@ def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, i
         "text": f"no end of the text within {longest:,} tokens or the model's context",
         "input": "input cut at the task's max_length",
     }
-    counts = Counter(row.get("cut") for row in predictions)
+    counts = Counter(part for row in predictions for part in str(row.get("cut")).split(AND))
     return {f"{evaluation.name}: {text}": counts[cut] for cut, text in reasons.items() if counts[cut]}
 
 

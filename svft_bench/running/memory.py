@@ -90,7 +90,7 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
 
     def in_parts(model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
         rows = len(inputs["labels"])
-        if parts.number == 1 or not targets(inputs["labels"]):
+        if parts.number == 1 or not targets(inputs):
             return cast(torch.Tensor, whole(model, inputs, number))
         learn(inputs, number)
         losses = []
@@ -130,10 +130,10 @@ def _parts(
     inputs: dict[str, Any], cut: Sequence[range], *, loss: Additive, device: torch.device
 ) -> Iterator[tuple[dict[str, Any], chance.Draws]]:
     """The parts of a micro-batch that have a share in its loss, each with what draws for it as for the whole."""
-    drawn, rows, of_all = chance.state(device), len(inputs["labels"]), targets(inputs["labels"])
+    drawn, rows, of_all = chance.state(device), len(inputs["labels"]), targets(inputs)
     for at in cut:
         part = {name: v[at.start : at.stop] if _of_rows(v) else v for name, v in inputs.items()}
-        if share := targets(part["labels"]) / of_all:
+        if share := targets(part) / of_all:
             chance.set_state(drawn, device)
             yield part | {SHARE: share}, loss.drawing((at, rows))
 

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 import torch
 
 from svft_bench.config.spec import EvalSpec, Kind, TaskSpec
-from svft_bench.running.decoding import Engine, generate
-from svft_bench.running.encoding import training_collate
+from svft_bench.running.decoding import Engine, generate, rewrite
+from svft_bench.running.encoding import tokens, training_collate
 from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.rows import token_lengths
 from svft_bench.tasks import Example, responded
 
+AND = " and "  # between what was cut, of a text that was read and the one that was written
 Found = dict[str, Any]  # a prediction before it is said of which example
 
 
@@ -80,6 +81,28 @@ def _text(
     )
 
 
+def _summary(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    assert evaluation.generation is not None
+    read = tokens([example["text"] for example in batch], processor, at_most=task.max_length)
+    found = rewrite(model, read, generation=evaluation.generation, processor=processor)
+    long = [length > (task.max_length or 0) for length in token_lengths(batch, processor)]
+    return [row | _cut(input=cut, text="cut" in row) for row, cut in zip(found, long, strict=True)]
+
+
+def _cut(**parts: bool) -> dict[str, str]:
+    named = [name for name, is_cut in parts.items() if is_cut]
+    return {"cut": AND.join(named)} if named else {}
+
+
 def _device(model: Any) -> torch.device:
     device: torch.device = next(model.parameters()).device
     return device
@@ -89,4 +112,5 @@ PREDICTORS: dict[Kind, Predictor] = {
     "image_classification": _class_or_value,
     "sequence_classification": _class_or_value,
     "causal_lm": _text,
+    "seq2seq_lm": _summary,
 }

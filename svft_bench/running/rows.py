@@ -41,11 +41,14 @@ def check_context(task: TaskSpec, *, positions: int | None, model: str) -> None:
     Raises:
         ValueError: they are.
     """
-    field, length = (
-        ("max_length", task.max_length) if task.prompt is None else ("prompt.max_length", task.prompt.max_length)
-    )
-    if positions is not None and length is not None and length > positions:
-        raise ValueError(f"task.{field}={length} is longer than the {positions} positions of {model}")
+    lengths = {
+        "max_length": task.max_length,
+        "max_target_length": task.max_target_length,
+        "prompt.max_length": task.prompt.max_length if task.prompt else None,
+    }
+    for field, length in lengths.items():
+        if positions is not None and length is not None and length > positions:
+            raise ValueError(f"task.{field}={length} is longer than the {positions} positions of {model}")
 
 
 def in_chat(examples: Sequence[Example], tokenizer: Any) -> list[Example]:
@@ -88,6 +91,19 @@ def _sequences(examples: Sequence[Example], task: TaskSpec, processor: Any) -> T
     whole = list(token_lengths(examples, processor))
     cut = {f"text cut at {task.max_length} tokens": sum(length > task.max_length for length in whole)}
     lengths = [min(length, task.max_length) for length in whole]
+    return TrainingRows(examples, lengths, len(examples), _counted(cut))
+
+
+def _pairs(examples: Sequence[Example], task: TaskSpec, processor: Any) -> TrainingRows:
+    """Texts and what is to be written, tokenised when a batch of them is made."""
+    assert task.max_length is not None and task.max_target_length is not None
+    sources = list(token_lengths(examples, processor))
+    targets = list(token_lengths([{"text": row["target"], "text_pair": None} for row in examples], processor))
+    cut = {
+        f"text cut at {task.max_length} tokens": sum(length > task.max_length for length in sources),
+        f"target cut at {task.max_target_length} tokens": sum(length > task.max_target_length for length in targets),
+    }
+    lengths = [min(length, task.max_length) for length in sources]
     return TrainingRows(examples, lengths, len(examples), _counted(cut))
 
 
@@ -147,4 +163,5 @@ ROWS: dict[Kind, Callable[[Sequence[Example], TaskSpec, Any], TrainingRows]] = {
     "image_classification": _images,
     "sequence_classification": _sequences,
     "causal_lm": _completions,
+    "seq2seq_lm": _pairs,
 }

@@ -70,8 +70,8 @@ def shared_collate(collate: Collate) -> Collate:
             name: value[mine.start : mine.stop] if isinstance(value, torch.Tensor) else value
             for name, value in whole.items()
         }
-        learned = targets(batch["labels"]) if places else 0
-        return _with_share(batch, learned, of=targets(whole["labels"]), rows=len(examples))
+        learned = targets(batch) if places else 0
+        return _with_share(batch, learned, of=targets(whole), rows=len(examples))
 
     return collate_own
 
@@ -82,9 +82,11 @@ def _with_share(batch: Batch, mine: int, *, of: int, rows: int) -> Batch:
     return batch | {SHARE: (mine, of, rows)}
 
 
-def targets(labels: torch.Tensor) -> int:
-    """How many a model's mean loss is over: rows, or the tokens that have one before them."""
-    return int((labels if labels.dim() == 1 else labels[:, 1:]).ne(IGNORED).sum())
+def targets(batch: Batch) -> int:
+    """How many a model's mean loss is over: rows, or the tokens that have one before them, as all behind an encoder."""
+    labels = batch["labels"]
+    whole = labels.dim() == 1 or "decoder_attention_mask" in batch
+    return int((labels if whole else labels[:, 1:]).ne(IGNORED).sum())
 
 
 def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> None:

@@ -166,6 +166,14 @@ def _prompts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: 
     ]
 
 
+def _sources(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
+    return [
+        {"id": str(index), "text": task.prefix + fields["instruction"], "text_pair": None}
+        | ({"target": fields["response"]} if training else {"reference": fields["reference"]})
+        for index, fields in taken.items()
+    ]
+
+
 def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
     found: Example = {name: fields[name] for name in ("reference", "reference_strict") if name in fields}
     offered = fields.get("options", list(options))
@@ -177,4 +185,5 @@ EXAMPLES: dict[Kind, Callable[[TaskSpec, Pool, Taken, bool, Sequence[str]], Sequ
     "image_classification": _images,
     "sequence_classification": _texts,
     "causal_lm": _prompts,
+    "seq2seq_lm": _sources,
 }

@@ -9,8 +9,7 @@ from typing import Any
 from svft_bench.config.spec import Kind, TaskSpec
 from svft_bench.config.spec.template import filled
 from svft_bench.tasks.files import Row
-
-Fields = dict[str, Any]
+from svft_bench.tasks.readers import Fields, written
 
 
 def own_fields(row: Row, task: TaskSpec) -> Fields:
@@ -59,6 +58,10 @@ def _asked(row: Row, found: Fields, task: TaskSpec) -> Fields:
     return asked | {"reference": str(gold)} | ({"options": options} if options else {})
 
 
+def _written(row: Row, found: Fields, task: TaskSpec) -> Fields:
+    return written(_text(found["text"]), _text(found["reference"]))
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -69,4 +72,5 @@ def _text(value: Any) -> str:
 OWN: dict[Kind, Callable[[Row, Fields, TaskSpec], Fields]] = {
     "sequence_classification": _labelled,
     "causal_lm": _asked,
+    "seq2seq_lm": _written,
 }

@@ -219,4 +219,5 @@ USABLE: dict[Kind, Callable[[Pool, TaskSpec, bool], Pool]] = {
     "image_classification": _labelled,
     "sequence_classification": _labelled,
     "causal_lm": _written,
+    "seq2seq_lm": _written,
 }

@@ -75,6 +75,20 @@ def _llm_adapters_options(row: Row) -> Fields:
     return {**_llm_adapters(row), "options": named.group(1) if named else ""}
 
 
+def _summary(document: str, summary: str) -> Reader:
+    def read(row: Row) -> Fields:
+        if not (isinstance(row[document], str) and isinstance(row[summary], str)):
+            raise TypeError
+        return written(row[document], row[summary])
+
+    return read
+
+
+def written(source: str, target: str) -> Fields:
+    """A text to read and the one to write, as fields of a text with an answer."""
+    return {"instruction": source, "response": target, "reference": target}
+
+
 IMAGE_COLUMNS: dict[ReaderName, tuple[str, str]] = {
     "image_label": ("image", "label"),
     "img_label": ("img", "label"),
@@ -93,4 +107,6 @@ TEXT_READERS: dict[ReaderName, Reader] = {
     "math": _math,
     "llm_adapters": _llm_adapters,
     "llm_adapters_options": _llm_adapters_options,
+    "xsum": _summary("document", "summary"),
+    "cnn_dailymail": _summary("article", "highlights"),
 }

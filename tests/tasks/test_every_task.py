@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from svft_bench.analysis.audit.counting import TASK_OF_KIND
 from svft_bench.commands.rescore import rescore
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import Kind
@@ -21,8 +22,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
     """A tiny folder for the model of every kind."""
     found: dict[Kind, Path] = {}
     for kind, name in MODELS.items():
-        task = {"image_classification": "digits", "sequence_classification": "glue/rte", "causal_lm": "gsm8k"}[kind]
-        spec = cells([f"model={name}", f"task={task}", "train.lr=1"], any_data=True)[0].spec.model
+        spec = cells([f"model={name}", f"task={TASK_OF_KIND[kind]}", "train.lr=1"], any_data=True)[0].spec.model
         found[kind] = tiny_model_folder(spec, tmp_path_factory.mktemp("models") / name)
     return found
 
@@ -33,6 +33,7 @@ def one_step(name: str, models: dict[Kind, Path], *more: str, data: Path, folder
     line = [
         f"model={MODELS[spec.kind]}",
         f"model.path={models[spec.kind]}",
+        "model.revision=null",
         f"task={name}",
         "method=svft_plain",
         f"data_root={data}",

@@ -28,6 +28,7 @@ TASK_OF_KIND: dict[Kind, str] = {
     "image_classification": "digits",
     "sequence_classification": "glue/rte",
     "causal_lm": "gsm8k",
+    "seq2seq_lm": "xsum",
 }
 # What the papers call the settings of a row, and the field of the adapter's config.
 FIELDS = {"r": "r", "d": "off_diag", "b": "boft_block_size", "m": "boft_n_butterfly_factor", "rank": "rank"}

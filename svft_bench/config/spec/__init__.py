@@ -14,8 +14,6 @@ from svft_bench.config.spec.run import (
     LimitSpec,
     RunSpec,
     ScoredOn,
-    Selection,
-    TrainSpec,
     check_kind,
     parse_spec,
 )
@@ -27,6 +25,7 @@ from svft_bench.config.spec.task import (
     TaskSpec,
     has_validation,
 )
+from svft_bench.config.spec.train import Selection, TrainSpec
 
 __all__ = [
     "KINDS",

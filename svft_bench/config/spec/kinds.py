@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image_classification", "sequence_classification", "causal_lm"]
+Kind = Literal["image_classification", "sequence_classification", "causal_lm", "seq2seq_lm"]
 ReaderName = Literal[
     "image_label",
     "img_label",
@@ -25,6 +25,8 @@ ReaderName = Literal[
     "math",
     "llm_adapters",
     "llm_adapters_options",
+    "xsum",
+    "cnn_dailymail",
     "columns",  # those that the task's own `columns` names
 ]
 
@@ -36,8 +38,9 @@ class Described:
     `needs` are the task's fields that cannot be null; `columns` are what `reader=columns` has to name, `perhaps` what
     it may. `images`: its examples are pictures, which `model.image` makes tensors of and which are all of one length.
     `head`: it is predicted by a head drawn anew, which trains in full beside an adapter. `labelled`: by one output for
-    each of `task.labels`. `writes`: by texts of the model's own words, generated or weighed. `few_bits`: its model may
-    be kept in 8 or 4 bits. `padding_side` is where batches are filled up unless a task says otherwise.
+    each of `task.labels`. `writes`: by texts of the model's own words, generated or weighed. `two_parts`: an encoder
+    reads one text, a decoder writes another. `few_bits`: its model may be kept in 8 or 4 bits. `padding_side` is where
+    batches are filled up unless a task says otherwise.
     """
 
     needs: tuple[str, ...]
@@ -48,6 +51,7 @@ class Described:
     head: bool = False
     labelled: bool = False
     writes: bool = False
+    two_parts: bool = False
     few_bits: bool = False
     padding_side: Literal["left", "right"] | None = None
 
@@ -87,5 +91,13 @@ KINDS: dict[Kind, Described] = {
         writes=True,
         few_bits=True,
         padding_side="left",
+    ),
+    "seq2seq_lm": Described(
+        needs=("max_length", "max_target_length"),
+        readers=("xsum", "cnn_dailymail", "columns"),
+        columns=frozenset({"text", "reference"}),
+        writes=True,
+        two_parts=True,
+        padding_side="right",
     ),
 }

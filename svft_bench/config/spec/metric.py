@@ -20,4 +20,5 @@ MetricName = Literal[
     "bleu",
 ]
 TOKEN_METRICS: tuple[MetricName, ...] = ("token_accuracy", "log_likelihood")
+TEXT_METRICS: tuple[MetricName, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu")
 OPTION_METRICS: tuple[MetricName, ...] = ("accuracy", "log_likelihood")

@@ -36,13 +36,15 @@ class ModelSpec(Spec):
     """A pre-trained model: where its weights come from, how they load, what its layers are called.
 
     Where blocks differ, `stages` has their forms, and `matrices` those of the widest. `biases` says whether the
-    matrices have biases, or the letters of those that do.
+    matrices have biases, or the letters of those that do. `groups` says which matrices a name of `targets` stands for
+    where their letters do not spell it.
 
     `load_in` keeps the linear layers of a language model in 8 bits (LLM.int8) or 4 (NF4), by bitsandbytes.
     """
 
     describes = frozenset(
-        {"title", "architecture", "kinds", "targets", "layers", "matrices", "stages", "biases", "parameters", "patch"}
+        {"title", "architecture", "kinds", "targets", "groups", "layers", "matrices", "stages", "biases", "parameters"}
+        | {"patch"}
     )
 
     younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code", "load_in"})
@@ -65,6 +67,7 @@ class ModelSpec(Spec):
     image: ImageSpec | None
     head_modules: tuple[Module, ...]
     targets: dict[str, Module | Annotated[tuple[Module, ...], Field(min_length=1)]]
+    groups: dict[str, tuple[str, ...]] = Field(default={})
     layers: Count
     matrices: dict[str, tuple[Count, Count]]
     stages: tuple[StageSpec, ...] = ()
@@ -85,6 +88,7 @@ class ModelSpec(Spec):
     def _stages_and_biases_are_of_its_matrices(self) -> ModelSpec:
         named = {"biases": () if isinstance(self.biases, bool) else self.biases}
         named["stages"] = tuple(letters for stage in self.stages for letters in stage.matrices)
+        named["groups"] = tuple(letters for group in self.groups.values() for letters in group)
         for field, letters in named.items():
             if unknown := sorted({*letters} - self.matrices.keys()):
                 raise ValueError(f"{field} has {', '.join(unknown)}; matrices has {', '.join(self.matrices)}")

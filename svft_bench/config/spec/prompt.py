@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from svft_bench.config.spec.base import Count, Spec
+from svft_bench.config.spec.base import LARGEST, Count, Spec
 from svft_bench.config.spec.template import fields
 
 PromptName = Literal["own", "metamath", "metamath_step_by_step", "commonsense", "commonsense_evaluation"]
@@ -51,8 +51,27 @@ class PromptSpec(Spec):
 
 
 class GenerationSpec(Spec):
-    """Decoding of one eval; always without sampling."""
+    """Decoding of one eval; always without sampling.
+
+    `length_penalty` is the power of a beam's length by which its log-probability is divided, so that more of it favours
+    longer texts; with `early_stopping` a search ends at as many ended beams as there are, else where no open one could
+    become better. Of `no_repeat_ngram` tokens in a row (0: any) no text has the same twice.
+    """
+
+    younger = frozenset({"length_penalty", "no_repeat_ngram", "min_new_tokens", "early_stopping"})
 
     max_new_tokens: Count
     num_beams: Count = 1
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    length_penalty: StrictFloat = Field(default=1.0, ge=-100, le=100)
+    no_repeat_ngram: StrictInt = Field(default=0, ge=0, le=LARGEST)
+    min_new_tokens: StrictInt = Field(default=0, ge=0, le=LARGEST)
+    early_stopping: StrictBool = False
+
+    @model_validator(mode="after")
+    def _a_search_has_beams(self) -> GenerationSpec:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens={self.min_new_tokens} is more than max_new_tokens={self.max_new_tokens}")
+        if self.num_beams == 1 and (self.length_penalty != 1.0 or self.early_stopping):
+            raise ValueError("length_penalty and early_stopping are of a search among beams, and num_beams=1 is none")
+        return self

@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError, model_validator
+from pydantic import Field, StrictInt, ValidationError, model_validator
 
-from svft_bench.config.spec.base import Count, Spec, Text, digest, plain, sentences
+from svft_bench.config.spec.base import Count, Spec, digest, plain, sentences
 from svft_bench.config.spec.kinds import KINDS, Described, Kind
 from svft_bench.config.spec.model import MethodSpec, ModelSpec
 from svft_bench.config.spec.task import TaskSpec, has_validation
+from svft_bench.config.spec.train import TrainSpec
 
-Selection = Literal["last", "best_validation", "best_reported"]
 ScoredOn = Literal["reported", "validation"]
-
-
-Decay = Annotated[StrictFloat, Field(ge=0, lt=1)]
-
-
-class TrainSpec(Spec):
-    """The optimisation: AdamW, in groups: the head, biases where they have a rate of their own, everything else.
-
-    `loss_average` says what an optimizer step's loss is the mean of: `tokens`, all targets of its micro-batches alike
-    (transformers since 4.46), or `micro_batches`, the means of each (before, and in the released scripts). `sampling`
-    says how rows meet in a batch: at random, or after their length, so that less of a batch is padding.
-    """
-
-    describes = frozenset({"source"})
-    younger = frozenset({"loss_average", "sampling", "lr_bias"})
-
-    lr: StrictFloat = Field(gt=0)
-    lr_head: StrictFloat | None = Field(default=None, gt=0)
-    lr_bias: StrictFloat | None = Field(default=None, gt=0)
-    epochs: Count
-    max_steps: StrictInt | None = Field(default=None, ge=0, le=10**9)
-    batch_size: Count
-    gradient_accumulation: Count = 1
-    loss_average: Literal["tokens", "micro_batches"] = "tokens"
-    sampling: Literal["random", "group_by_length"] = "random"
-    weight_decay: StrictFloat = Field(ge=0, le=1)
-    betas: tuple[Decay, Decay]
-    eps: StrictFloat = Field(gt=0, lt=1)
-    schedule: Literal["linear", "cosine", "constant"]
-    warmup_ratio: StrictFloat = Field(ge=0, lt=1)
-    warmup_steps: StrictInt | None = Field(default=None, ge=0)
-    max_grad_norm: StrictFloat = Field(gt=0)
-    precision: Literal["float32", "bfloat16"]
-    gradient_checkpointing: StrictBool
-    selection: Selection
-    source: Text
 
 
 class LimitSpec(Spec):
@@ -120,6 +84,15 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_smoothed_in_a_decoder(self) -> RunSpec:
+        if self.train.label_smoothing and not self._kind.two_parts:
+            raise ValueError(
+                f"train.label_smoothing={self.train.label_smoothing} is for seq2seq_lm tasks, and "
+                f"task={self.task.name} is {self.task.kind}; train.label_smoothing=0.0 trains there"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _few_bits_are_of_a_frozen_language_model(self) -> RunSpec:
         if (bits := self.model.load_in) is None:
             return self
@@ -178,6 +151,10 @@ class RunSpec(Spec):
             return self
         modes = {item.name: item.generation for item in self.task.evals}
         other = "eval.backend=transformers does"
+        if self._kind.two_parts:
+            raise ValueError(f"eval.backend=vllm is for causal_lm tasks, and task={self.task.name} is none; {other}")
+        if ruled := [name for name, mode in modes.items() if mode and (mode.no_repeat_ngram or mode.min_new_tokens)]:
+            raise ValueError(f"eval.backend=vllm takes no no_repeat_ngram or min_new_tokens of {ruled[0]}; {other}")
         if silent := [name for name, generation in modes.items() if generation is None]:
             raise ValueError(f"eval.backend=vllm scores generated text alone, not {', '.join(silent)}; {other}")
         if searched := [name for name, mode in modes.items() if mode and mode.num_beams > 1]:

@@ -9,7 +9,7 @@ from pydantic import Field, StrictInt, field_validator, model_validator
 
 from svft_bench.config.spec.base import LARGEST, Count, Name, PathOfNames, Spec, Text
 from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
-from svft_bench.config.spec.metric import OPTION_METRICS, TOKEN_METRICS, MetricName
+from svft_bench.config.spec.metric import OPTION_METRICS, TEXT_METRICS, TOKEN_METRICS, MetricName
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
 from svft_bench.config.wording import plural
@@ -48,7 +48,8 @@ class EvalSpec(Spec):
     question names: of all continuations with one in place of `{}`, the one of the highest probability. By
     `token_accuracy` it is how many tokens of a reference solution would have been written next, all before them given.
     `log_likelihood` is in nats, the negative log-likelihood with its sign turned, so that more is better as for every
-    metric: of a token of the reference solution, or of the right one among the options.
+    metric: of a token of the reference solution, or of the right one among the options. A text that an encoder and a
+    decoder generate is held beside the reference as a whole, by `rouge1` to `bleu`.
     """
 
     younger = frozenset({"likelihood", "pattern", "options"})
@@ -81,6 +82,13 @@ class EvalSpec(Spec):
     def _metrics_fit_the_answer(self) -> EvalSpec:
         if len(set(self.metrics)) < len(self.metrics):
             raise ValueError(f"eval {self.name}: metrics={', '.join(self.metrics)} names one twice")
+        if self.by_overlap:
+            if not {*self.metrics} <= {*TEXT_METRICS} or self.answer is not None or self.generation is None:
+                raise ValueError(
+                    f"eval {self.name}: {', '.join(TEXT_METRICS)} are of generated texts as they are, without answer "
+                    "or other metrics"
+                )
+            return self
         graded = {"accuracy", "accuracy_strict"}
         wrong = [name for name in self.metrics if (name in graded) != (self.answer is not None) and name != "accuracy"]
         if wrong:
@@ -101,6 +109,11 @@ class EvalSpec(Spec):
                 "other metrics, generation or likelihood"
             )
         return self
+
+    @property
+    def by_overlap(self) -> bool:
+        """Whether a whole text is compared with the reference."""
+        return not {*TEXT_METRICS}.isdisjoint(self.metrics)
 
     @property
     def by_token(self) -> bool:
@@ -126,11 +139,12 @@ class TaskSpec(Spec):
 
     Rows set aside from training are scored as the first eval is, or by `validated_by` where that would not fit them.
     `columns` says which columns of `reader=columns` are text, label, image or reference; `classes` are the names of
-    labels in the order of their numbers.
+    labels in the order of their numbers. An encoder reads `prefix` and a text of up to `max_length` tokens, a decoder
+    learns to write one of up to `max_target_length`.
     """
 
     describes = frozenset({"title", "source"})
-    younger = frozenset({"validated_by", "columns", "classes"})
+    younger = frozenset({"validated_by", "columns", "classes", "max_target_length", "prefix"})
 
     name: PathOfNames
     title: Text
@@ -146,6 +160,8 @@ class TaskSpec(Spec):
     validation_rows: StrictInt = Field(default=0, ge=0)
     few_shot: FewShotSpec | None = None
     max_length: Count | None = None
+    max_target_length: Count | None = None
+    prefix: str = ""
     prompt: PromptSpec | None = None
     validated_by: EvalSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
@@ -220,7 +236,16 @@ class TaskSpec(Spec):
         missing = [name for name in described.needs if getattr(self, name) is None]
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
+        if not described.two_parts and (self.max_target_length is not None or self.prefix):
+            raise ValueError(
+                f"max_target_length and prefix are for an encoder with a decoder, this task is {self.kind}"
+            )
         for item in (*self.evals, self.chooser):
+            if item.by_overlap != described.two_parts:
+                raise ValueError(
+                    f"eval {item.name}: {', '.join(TEXT_METRICS)} of generated texts are what seq2seq_lm tasks are "
+                    f"scored by, and only they; this one is {self.kind} with metrics={', '.join(item.metrics)}"
+                )
             text = item.generation is not None or item.likelihood is not None or item.by_token
             if text != described.writes:
                 raise ValueError(

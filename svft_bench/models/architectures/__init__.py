@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
 
 FOLDER = Path(__file__).parent
+BLOCKS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers")
 
 
 def published(name: str) -> dict[str, Any] | None:
     """The fields of a model's `config.json`; None for a model that none is shipped of."""
     path = FOLDER / f"{name}.json"
     return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
+def counted_blocks(name: str) -> list[str]:
+    """The fields of a model's configuration that count its blocks: one, or one for each of two parts."""
+    return [field for field in BLOCKS if field in (published(name) or {"num_hidden_layers": 0})]
 
 
 def architecture(name: str, **changes: Any) -> PretrainedConfig:
