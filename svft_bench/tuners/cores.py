@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 # Up to this side a CPU takes 0.2 to 1.05 of the time for a whole core that it takes for a band's tiles, from 384 on 0.9
@@ -165,8 +166,15 @@ class Scattered:
 
 
 def is_transformed() -> bool:
-    """Whether this runs within a transform of `torch.func`, whose tensors have no memory of their own."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether this runs in forward mode or a transform of `torch.func`, whose tensors have no memory of their own."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or in_forward_mode()
+
+
+def in_forward_mode() -> bool:
+    """Whether derivatives are carried along with values."""
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
 
 
 class CoreProduct(torch.autograd.Function):
@@ -195,7 +203,24 @@ class CoreProduct(torch.autograd.Function):
         )
 
 
+class CoreProductForward(CoreProduct):
+    """The same in forward mode, apart because no compiler takes a function that has it."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pattern], output: Tensor) -> None:
+        CoreProduct.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:2])
+
+    @staticmethod
+    def jvp(ctx: Any, dp: Tensor | None, dm: Tensor | None, _: None) -> Tensor:
+        p, m = ctx.saved_tensors
+        parts = [] if dp is None else [ctx.pattern.times(dp, m.to(dp.dtype))]
+        parts += [] if dm is None else [ctx.pattern.times(p, dm.to(p.dtype))]
+        return cast(Tensor, sum(parts[1:], parts[0]))
+
+
 def core_product(p: Tensor, m: Tensor, pattern: Pattern) -> Tensor:
     """p Mᵀ for p (..., n)."""
-    product: Tensor = CoreProduct.apply(p.reshape(-1, p.shape[-1]), m, pattern)  # type: ignore[no-untyped-call]
+    function = CoreProductForward if in_forward_mode() else CoreProduct
+    product: Tensor = function.apply(p.reshape(-1, p.shape[-1]), m, pattern)  # type: ignore[no-untyped-call]
     return product.view(p.shape)

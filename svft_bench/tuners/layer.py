@@ -90,9 +90,8 @@ class SingularLayer(BasisLayer):
 
         `alone` says that the whole batch has this adapter, so that a weight adapted to it will be wanted again.
         """
-        config, core = self.configs[adapter], self.core(adapter)
-        plain = self._is_plain()
-        bias, linear = self._with_bias(linear, self.bias_offset(adapter), config.rounding, plain=plain)
+        core, plain = self.core(adapter), self._is_plain()
+        bias, linear = self._with_bias(linear, adapter, plain=plain)
         if core is None:
             return linear(x)
         if not self.cast_input_dtype_enabled and x.dtype != core.basis.dtype:
@@ -130,10 +129,10 @@ class SingularLayer(BasisLayer):
         return kernels.weight(x.to(dtype), weight, core, bias=bias)
 
     def _with_bias(
-        self, linear: Callable[[Tensor], Tensor], offset: Tensor | None, how: rounding.Rounding, *, plain: bool
+        self, linear: Callable[[Tensor], Tensor], adapter: str, *, plain: bool
     ) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
         """The bias with the adapter's offset, and the base layer with that bias."""
-        bias = self.base_bias()
+        bias, offset, how = self.base_bias(), self.bias_offset(adapter), self.configs[adapter].rounding
         if offset is None or bias is None:
             return bias, linear
         if plain:
@@ -143,7 +142,13 @@ class SingularLayer(BasisLayer):
             else:  # decoding few tokens, a GPU takes longer over the sum than over the layer
                 compare = bias.device.type == "cpu"
                 bias = self._adapted_bias.get(
-                    add, base=bias, entries=offset, made_of=[offset], dtype=bias.dtype, compare=compare
+                    add,
+                    base=bias,
+                    entries=offset,
+                    made_of=self.trained(adapter),  # and not the offset, whose place in memory a scaled one shares
+                    dtype=bias.dtype,
+                    compare=compare,
+                    scaling=self.scaling[adapter],
                 )
             return bias, partial(self.product, weight=self.matrix(), bias=bias)
         original, along = linear, self.along_outputs(offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from inspect import cleandoc
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -31,6 +32,26 @@ def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed:
             raise ValueError(f"{name}={getattr(config, name)!r} is not one of {', '.join(allowed)}.")
+
+
+# What a field of a type takes, and how that is said.
+KINDS: dict[str, tuple[type[Any], str]] = {
+    "bool": (bool, "True or False"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+}
+
+
+def check_types(config: Any) -> None:
+    """Raise a ValueError that names the first field whose value is not of its type: text, even "False", is true."""
+    for item in fields(config):
+        told = item.type.__name__ if isinstance(item.type, type) else str(item.type)
+        value, (kind, *optional) = getattr(config, item.name), told.split(" | ")
+        if kind not in KINDS or (value is None and optional == ["None"]):
+            continue
+        wanted, sentence = KINDS[kind]
+        if not isinstance(value, wanted) or (kind != "bool" and isinstance(value, bool)):
+            raise ValueError(f"{item.name}={value!r} is not {sentence}.")
 
 
 def resolve_dtype(basis_dtype: BasisDtype, weight: torch.dtype | None) -> torch.dtype:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .cores import in_forward_mode
 from .kept import kept
 
 Rounding = Literal["dithered", "nearest"]
@@ -25,7 +26,8 @@ def add(y: Tensor, update: Tensor, *, how: Rounding) -> Tensor:
     """y + update in the dtype of y; differentiable in both."""
     if how == "nearest" or y.dtype not in DROPPED:
         return y + update.to(y.dtype)
-    total: Tensor = _DitheredAdd.apply(y, update)  # type: ignore[no-untyped-call]
+    function = _DitheredAddForward if in_forward_mode() else _DitheredAdd
+    total: Tensor = function.apply(y, update)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -43,11 +45,20 @@ class _DitheredAdd(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.dtypes = (inputs[0].dtype, inputs[1].dtype)
+        ctx.dtypes, ctx.shape = (inputs[0].dtype, inputs[1].dtype), output.shape
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
         return g.to(ctx.dtypes[0]), g.to(ctx.dtypes[1])
+
+
+class _DitheredAddForward(_DitheredAdd):
+    """The same in forward mode, apart because no compiler takes a function that has it."""
+
+    @staticmethod
+    def jvp(ctx: Any, dy: Tensor | None, du: Tensor | None) -> Tensor:
+        parts = [part.to(ctx.dtypes[0]) for part in (dy, du) if part is not None]
+        return sum(parts[1:], parts[0]).expand(ctx.shape)
 
 
 @kept

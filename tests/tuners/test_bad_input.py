@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,29 @@ def test_a_config_that_makes_no_sense_is_refused(options: dict[str, Any], messag
 
 
 METHODS = [svft, vectorfit]
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value", "wanted"),
+    [
+        *((svft, name, "False", "True or False") for name in ("gate", "save_basis", "replacement", "init_weights")),
+        *((vectorfit, name, "false", "True or False") for name in ("train_bias", "thaw_at_end", "inference_mode")),
+        (svft, "gate", 1, "True or False"),
+        (svft, "off_diag", True, "a whole number"),
+        (svft, "memory_budget", "0.3", "a number"),
+        (vectorfit, "total_step", "20", "a whole number"),
+        (vectorfit, "l1", "1e-4", "a number"),
+        (vectorfit, "freezing_fraction", None, "a number"),
+        (vectorfit, "k", "0.2", "a number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_text_is_never_true(
+    method: Any, field: str, value: Any, wanted: str
+) -> None:
+    name = {"k": "freezing_fraction"}.get(field, field)
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=f"^{name}={value!r} is not {wanted}.$"):
+        warnings.simplefilter("ignore", DeprecationWarning)
+        method(**{field: value})
 
 
 def refused(base: nn.Module, config: PeftConfig, message: str) -> None:

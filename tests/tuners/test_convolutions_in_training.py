@@ -6,8 +6,11 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
+from torch.func import functional_call, jacfwd, jacrev
 from torch.utils.checkpoint import checkpoint
 
+from svft_bench.tuners.conv import ConvLayer
 from tests.tuners.kernels import SIZES, adapted_kernels, make_pictures
 from tests.tuners.test_contract import gap
 from tests.tuners.test_convolutions import SOME, each, layers
@@ -87,3 +90,20 @@ def test_recomputed_activations_give_the_same_gradients(case: str) -> None:
     wanted = torch.autograd.grad(model(x).sum(), of)
     again = torch.autograd.grad(checkpoint(model, x, use_reentrant=False).sum(), of)
     assert all(torch.equal(one, other) for one, other in zip(again, wanted, strict=True))
+
+
+@each
+def test_forward_and_reverse_mode_agree(case: str) -> None:
+    model, x = adapted_kernels(case, dtype=torch.float64, moved=True), make_pictures(torch.float64)
+    for name in ("strided", "patches"):  # with one factor and with two
+        layer = layers(model)[name]
+        own = {key: p.detach() for key, p in layer.named_parameters() if p.requires_grad}
+        h = x if name == "strided" else torch.cos(torch.arange(12 * 16.0).double()).view(1, 12, 4, 4)
+
+        def out(parameters: dict[str, Tensor], layer: ConvLayer = layer, h: Tensor = h) -> Tensor:
+            y: Tensor = functional_call(layer, parameters, (h,)).sin().sum()
+            return y
+
+        forward, backward = jacfwd(out)(own), jacrev(out)(own)
+        for key in own:
+            torch.testing.assert_close(forward[key], backward[key])

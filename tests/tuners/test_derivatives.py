@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
 
 from svft_bench.tuners import rounding
 from svft_bench.tuners.layer import SingularLayer
@@ -74,3 +77,37 @@ def test_a_sum_in_few_bits_can_be_differentiated_again(how: rounding.Rounding) -
     (first,) = torch.autograd.grad(rounding.add(y, update, how=how).square().sum(), update, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), update)
     assert torch.equal(first, torch.full((3,), 3.0)) and torch.equal(second, torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("path", [*TWICE, "weight"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_forward_mode_sees_the_adapter(pattern: str, path: str) -> None:
+    layer = layer_of(path, shape="square", **PATTERNS[pattern])
+    x, own = inputs(layer).detach(), {name: p.detach() for name, p in entries(layer).items()}
+
+    def out(parameters: dict[str, Tensor], rows: Tensor) -> Tensor:
+        return functional_call(layer, parameters, (rows,)).sin()
+
+    directions = ({name: torch.cos(p) for name, p in own.items()}, torch.cos(x))
+    _, tangent = jvp(out, (own, x), directions)
+    # The same by reverse mode: <w, J v> = <Jᵀ w, v> for any w.
+    y = dense(layer, of := inputs(layer)).sin()
+    w = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    back = torch.autograd.grad((y * w).sum(), [*entries(layer).values(), of])
+    wanted = sum((g * v).sum() for g, v in zip(back, [*directions[0].values(), directions[1]], strict=True))
+    torch.testing.assert_close((tangent * w).sum(), wanted, atol=1e-5, rtol=1e-5)
+    forward, backward = jacfwd(out)(own, x), jacrev(out)(own, x)
+    for name in own:
+        torch.testing.assert_close(forward[name], backward[name])
+    with torch.no_grad(), forward_ad.dual_level():  # without torch.func, and where a kept weight has no direction
+        layer(x)
+        duals = {name: forward_ad.make_dual(p, directions[0][name]) for name, p in own.items()}
+        again = forward_ad.unpack_dual(out(duals, forward_ad.make_dual(x, directions[1]))).tangent
+    torch.testing.assert_close(again, tangent)
+
+
+def test_a_sum_in_few_bits_has_a_forward_derivative() -> None:
+    y, update = torch.ones(3, dtype=torch.bfloat16), torch.full((3,), 1e-3)
+    total, tangent = jvp(partial(rounding.add, how="dithered"), (y, update), (torch.zeros_like(y), update))
+    assert torch.equal(total, rounding.add(y, update, how="dithered"))
+    assert torch.equal(tangent, update.bfloat16())

@@ -147,3 +147,21 @@ def test_a_layer_with_one_factor_asks_again_for_more_tokens_than_decoding_has(mo
         assert layer.path_taken == "weight"
         torch.testing.assert_close(layer(x)[:3], few, atol=1e-5, rtol=1e-5)
         assert layer.path_taken == "one_sided"
+
+
+def test_a_scaled_bias_is_told_from_an_earlier_one_that_lay_in_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = layer_of("weight", shape="square", **PATTERNS["vectorfit"]).eval()
+    x, place = torch.randn(3, 12).double(), torch.empty(12, dtype=torch.float64)
+
+    def scaled(adapter: str, entries: torch.Tensor) -> torch.Tensor:
+        if entries is not layer.vectorfit_bias["default"]:
+            return entries
+        place.data.copy_(entries * layer.scaling[adapter])
+        return place.data  # as an allocator gives out again what was just freed
+
+    monkeypatch.setattr(layer, "scaled", scaled)
+    with torch.no_grad(), unchanging():
+        first = layer(x)
+        layer.set_scale("default", 3.0)
+        moved = layer(x) - first
+    torch.testing.assert_close(moved, 2 * layer.vectorfit_bias["default"].detach().expand(3, -1))

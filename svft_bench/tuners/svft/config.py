@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any, Literal
 
 from peft.utils import PeftType
@@ -76,10 +75,6 @@ class SVFTConfig(SingularConfig):
             variant=("ours", "released"),
             oversized=("refuse", "clip"),
         )
-        for name in PATTERNS:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Integral):
-                raise ValueError(f"{name}={value!r} is not a whole number.")
         if self.off_diag < 0:
             raise ValueError(f"off_diag={self.off_diag} is negative; it counts diagonals on each side.")
         if self.off_diag and self.pattern in ("plain", "dense"):

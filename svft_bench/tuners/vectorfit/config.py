@@ -10,7 +10,7 @@ from typing import Any, Literal
 from peft.utils import PeftType
 
 from ..config import SingularConfig
-from ..options import check_choices, with_help
+from ..options import check_choices, check_types, with_help
 
 # How fields were called at first; adapters saved then, and the methods' files, still say so.
 RENAMED = MappingProxyType(
@@ -77,6 +77,7 @@ class VectorFitConfig(SingularConfig):
         super().__post_init__()
         self.peft_type = PeftType.VECTORFIT
         told = self._take(dict(zip(RENAMED, renamed, strict=True)))
+        check_types(self)
         check_choices(self, freezing=("adaptive", "random", "none"))
         if not (self.train_sigma or self.train_bias):
             raise ValueError("train_sigma and train_bias are both off, so nothing would train.")
