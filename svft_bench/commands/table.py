@@ -11,6 +11,7 @@ from svft_bench.analysis.estimates import device, device_names
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.choosing import choices, tuned_files
 from svft_bench.analysis.tables.every_eval_ever import every_eval_ever
+from svft_bench.analysis.tables.extending import due, tried, wider_than
 from svft_bench.analysis.tables.fitting import folded, picked
 from svft_bench.analysis.tables.missing import missing_table
 from svft_bench.analysis.tables.paper import missing_commands, paper_table
@@ -34,8 +35,8 @@ COMMON = "every-eval-ever"  # the common schema of evaluation results
 def table(argv: Sequence[str]) -> int:
     """Print one table; with --write also leave it and its figure under the results folder."""
     asked = _parser().parse_intermixed_args(argv)
-    if asked.format == COMMON and (asked.pairs or asked.choose or asked.missing):
-        raise ValueError(f"--format {COMMON} has the scores of cells, not --pairs, --choose or --missing")
+    if asked.format == COMMON and (asked.pairs or asked.choose or asked.next or asked.missing):
+        raise ValueError(f"--format {COMMON} has the scores of cells, not --pairs, --choose, --next or --missing")
     for path in (_published if asked.name in reference_names() else _recorded)(asked):
         print(path)
     return 0
@@ -43,8 +44,8 @@ def table(argv: Sequence[str]) -> int:
 
 def _published(asked: argparse.Namespace) -> list[Path]:
     """A paper's table; what is written is all of it, whatever part is printed."""
-    if asked.pairs or asked.choose:
-        flag = "--pairs" if asked.pairs else "--choose"
+    if asked.pairs or asked.choose or asked.next:
+        flag = "--pairs" if asked.pairs else "--choose" if asked.choose else "--next"
         raise ValueError(f"table {asked.name}: {flag} is for an experiment of ours, this is a published table")
     reference = load_reference(asked.name)
     narrowed = narrow(reference, asked.overrides)
@@ -61,8 +62,8 @@ def _published(asked: argparse.Namespace) -> list[Path]:
 def _recorded(asked: argparse.Namespace) -> list[Path]:
     """The table of an experiment, or what was asked for instead of it."""
     results = experiment_results(asked.name, overrides=asked.overrides, folder=asked.results)
-    if asked.choose:
-        print(tuned_files(choices(results), name=asked.name), end="")
+    if asked.choose or asked.next:
+        _search(asked, results)
         return []
     if asked.missing:
         commands = [command for result in results for command in result.missing]
@@ -71,6 +72,22 @@ def _recorded(asked: argparse.Namespace) -> list[Path]:
     made = experiment_or_pairs(asked.name, results, pairs=asked.pairs, folder=asked.results)
     print(_told(asked, made, results), end="")
     return write_experiment(asked.name, results, folder=asked.results) if asked.write else []
+
+
+def _search(asked: argparse.Namespace, results: Sequence[CellResult]) -> None:
+    """What a search over rates has to run next, or what it has chosen."""
+    wider = wider_than(asked.name)
+    if asked.next and wider is None:
+        raise ValueError(f"table {asked.name}: --next is for an experiment that names a wider one, as study does")
+    every = results if wider is None else experiment_results(wider, overrides=asked.overrides, folder=asked.results)
+    left = due(results, every) if wider is not None else []
+    if asked.next:
+        print(*left, sep="\n", end="\n" if left else "")
+        return
+    if left:
+        raise ValueError(f"nothing is chosen before every trial is done; {len(left)} are due (--next), as {left[0]}")
+    chosen = choices(results) if wider is None else choices(tried(every), capped=True)
+    print(tuned_files(chosen, name=asked.name), end="")
 
 
 def _told(asked: argparse.Namespace, made: Table, results: Sequence[CellResult]) -> str:
@@ -110,6 +127,7 @@ def _parser() -> Parser:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--pairs", action="store_true", help="every two methods compared item by item (an experiment)")
     instead.add_argument("--choose", action="store_true", help="each method's best rate on validation rows")
+    instead.add_argument("--next", action="store_true", help="the trials that a search over rates has to run next")
     instead.add_argument(
         "--missing", action="store_true", help="instead: the cells not run, with command, time and memory"
     )

@@ -95,7 +95,7 @@ def _composed(overrides: tuple[str, ...], own: Hashable) -> dict[str, Any]:
 def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bool = False) -> Cell:
     """Validate one resolved configuration and fingerprint its data: a run on other data is another run."""
     what, how = split_settings(values)
-    for name in ("experiment", "rows", "compare"):
+    for name in ("experiment", "rows", "compare", "wider"):
         what.pop(name, None)
     try:
         settings = Settings.model_validate(how)

