@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables docs bench kills peft-suite anchor clean test-launchers
+.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ test-launchers:  ## sweeps under joblib, submitit, Ray and Optuna, in an environ
 	$(PYTHON) -m venv build/launchers
 	build/launchers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm,ray,optuna]'
 	build/launchers/bin/python -m pytest tests/running/test_launchers.py tests/running/test_killed_workers.py tests/running/test_searching.py
+
+costs: $(VENV)/installed    ## what each published table costs, estimated again: half a minute
+	$(BIN)/python -m scripts.make_costs
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference

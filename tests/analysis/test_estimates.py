@@ -23,6 +23,7 @@ from svft_bench.config.spec import RunSpec
 
 SHAPES = [(768, 768), (768, 3072), (3072, 768), (2048, 2560), (2048, 256), (128, 128)]
 BENCH = Path(__file__).parents[2] / "results" / "bench"
+CONF = Path(__file__).parents[2] / "conf"
 MATHS = "model=gemma-2b task=gsm8k"
 
 
@@ -182,6 +183,12 @@ def test_launches_of_a_matrix_are_those_that_were_timed() -> None:
         if method == "full_ft":
             one = training_launches(spec, size=workload(spec), model=replace(part, matrices=((8, 8),), adapted=()))
         assert 1e3 * (one - other) == pytest.approx(timed, rel=0.25), method
+
+
+@pytest.mark.parametrize("method", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
+def test_every_method_has_an_estimate_on_a_gpu(method: str) -> None:
+    (cell,) = cells(["model=minilm-l6", "task=glue/rte", f"method={method}", "protocol=ours"], any_data=True)
+    assert 0 < estimate(cell.spec, on=device("H100-80GB")).seconds < math.inf
 
 
 def test_a_processor_launches_for_a_gpu_alone() -> None:

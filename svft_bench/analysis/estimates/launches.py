@@ -18,7 +18,7 @@ def training_launches(spec: RunSpec, *, size: Workload, model: Body) -> float:
     """Seconds over all micro-batches; gradient checkpointing launches every forward again."""
     of = _milliseconds()["training"]
     frozen = of["full_ft" if spec.method.trains == "all" else "frozen"]
-    own = of[_kind(spec)] * len(model.adapted)
+    own = of.get(_kind(spec), of["other"]) * len(model.adapted)
     block = of["block"] + own + frozen * (len(model.matrices) - len(model.adapted))
     again = 4 / 3 if spec.train.gradient_checkpointing else 1.0
     share = 1 / 3 if spec.method.trains == "head" else again
