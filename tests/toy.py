@@ -13,6 +13,7 @@ KINDS = {
     "text": ("minilm-l6", "glue/rte"),
     "language": ("smollm2-135m", "gsm8k"),
     "summary": ("bart-large", "xsum"),
+    "answers": ("minilm-l6", "squad"),
 }
 
 
@@ -29,11 +30,30 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def questions(count: int, *, unanswered: int = 0) -> Iterable[dict[str, Any]]:
+    """Rows of SQuAD's columns, of which every so many have no answer."""
+    for i in range(count):
+        context = f"It was cold in room {i}. The dog there is called Rex{i}."
+        answered = not unanswered or i % unanswered != 1
+        answers = {"text": [f"Rex{i}"], "answer_start": [context.index("Rex")]}
+        name = "dog" if answered else "cat"
+        yield {
+            "id": f"q{i}",
+            "title": "Rooms",
+            "context": context,
+            "question": f"What is the {name} called?",
+            "answers": answers if answered else {"text": [], "answer_start": []},
+        }
+
+
 def toy_data(root: Path) -> Path:
     """RTE, GSM8K with MetaMathQA, and XSum, each with a handful of made-up rows in the hub's columns."""
     for split, count in (("train", 12), ("validation", 6)):
         pairs = ({"sentence1": "a" * (3 + i), "sentence2": "b", "label": i % 2, "idx": i} for i in range(count))
         write_rows(root / "glue" / "rte" / f"{split}.jsonl", pairs)
+    for task in ("squad", "squad_v2"):
+        for split, count in (("train", 12), ("validation", 6)):
+            write_rows(root / task / f"{split}.jsonl", questions(count, unanswered=3 if task == "squad_v2" else 0))
     sums = [(i, i + 1) for i in range(8)]
     asked = [
         {

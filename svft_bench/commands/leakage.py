@@ -147,7 +147,8 @@ def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
 
 def _question(fields: Example) -> str:
     if "instruction" not in fields:
-        return " ".join(text for text in (fields["text"], fields["text_pair"]) if text is not None)
+        texts = [fields.get(name) for name in ("text", "text_pair", "context", "question")]
+        return " ".join(text for text in texts if text is not None)
     framed = _FRAME.fullmatch(fields["instruction"])
     return framed.group(1) if framed else str(fields["instruction"])
 

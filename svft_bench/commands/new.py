@@ -12,11 +12,13 @@ import yaml
 
 from svft_bench.compose import options, own_dir
 from svft_bench.config.spec import Kind, SourceSpec
+from svft_bench.config.spec.metric import NO_ANSWER_METRICS, SPAN_METRICS
 from svft_bench.config.spec.template import fields
 from svft_bench.config.wording import Parser, nearest
 from svft_bench.records.durable import write_whole
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.sources import own_path, read_rows
+from svft_bench.tasks.spans import asked as read_answers
 
 SHOWN = 3  # rows that the file shows
 CLASSES = 1000  # more different values of a label are no classes
@@ -71,6 +73,8 @@ def task_file(asked: argparse.Namespace) -> str:
     shown = [dict(rows[index]) for index in range(min(SHOWN, len(rows)))]
     if asked.prompt is not None:
         parts = _of_text(asked, shown)
+    elif asked.context is not None:
+        parts = _of_spans(asked, rows)
     elif isinstance(shown[0].get("image"), dict):
         parts = _of_images([row["label"] for row in rows])
     else:
@@ -138,6 +142,23 @@ def _of_text(asked: argparse.Namespace, shown: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def _of_spans(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
+    first = rows[0]
+    question = _known(asked.text, first) if asked.text else _guess(first, ("question",), what="text")
+    answers = _known(asked.label, first) if asked.label else _guess(first, ("answers", "answer"), what="label")
+    columns = {"question": question, "context": _known(asked.context, first), "answers": answers}
+    columns |= {"starts": "answer_start"} if "answer_start" in first else {}
+    missing = any(not read_answers(row[question], row[columns["context"]], row[answers])["answers"] for row in rows)
+    more = list(NO_ANSWER_METRICS) if missing else []
+    return {
+        "kind": "question_answering",
+        "columns": columns,
+        "max_length": 384,
+        "span": {"stride": 128} | ({"no_answer": True} if missing else {}),
+        "eval": {"metrics": [*SPAN_METRICS, *more]},
+    }
+
+
 def _of_classes(asked: argparse.Namespace, rows: Sequence[Row], shown: Sequence[Row]) -> dict[str, Any]:
     first = shown[0]
     label = _known(asked.label, first) if asked.label else _guess(first, LABELS, what="label")
@@ -198,7 +219,10 @@ def _parser() -> Parser:
     parser.add_argument("--title", help="what tables call it")
     parser.add_argument("--text", metavar="COLUMN")
     parser.add_argument("--pair", metavar="COLUMN", help="the second text of a pair")
-    parser.add_argument("--label", metavar="COLUMN", help="the label; with --prompt the gold answer")
+    parser.add_argument("--label", metavar="COLUMN", help="the label; with --prompt or --context the gold answer")
+    parser.add_argument(
+        "--context", metavar="COLUMN", help="the text in which answers are; --text is the question then"
+    )
     parser.add_argument("--regression", action="store_true", help="the label is a number to predict")
     parser.add_argument("--prompt", metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'")
     parser.add_argument("--answer", metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from svft_bench.compose import cells, option_fields, options
 from svft_bench.config.spec import KINDS, RunSpec, TaskSpec
@@ -68,6 +69,20 @@ def _shown(example: Example, task: TaskSpec) -> Iterator[str]:
             yield f"{name}: {value}"
 
 
+def _windows(example: Example, spec: RunSpec, tokenizer: Any) -> Iterator[str]:
+    """Each window of a context, in brackets the answer that is whole in it."""
+    from svft_bench.running.windows import windows
+
+    (found,) = windows([example], task=spec.task, tokenizer=tokenizer)
+    start = example["start"] if example["start"] != -1 else None
+    for number, window in enumerate(found, start=1):
+        ends = None if start is None else window.ends(start, start + len(example["answer"]))
+        inside = range(ends[0], ends[1] + 1) if ends else range(0)
+        names = tokenizer.convert_ids_to_tokens(list(window.ids))
+        yield f"window {number} of {len(found)}: {len(names)} tokens of {spec.model.name}, the answer [in brackets]"
+        yield " ".join(f"[{name}]" if at in inside else name for at, name in enumerate(names))
+
+
 def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]:
     """The tokens of an example, in brackets those that carry the loss."""
     if KINDS[spec.task.kind].images:
@@ -76,6 +91,9 @@ def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]
     from svft_bench.running.rows import in_chat, training_rows
 
     tokenizer = load_processor(spec.model)
+    if spec.task.span is not None:
+        yield from _windows(example, spec, tokenizer)
+        return
     prompt = spec.task.prompt
     if prompt is not None and prompt.chat_template:
         (example,) = in_chat([example], tokenizer)

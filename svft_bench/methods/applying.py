@@ -31,6 +31,7 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
     "causal_lm": TaskType.CAUSAL_LM,
     "seq2seq_lm": TaskType.SEQ_2_SEQ_LM,
     "sequence_classification": TaskType.SEQ_CLS,
+    "question_answering": TaskType.QUESTION_ANS,
     "image_classification": None,
 }
 

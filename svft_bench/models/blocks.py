@@ -13,7 +13,7 @@ from peft import LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.spec import Kind, ModelSpec
 from svft_bench.models.architectures import published
 from svft_bench.tuners.quantised import entries
 
@@ -74,18 +74,18 @@ def stated(spec: ModelSpec) -> Numbers:
     return replace(found, layers=spec.layers, matrices=dict(spec.matrices))
 
 
-def check_numbers(model: nn.Module, spec: ModelSpec) -> None:
+def check_numbers(model: nn.Module, spec: ModelSpec, *, kind: Kind) -> None:
     """Refuse a model that has other numbers than its file states.
 
     The parameters of a published model of images are stated at another size than its checkpoint's positions may have;
-    there `checkpoint.SHAPES` tells models apart.
+    there `checkpoint.SHAPES` tells models apart. A head for another than its first kind may stand in a pooler's place.
 
     Raises:
         ValueError: it has; names the first.
     """
     own = asdict(stated(spec))
     differing = {key: (value, own[key]) for key, value in asdict(numbers(model, spec)).items()}
-    if spec.image is not None and published(spec.name) is not None:
+    if kind != spec.kinds[0] or (spec.image is not None and published(spec.name) is not None):
         del differing["parameters"]
     for key, (found, expected) in differing.items():
         if found != expected:

@@ -90,7 +90,7 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
     }
     if KINDS[kind].images and isinstance(patch := getattr(config, "patch_size", None), int):
         fields["patch"] = patch
-    check_numbers(model, ModelSpec.model_validate(fields))
+    check_numbers(model, ModelSpec.model_validate(fields), kind=kind)
     return Described(fields, tuple(notes))
 
 

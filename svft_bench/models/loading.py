@@ -20,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -42,6 +43,7 @@ AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
     "seq2seq_lm": AutoModelForSeq2SeqLM,
     "sequence_classification": AutoModelForSequenceClassification,
+    "question_answering": AutoModelForQuestionAnswering,
     "image_classification": AutoModelForImageClassification,
 }
 # What the libraries raise on files that are not what they should be.
@@ -78,9 +80,9 @@ def load_model(
         # For what is saved of it: the name, not this machine's cache of it.
         model.config._name_or_path = model.name_or_path = spec.path
     if stand_in(checkpoint.folder) is None:
-        check_numbers(model, spec)
+        check_numbers(model, spec, kind=kind)
     processor = _processor(spec, checkpoint)
-    _draw_head(model, spec=spec, missing=found["missing_keys"], seed=seed)
+    _draw_head(model, spec=spec, head=spec.head_of(kind), missing=found["missing_keys"], seed=seed)
     if spec.image:
         resize_positions(model, size=spec.image.size)
     else:
@@ -216,16 +218,16 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
 
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
     if not KINDS[kind].labelled:
-        return {}
+        return {} if (outputs := KINDS[kind].outputs) is None else {"num_labels": outputs}
     return {
         "num_labels": num_labels,
         "problem_type": "regression" if num_labels == 1 else "single_label_classification",
     }
 
 
-def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, missing: set[str], seed: int) -> None:
+def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, head: tuple[str, ...], missing: set[str], seed: int) -> None:
     """Fill what the checkpoint lacks, which may only be the head, from a generator that nothing else draws from."""
-    headless = {name for name in missing if name.split(".")[0] not in spec.head_modules}
+    headless = {name for name in missing if name.split(".")[0] not in head}
     if headless:
         raise ValueError(f"model={spec.name}: the checkpoint {spec.path} lacks {', '.join(sorted(headless)[:3])}")
     generator = torch.Generator().manual_seed(seed)

@@ -10,6 +10,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from svft_bench.config.spec import Kind, TaskSpec
 from svft_bench.running.rows import IGNORED
+from svft_bench.running.windows import padded
 from svft_bench.tasks import Example
 
 Batch: TypeAlias = dict[str, Any]  # tensors, and switches of the model
@@ -17,7 +18,7 @@ Collate: TypeAlias = Callable[[Sequence[Example]], Batch]
 
 
 def training_collate(task: TaskSpec, processor: Any) -> Collate:
-    """The function that turns a list of `training_rows` into one batch with `labels`."""
+    """The function that turns a list of `training_rows` into one batch with what is `learned`."""
     return COLLATES[task.kind](task, processor)
 
 
@@ -45,6 +46,24 @@ def _sequences(task: TaskSpec, processor: Any) -> Collate:
         return {**batch, "labels": torch.tensor([example["label"] for example in examples], dtype=number)}
 
     return collate
+
+
+def _spans(task: TaskSpec, processor: Any) -> Collate:
+    def collate(rows: Sequence[Example]) -> Batch:
+        ends = {f"{name}_positions": torch.tensor([row[name] for row in rows]) for name in ("start", "end")}
+        return {**padded(rows, processor), **ends}
+
+    return collate
+
+
+def learned(batch: Batch) -> str:
+    """The name of what a batch is learned by, which counts its targets: labels, or where answers begin."""
+    return "labels" if "labels" in batch else "start_positions"
+
+
+def logits_of(outputs: Any) -> list[torch.Tensor]:
+    """What a model says: its logits, or those of answers' starts and ends."""
+    return [value for name, value in outputs.items() if name.split("_")[-1] == "logits"]
 
 
 def _completions(task: TaskSpec, processor: Any) -> Collate:
@@ -110,12 +129,13 @@ class SimilarLengths(LengthGroupedSampler):  # type: ignore[misc]
 
 def text_length(example: Example) -> int:
     """Characters of an example, the cheap stand-in for tokens by which batches are sorted."""
-    return sum(len(example.get(name) or "") for name in ("prompt", "text", "text_pair"))
+    return sum(len(example.get(name) or "") for name in ("prompt", "text", "text_pair", "question", "context"))
 
 
 COLLATES: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
     "image_classification": _images,
     "sequence_classification": _sequences,
+    "question_answering": _spans,
     "causal_lm": _completions,
     "seq2seq_lm": _pairs,
 }

@@ -16,7 +16,7 @@ from svft_bench.config.spec import KINDS, EvalSpec, TaskSpec
 from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks
 from svft_bench.running.decoding import Engine
-from svft_bench.running.encoding import text_length
+from svft_bench.running.encoding import logits_of, text_length
 from svft_bench.running.finished import Finished
 from svft_bench.running.memory import Parts, in_parts
 from svft_bench.running.predictors import AND, PREDICTORS, Found
@@ -112,8 +112,11 @@ def cuts(evaluation: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, i
         "prompt": "prompt longer than the model's context, scored as wrong",
         "text": f"no end of the text within {longest:,} tokens or the model's context",
         "input": "input cut at the task's max_length",
+        "windows": "context longer than the task's max_length, read in several windows",
+        "span": "no span among the n_best ends, scored as no answer",
     }
     counts = Counter(part for row in predictions for part in str(row.get("cut")).split(AND))
+    counts["windows"] = sum(row.get("windows", 1) > 1 for row in predictions)
     return {f"{evaluation.name}: {text}": counts[cut] for cut, text in reasons.items() if counts[cut]}
 
 
@@ -161,6 +164,6 @@ def _merge(model: PeftModel) -> bool:
 
 def _check_logits(model: nn.Module, inputs: object, output: Any) -> None:
     """Of a text, the last position is looked at: it sees all others, and no padding stands there."""
-    logits = output.logits if output.logits.dim() < 3 else output.logits[:, -1]
-    if not bool(logits.sum(dtype=torch.float32).isfinite()):  # a twentieth of the time of a look at each
+    said = [logits if logits.dim() < 3 else logits[:, -1] for logits in logits_of(output)]
+    if not all(bool(one.sum(dtype=torch.float32).isfinite()) for one in said):  # a twentieth of the time of each
         raise ValueError(f"the model's logits are not finite, so nothing is scored{bad_weight(model)}")

@@ -20,6 +20,7 @@ from svft_bench.config.spec import RunSpec
 from svft_bench.config.wording import plural
 from svft_bench.running import chance, ranks
 from svft_bench.running.additive import Additive, additive
+from svft_bench.running.encoding import learned
 from svft_bench.running.sharing import SHARE, own, targets
 
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
@@ -89,7 +90,7 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
         known[:] = known or [_additive(trainer, inputs, told=number is not None)]
 
     def in_parts(model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
-        rows = len(inputs["labels"])
+        rows = len(inputs[learned(inputs)])
         if parts.number == 1 or not targets(inputs):
             return cast(torch.Tensor, whole(model, inputs, number))
         learn(inputs, number)
@@ -116,7 +117,7 @@ def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
             trainer.model.zero_grad()  # here, where the error no longer holds what it was raised among
             clear_device_cache(garbage_collection=True)
             learn(inputs, num_items_in_batch)
-            parts.double(len(inputs["labels"]), where="training", so=f"; {ALIKE}")
+            parts.double(len(inputs[learned(inputs)]), where="training", so=f"; {ALIKE}")
             todo = [*begun]
             chance.set_state(before, device)
         if trainer.accelerator.sync_gradients:
@@ -130,7 +131,7 @@ def _parts(
     inputs: dict[str, Any], cut: Sequence[range], *, loss: Additive, device: torch.device
 ) -> Iterator[tuple[dict[str, Any], chance.Draws]]:
     """The parts of a micro-batch that have a share in its loss, each with what draws for it as for the whole."""
-    drawn, rows, of_all = chance.state(device), len(inputs["labels"]), targets(inputs)
+    drawn, rows, of_all = chance.state(device), len(inputs[learned(inputs)]), targets(inputs)
     for at in cut:
         part = {name: v[at.start : at.stop] if _of_rows(v) else v for name, v in inputs.items()}
         if share := targets(part) / of_all:

@@ -12,6 +12,7 @@ from svft_bench.running.decoding import Engine, generate, rewrite
 from svft_bench.running.encoding import tokens, training_collate
 from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.rows import token_lengths
+from svft_bench.running.windows import answered, padded, windows
 from svft_bench.tasks import Example, responded
 
 AND = " and "  # between what was cut, of a text that was read and the one that was written
@@ -52,6 +53,31 @@ def _class_or_value(
     lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
     cut = [length > (task.max_length or 0) for length in lengths]
     return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
+
+
+def _span(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    assert task.span is not None
+    of_example = list(windows(batch, task=task, tokenizer=processor))
+    rows = [window for found in of_example for window in found]
+    logits: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for first in range(0, len(rows), batch_size):
+        inputs = padded([window.row for window in rows[first : first + batch_size]], processor)
+        said = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()})
+        logits += zip(said.start_logits.float().cpu(), said.end_logits.float().cpu(), strict=True)
+    of_window = iter(zip(rows, logits, strict=True))
+    examples = zip(batch, of_example, strict=True)
+    return [
+        answered(example["context"], [next(of_window) for _ in found], span=task.span) for example, found in examples
+    ]
 
 
 def _text(
@@ -111,6 +137,7 @@ def _device(model: Any) -> torch.device:
 PREDICTORS: dict[Kind, Predictor] = {
     "image_classification": _class_or_value,
     "sequence_classification": _class_or_value,
+    "question_answering": _span,
     "causal_lm": _text,
     "seq2seq_lm": _summary,
 }

@@ -36,7 +36,7 @@ MODES = {
 
 # What a command line may say of a model otherwise than its file does, and the shipped architecture can tell; other
 # numbers are those of another checkpoint.
-RETOLD = ("model.targets", "model.head_modules")
+RETOLD = ("model.targets", "model.head_modules", "model.heads")
 
 
 def check_processes(
@@ -129,7 +129,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
                 bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
                 check_targets(bare, spec.method.adapter, method=spec.method.name)
                 if retold:
-                    check_numbers(bare, spec.model)
+                    check_numbers(bare, spec.model, kind=spec.task.kind)
 
 
 def _names_modules(spec: RunSpec) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svft_bench.config.spec import Kind, PromptSpec, TaskSpec
+from svft_bench.running.windows import windows
 from svft_bench.tasks import Example
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
@@ -33,6 +34,25 @@ def training_rows(examples: Sequence[Example], *, task: TaskSpec, processor: Any
         ValueError: no example of a causal task has room for an answer.
     """
     return ROWS[task.kind](examples, task, processor)
+
+
+def _spans(examples: Sequence[Example], task: TaskSpec, tokenizer: Any) -> TrainingRows:
+    """A row for each window, in which an answer that is not whole there is none."""
+    rows: list[Example] = []
+    several = nowhere = 0
+    for example, found in zip(examples, windows(examples, task=task, tokenizer=tokenizer), strict=True):
+        stop = None if example["start"] is None else example["start"] + len(example["answer"])
+        ends = [None if stop is None else window.ends(example["start"], stop) for window in found]
+        several += len(found) > 1
+        nowhere += stop is not None and not any(ends)
+        for window, at in zip(found, ends, strict=True):
+            start, end = at or (window.nowhere, window.nowhere)
+            rows.append(window.row | {"start": start, "end": end})
+    reasons = {
+        f"context longer than {task.max_length} tokens, read in several windows": several,
+        "answer whole in no window, learned as none": nowhere,
+    }
+    return TrainingRows(rows, [len(row["ids"]) for row in rows], len(examples), _counted(reasons))
 
 
 def check_context(task: TaskSpec, *, positions: int | None, model: str) -> None:
@@ -162,6 +182,7 @@ def _counted(reasons: dict[str, int]) -> dict[str, int]:
 ROWS: dict[Kind, Callable[[Sequence[Example], TaskSpec, Any], TrainingRows]] = {
     "image_classification": _images,
     "sequence_classification": _sequences,
+    "question_answering": _spans,
     "causal_lm": _completions,
     "seq2seq_lm": _pairs,
 }

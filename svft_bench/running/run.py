@@ -16,6 +16,7 @@ from svft_bench.records.durable import PARTIAL, sweep, write_whole
 from svft_bench.running import again, ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
 from svft_bench.running.cards import write_card
+from svft_bench.running.deciding import with_threshold
 from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.evaluation import Prediction, cuts, predict
@@ -124,6 +125,13 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             }
             earlier = sum(own.seconds for own in known)
             seconds = (begun - start, time.perf_counter() - begun + earlier)
+        predictions, above = with_threshold(
+            spec,
+            predictions,
+            aside=lambda: predict_eval(
+                ready, spec, spec.task.chooser, examples=ready.task.validation, tracker=tracker, parts=parts
+            ),
+        )
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
         defined = {
             f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
@@ -135,7 +143,7 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
     origin = provenance(
         ready.device, command=command, packages=packages, train_parts=fitted.parts, eval_parts=parts.number
     )
-    record = _record(spec, ready, fitted, scores=scores, cut=cut, seconds=seconds, origin=origin)
+    record = _record(spec, ready, fitted, scores=scores, cut=cut, seconds=seconds, origin=origin, above=above)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
 
 
@@ -233,6 +241,7 @@ def _record(
     cut: dict[str, int],
     seconds: tuple[float, float],
     origin: Provenance,
+    above: dict[str, float | int | str],
 ) -> RunRecord:
     per_row = ready.rows.examples / len(ready.rows.rows)
     seen = fitted.timed_steps * spec.train.batch_size * spec.train.gradient_accumulation * per_row
@@ -258,7 +267,7 @@ def _record(
             resumed=fitted.resumed,
         ),
         curve=tuple((step, loss) for step, loss in fitted.curve),
-        selected=fitted.selected,
+        selected=fitted.selected | above,
         data=tuple(DataUse(label=file.label, **vars(file)) for file in ready.task.files),
         weights=ready.weights,
         skipped=ready.task.skipped | ready.rows.skipped | cut,

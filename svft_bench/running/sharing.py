@@ -19,7 +19,7 @@ from transformers import Trainer
 
 from svft_bench.running import ranks
 from svft_bench.running.additive import Additive, additive
-from svft_bench.running.encoding import Batch, Collate
+from svft_bench.running.encoding import Batch, Collate, learned, logits_of
 from svft_bench.running.preflight import QUANTISED
 from svft_bench.running.rows import IGNORED, TrainingRows
 from svft_bench.tasks import Example
@@ -70,21 +70,20 @@ def shared_collate(collate: Collate) -> Collate:
             name: value[mine.start : mine.stop] if isinstance(value, torch.Tensor) else value
             for name, value in whole.items()
         }
-        learned = targets(batch) if places else 0
-        return _with_share(batch, learned, of=targets(whole), rows=len(examples))
+        return _with_share(batch, targets(batch) if places else 0, of=targets(whole), rows=len(examples))
 
     return collate_own
 
 
 def _with_share(batch: Batch, mine: int, *, of: int, rows: int) -> Batch:
     if not mine:
-        batch["labels"] = torch.full_like(batch["labels"], IGNORED)
+        batch[learned(batch)] = torch.full_like(batch[learned(batch)], IGNORED)
     return batch | {SHARE: (mine, of, rows)}
 
 
 def targets(batch: Batch) -> int:
     """How many a model's mean loss is over: rows, or the tokens that have one before them, as all behind an encoder."""
-    labels = batch["labels"]
+    labels = batch[learned(batch)]
     whole = labels.dim() == 1 or "decoder_attention_mask" in batch
     return int((labels if whole else labels[:, 1:]).ne(IGNORED).sum())
 
@@ -123,10 +122,10 @@ def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> None:
         model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         mine, of_all, _ = inputs.pop(SHARE)
-        number = num_items_in_batch if by_tokens else torch.tensor(of_all)
+        number = num_items_in_batch if by_tokens and num_items_in_batch is not None else torch.tensor(of_all)
         outputs = model(**inputs, **({"num_items_in_batch": number} if accepts else {}))
         if not mine:
-            nothing: torch.Tensor = outputs.logits.sum() * 0.0
+            nothing: torch.Tensor = torch.stack([one.sum() for one in logits_of(outputs)]).sum() * 0.0
             return nothing
         loss: torch.Tensor = outputs.loss if known[0].divides else outputs.loss * (mine / of_all)
         return loss

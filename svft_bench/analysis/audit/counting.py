@@ -27,6 +27,7 @@ from svft_bench.models.loading import build_meta
 TASK_OF_KIND: dict[Kind, str] = {
     "image_classification": "digits",
     "sequence_classification": "glue/rte",
+    "question_answering": "squad",
     "causal_lm": "gsm8k",
     "seq2seq_lm": "xsum",
 }

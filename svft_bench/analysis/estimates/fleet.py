@@ -68,7 +68,7 @@ def disk(specs: Sequence[RunSpec], *, devices: int) -> Disk:
 
 def _trained_bytes(spec: RunSpec) -> float:
     """Of the weights that a training keeps, which lie there twice: for a run, and as PEFT has them."""
-    head = max((min(pair) for pair in spec.model.matrices.values()), default=0) * (spec.task.labels or 0)
+    head = max((min(pair) for pair in spec.model.matrices.values()), default=0) * spec.task.outputs
     trained = trained_parameters(spec.model, spec.method) or 0
     return float(FLOAT * (trained + (head if spec.head_modules else 0)))
 

@@ -34,7 +34,7 @@ def memory(spec: RunSpec, *, size: Workload, model: Body, paths: dict[tuple[int,
     """What one training step needs; the process itself and its libraries are not in it."""
     stored, run = BYTES[spec.model.dtype], BYTES[spec.train.precision]
     trained = trained_parameters(spec.model, spec.method) or 0
-    head = spec.model.head_modules and (spec.task.labels or 0) * model.width
+    head = spec.model.head_modules and spec.task.outputs * model.width
     adapter = 4 * trained if spec.method.trains == "adapter" else 0
     factors = frozen_factors(spec.model, spec.method) * stored
     factors += run * model.layers * sum(i * o for i, o in model.adapted if paths.get((i, o)) in CACHED)

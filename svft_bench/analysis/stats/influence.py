@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from svft_bench.tasks.metrics.answering import SPAN_VALUES, Value
 from svft_bench.tasks.metrics.overlap import ROUGE, Matches, Rouge, bleu_of, matches, rouge_values
 
 
@@ -81,6 +82,13 @@ def rouge(predictions: Sequence[str], references: Sequence[str], *, name: Rouge)
     return numpy.array(rouge_values(predictions, references, name=name))
 
 
+def spans(predictions: Sequence[str], references: Sequence[Sequence[str]], *, value: Value) -> Any:
+    """The value of each answer."""
+    import numpy
+
+    return numpy.array([value(said, golds) for said, golds in zip(predictions, references, strict=True)])
+
+
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> Any:
     """B + B (Σ (m_i/m - t_i/t) / 4 + [c < r] r/c (c_i/c - r_i/r)), each text's counts and lengths over the means."""
     return bleu_influence(matches(predictions, references))
@@ -119,6 +127,7 @@ INFLUENCE: dict[str, Callable[[Sequence[Any], Sequence[Any]], Any]] = {
     "token_accuracy": token_accuracy,
     **{name: partial(rouge, name=name) for name in ROUGE},
     "bleu": bleu,
+    **{name: partial(spans, value=value) for name, value in SPAN_VALUES.items()},
 }
 
 

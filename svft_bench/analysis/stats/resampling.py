@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
+from svft_bench.analysis.stats.influence import INFLUENCE
 from svft_bench.analysis.stats.intervals import CONFIDENCE, Interval
 from svft_bench.config.spec import MetricName
-from svft_bench.tasks.metrics.overlap import Matches, Rouge, bleu_of, matches, rouge_values
+from svft_bench.tasks.metrics.overlap import Matches, bleu_of, matches
 
 RESAMPLES = 1000  # sacrebleu's default
 
@@ -26,12 +27,12 @@ def bootstrap(parts: Any, *, of: Callable[[Any], float], confidence: float = CON
     return Interval(float(low), float(high))
 
 
-def resampled(metric: MetricName, predictions: Sequence[str], references: Sequence[str]) -> Interval:
-    """The interval of one of the metrics of texts."""
+def resampled(metric: MetricName, predictions: Sequence[str], references: Sequence[Any]) -> Interval:
+    """The interval of one of the metrics of texts, or of spans."""
     if metric == "bleu":
         found = matches(predictions, references)
         return bootstrap([[*one.right, *one.written, one.length, one.reference] for one in found], of=_bleu)
-    values = rouge_values(predictions, references, name=cast(Rouge, metric))
+    values = INFLUENCE[metric](predictions, references).tolist()
     return bootstrap([[value] for value in values], of=lambda sums: float(sums[0]) / len(values))
 
 

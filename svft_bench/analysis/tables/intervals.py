@@ -20,7 +20,34 @@ from svft_bench.analysis.stats import (
 )
 from svft_bench.config.spec import MetricName
 
-SHARES = frozenset({"accuracy", "accuracy_strict"})
+SHARES = frozenset({"accuracy", "accuracy_strict", "exact_match", "best_exact_match"})
+FORMULA = {
+    "accuracy": "Wilson",
+    "accuracy_strict": "Wilson",
+    "matthews": "arcsine of φ",
+    "pearson": "Fisher's z",
+    "spearman": "Fisher's z",
+    "f1": "influence values",
+    "token_accuracy": "the spread of texts",
+    "log_likelihood": "the spread of texts",
+    "rouge1": "a bootstrap of texts",
+    "rouge2": "a bootstrap of texts",
+    "rougeL": "a bootstrap of texts",
+    "rougeLsum": "a bootstrap of texts",
+    "bleu": "a bootstrap of texts",
+    "exact_match": "Wilson",
+    "best_exact_match": "Wilson",
+    **dict.fromkeys(
+        (
+            "token_f1",
+            "best_token_f1",
+            "has_answer_exact_match",
+            "has_answer_token_f1",
+            "no_answer_accuracy",
+        ),
+        "a bootstrap of questions",
+    ),
+}
 CORRELATIONS = frozenset({"pearson", "spearman"})
 
 

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
+from svft_bench.analysis.tables.intervals import FORMULA
 from svft_bench.analysis.tables.results import CellResult, data_of
 from svft_bench.analysis.tables.switches import inputs, scoring
 from svft_bench.config.spec import has_validation
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
 
-FORMULA = {
-    "accuracy": "Wilson",
-    "accuracy_strict": "Wilson",
-    "matthews": "arcsine of φ",
-    "pearson": "Fisher's z",
-    "spearman": "Fisher's z",
-    "f1": "influence values",
-    "token_accuracy": "the spread of texts",
-    "log_likelihood": "the spread of texts",
-    "rouge1": "a bootstrap of texts",
-    "rouge2": "a bootstrap of texts",
-    "rougeL": "a bootstrap of texts",
-    "rougeLsum": "a bootstrap of texts",
-    "bleu": "a bootstrap of texts",
-}
 SELECTION = {
     "last": "the last epoch is scored",
     "best_validation": "the epoch that is best on validation rows outside the scored set is scored",

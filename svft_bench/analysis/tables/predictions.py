@@ -17,18 +17,22 @@ from svft_bench.analysis.tables.results import CellResult, Learning, noise_key
 from svft_bench.config.spec import EvalSpec, MetricName
 from svft_bench.config.spec.metric import TOKEN_METRICS
 from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path
+from svft_bench.tasks.metrics.answering import SPAN_VALUES
 from svft_bench.tasks.scoring import TEXT_METRICS, correct, counted, log_likelihood, one_answer
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The predictions of one run on one eval; `right` is None for metrics that are no share of right answers.
+    """The `stored` predictions of one run on one eval, and as `rows` those that the headline metric is of.
+
+    `right` is None for metrics that are no share of right answers.
 
     `values` has what each item adds: their mean is the score, and nan where that is undefined.
     """
 
     evaluation: EvalSpec
     rows: list[dict[str, Any]]
+    stored: list[dict[str, Any]]
     right: dict[Any, bool] | None
     values: dict[Any, float]
 
@@ -58,8 +62,8 @@ def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -
     Raises:
         ValueError: they do not give the recorded score.
     """
-    metric = evaluation.metrics[0]
-    rows = counted(rows, metric=metric) if metric in SHARES or metric == "log_likelihood" else rows
+    metric, stored = evaluation.metrics[0], rows
+    rows = counted(rows, metric=metric)
     ids = [row["id"] for row in rows]
     right = None
     if metric in SHARES:
@@ -70,7 +74,7 @@ def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -
     else:
         sides = ([row[side] for row in rows] for side in ("prediction", "reference"))
         values = dict(zip(ids, INFLUENCE[metric](*sides).tolist(), strict=True))
-    found = Judged(evaluation, rows, right, values)
+    found = Judged(evaluation, rows, stored, right, values)
     recorded = record.scores[evaluation.name][metric]
     same = abs(found.score - (recorded or 0.0)) <= 1e-9 if found.defined else not recorded
     if not same:
@@ -101,6 +105,7 @@ def with_noise(results: Sequence[CellResult], *, folder: Path) -> list[CellResul
     ]
 
 
+RESAMPLED = TEXT_METRICS.keys() | SPAN_VALUES.keys() - SHARES
 Runs = list[dict[str, Judged]]  # for each record of a cell, by eval
 
 
@@ -138,12 +143,12 @@ def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> d
 
 
 def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
-    """The intervals of all metrics of texts, of a cell with one seed."""
+    """The intervals of all metrics of texts and spans, of a cell with one seed."""
     return {
         name: {
-            metric: resampled(metric, [row["prediction"] for row in one.rows], [row["reference"] for row in one.rows])
+            metric: resampled(metric, [row["prediction"] for row in rows], [row["reference"] for row in rows])
             for metric in one.evaluation.metrics
-            if metric in TEXT_METRICS
+            if metric in RESAMPLED and (rows := counted(one.stored, metric=metric))
         }
         for run in runs[:1]
         if len(runs) == 1
@@ -185,7 +190,9 @@ def _beats_a_constant(found: Judged) -> bool | None:
         return False
     values = numpy.array(list(found.values.values()))
     references = [row["reference"] for row in found.rows]
-    if metric in SHARES:
+    if metric in SPAN_VALUES:
+        values = values - numpy.array([SPAN_VALUES[metric]("", golds) for golds in references])
+    elif metric in SHARES:
         common = Counter(map(str, references)).most_common(1)[0][0]
         values = values - numpy.array([float(str(reference) == common) for reference in references])
     elif metric == "f1" and any(references):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svft_bench.config.spec import KINDS, EvalSpec, ImageSpec, PromptSpec, RunSpec
+from svft_bench.config.spec import KINDS, EvalSpec, ImageSpec, PromptSpec, RunSpec, has_validation
 
 
 def inputs(spec: RunSpec) -> str:
@@ -16,6 +16,10 @@ def inputs(spec: RunSpec) -> str:
         padded += ", which is added to the vocabulary"
     if spec.train.sampling == "group_by_length":
         padded += ", in batches of similar lengths"
+    if (span := spec.task.span) is not None:
+        return (
+            f"question and context in windows of {spec.task.max_length:,} tokens that share {span.stride:,}, {padded}"
+        )
     if prompt is None:
         return f"text cut at {spec.task.max_length:,} tokens, {padded}"
     return ", ".join([*_prompt(prompt), padded, f"loss averaged over {spec.train.loss_average.replace('_', '-')}"])
@@ -45,8 +49,18 @@ def _prompt(prompt: PromptSpec) -> list[str]:
     return [*found, "packed"] if prompt.packing else found
 
 
+def _threshold(spec: RunSpec) -> str:
+    """How it is decided that a question has no answer; the best_ metrics say so by their name."""
+    aside = has_validation(spec.task) and spec.score_on == "reported"
+    chosen = "of the most exact matches on rows set aside from training" if aside else "0"
+    return f"no answer above a threshold {chosen}, for best_ metrics that of the scored rows (optimistic)"
+
+
 def _rule(item: EvalSpec, spec: RunSpec) -> str:
     metrics = " and ".join(NATS if metric == "log_likelihood" else metric for metric in item.metrics)
+    if (span := spec.task.span) is not None:
+        how = f"the likeliest span of at most {span.max_answer} tokens, its ends among {span.n_best} of a window"
+        return f"{metrics} of {how}" + (f", {_threshold(spec)}" if span.no_answer else "")
     if spec.task.prompt is None:
         return metrics
     template = f"template {spec.task.prompt.evaluation}"

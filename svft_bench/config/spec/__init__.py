@@ -18,6 +18,7 @@ from svft_bench.config.spec.run import (
     parse_spec,
 )
 from svft_bench.config.spec.source import SourceSpec
+from svft_bench.config.spec.span import SpanSpec
 from svft_bench.config.spec.task import (
     AnswerName,
     EvalSpec,
@@ -48,6 +49,7 @@ __all__ = [
     "ScoredOn",
     "Selection",
     "SourceSpec",
+    "SpanSpec",
     "Spec",
     "TaskSpec",
     "TrainSpec",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image_classification", "sequence_classification", "causal_lm", "seq2seq_lm"]
+Kind = Literal["image_classification", "sequence_classification", "question_answering", "causal_lm", "seq2seq_lm"]
 ReaderName = Literal[
     "image_label",
     "img_label",
@@ -18,6 +18,7 @@ ReaderName = Literal[
     "question_sentence",
     "question_pair",
     "premise_hypothesis",
+    "squad",
     "metamath",
     "metamath_solution",
     "gsm8k",
@@ -38,9 +39,9 @@ class Described:
     `needs` are the task's fields that cannot be null; `columns` are what `reader=columns` has to name, `perhaps` what
     it may. `images`: its examples are pictures, which `model.image` makes tensors of and which are all of one length.
     `head`: it is predicted by a head drawn anew, which trains in full beside an adapter. `labelled`: by one output for
-    each of `task.labels`. `writes`: by texts of the model's own words, generated or weighed. `two_parts`: an encoder
-    reads one text, a decoder writes another. `few_bits`: its model may be kept in 8 or 4 bits. `padding_side` is where
-    batches are filled up unless a task says otherwise.
+    each of `task.labels`, else by `outputs`. `writes`: by texts of the model's own words, generated or weighed.
+    `two_parts`: an encoder reads one text, a decoder writes another. `few_bits`: its model may be kept in 8 or 4 bits.
+    `padding_side` is where batches are filled up unless a task says otherwise.
     """
 
     needs: tuple[str, ...]
@@ -50,6 +51,7 @@ class Described:
     images: bool = False
     head: bool = False
     labelled: bool = False
+    outputs: int | None = None
     writes: bool = False
     two_parts: bool = False
     few_bits: bool = False
@@ -72,6 +74,15 @@ KINDS: dict[Kind, Described] = {
         perhaps=frozenset({"text_pair"}),
         head=True,
         labelled=True,
+        padding_side="right",
+    ),
+    "question_answering": Described(
+        needs=("max_length", "span"),
+        readers=("squad", "columns"),
+        columns=frozenset({"question", "context", "answers"}),
+        perhaps=frozenset({"starts"}),
+        head=True,
+        outputs=2,  # whether an answer begins, and whether it ends, at a token
         padding_side="right",
     ),
     "causal_lm": Described(

@@ -18,7 +18,23 @@ MetricName = Literal[
     "rougeL",
     "rougeLsum",
     "bleu",
+    "exact_match",
+    "token_f1",
+    "best_exact_match",
+    "best_token_f1",
+    "has_answer_exact_match",
+    "has_answer_token_f1",
+    "no_answer_accuracy",
 ]
 TOKEN_METRICS: tuple[MetricName, ...] = ("token_accuracy", "log_likelihood")
 TEXT_METRICS: tuple[MetricName, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu")
 OPTION_METRICS: tuple[MetricName, ...] = ("accuracy", "log_likelihood")
+# Of answers that are spans of a text, and of those among them that may not be there.
+SPAN_METRICS: tuple[MetricName, ...] = ("exact_match", "token_f1")
+NO_ANSWER_METRICS: tuple[MetricName, ...] = (
+    "best_exact_match",
+    "best_token_f1",
+    "has_answer_exact_match",
+    "has_answer_token_f1",
+    "no_answer_accuracy",
+)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from svft_bench.config.spec.base import Count, Name, Spec, Text, plain
-from svft_bench.config.spec.kinds import Kind
+from svft_bench.config.spec.kinds import KINDS, Kind
 
 IMPORTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(@[0-9a-f]{12})?")
 Module = Annotated[str, Field(min_length=1)]  # the end of its name, or an expression of it
@@ -35,6 +35,8 @@ class StageSpec(Spec):
 class ModelSpec(Spec):
     """A pre-trained model: where its weights come from, how they load, what its layers are called.
 
+    `head_modules` train anew for the first of its `kinds`, and those of `heads` for the others that have a head.
+
     Where blocks differ, `stages` has their forms, and `matrices` those of the widest. `biases` says whether the
     matrices have biases, or the letters of those that do. `groups` says which matrices a name of `targets` stands for
     where their letters do not spell it.
@@ -43,8 +45,8 @@ class ModelSpec(Spec):
     """
 
     describes = frozenset(
-        {"title", "architecture", "kinds", "targets", "groups", "layers", "matrices", "stages", "biases", "parameters"}
-        | {"patch"}
+        {"title", "architecture", "kinds", "heads", "targets", "groups", "layers", "matrices", "stages", "biases"}
+        | {"parameters", "patch"}
     )
 
     younger = frozenset({"normaliser", "pad_token_from", "trust_remote_code", "load_in"})
@@ -66,6 +68,7 @@ class ModelSpec(Spec):
     normaliser: Literal["model", "library"] = "model"
     image: ImageSpec | None
     head_modules: tuple[Module, ...]
+    heads: dict[Kind, tuple[Module, ...]] = Field(default={})
     targets: dict[str, Module | Annotated[tuple[Module, ...], Field(min_length=1)]]
     groups: dict[str, tuple[str, ...]] = Field(default={})
     layers: Count
@@ -74,6 +77,10 @@ class ModelSpec(Spec):
     biases: StrictBool | tuple[str, ...]
     parameters: StrictInt = Field(gt=0)
     patch: Count | None = None
+
+    def head_of(self, kind: Kind) -> tuple[str, ...]:
+        """The modules that a task of this kind draws anew and trains in full; a language model has none of its own."""
+        return self.heads.get(kind, self.head_modules) if KINDS[kind].head else ()
 
     @property
     def forms(self) -> tuple[StageSpec, ...]:

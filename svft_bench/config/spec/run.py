@@ -64,12 +64,12 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _model_takes_task(self) -> RunSpec:
         check_kind(self.task.kind, task=self.task.name, kinds=self.model.kinds, model=self.model.name)
-        if self.method.trains == "head" and (not self._kind.head or not self.model.head_modules):
+        if self.method.trains == "head" and not self.head_modules:
             raise ValueError(
                 f"method={self.method.name} trains the head alone, and model={self.model.name} has none for "
                 f"task={self.task.name}; every other method trains there"
             )
-        if self._kind.head and not self.model.head_modules:
+        if self._kind.head and not self.head_modules:
             raise ValueError(f"model.head_modules is empty: task={self.task.name} trains a head of its own")
         if self._kind.images != (self.model.image is not None):
             told = "says how an image becomes a tensor" if self.model.image else "is null"
@@ -195,7 +195,7 @@ class RunSpec(Spec):
     @property
     def head_modules(self) -> tuple[str, ...]:
         """The modules that train in full beside an adapter: a language model has none of its own."""
-        return self.model.head_modules if self._kind.head else ()
+        return self.model.head_of(self.task.kind)
 
     @property
     def cell_id(self) -> str:

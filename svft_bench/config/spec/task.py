@@ -12,6 +12,7 @@ from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import OPTION_METRICS, TEXT_METRICS, TOKEN_METRICS, MetricName
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
+from svft_bench.config.spec.span import SpanSpec
 from svft_bench.config.wording import plural
 
 AnswerName = Literal[
@@ -138,13 +139,13 @@ class TaskSpec(Spec):
     """One training set and the eval sets scored after it.
 
     Rows set aside from training are scored as the first eval is, or by `validated_by` where that would not fit them.
-    `columns` says which columns of `reader=columns` are text, label, image or reference; `classes` are the names of
-    labels in the order of their numbers. An encoder reads `prefix` and a text of up to `max_length` tokens, a decoder
-    learns to write one of up to `max_target_length`.
+    `columns` says which columns of `reader=columns` are text, label, image, reference or answers; `classes` are the
+    names of labels in the order of their numbers. An encoder reads `prefix` and a text of up to `max_length` tokens, a
+    decoder learns to write one of up to `max_target_length`.
     """
 
     describes = frozenset({"title", "source"})
-    younger = frozenset({"validated_by", "columns", "classes", "max_target_length", "prefix"})
+    younger = frozenset({"validated_by", "columns", "classes", "max_target_length", "prefix", "span"})
 
     name: PathOfNames
     title: Text
@@ -163,6 +164,7 @@ class TaskSpec(Spec):
     max_target_length: Count | None = None
     prefix: str = ""
     prompt: PromptSpec | None = None
+    span: SpanSpec | None = None
     validated_by: EvalSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
 
@@ -216,6 +218,11 @@ class TaskSpec(Spec):
         return self
 
     @property
+    def outputs(self) -> int:
+        """Numbers that a head of the task gives."""
+        return self.labels or KINDS[self.kind].outputs or 0
+
+    @property
     def chooser(self) -> EvalSpec:
         """What scores the rows set aside."""
         return self.validated_by or self.evals[0]
@@ -252,6 +259,9 @@ class TaskSpec(Spec):
                     f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
                     f"[token_accuracy]), this one is {self.kind}"
                 )
+        if self.span is not None:
+            metrics = {item.name: item.metrics for item in (*self.evals, self.chooser)}
+            self.span.check(task=self.name, kind=self.kind, max_length=self.max_length or LARGEST, metrics=metrics)
         for place, reader in self._readers():
             if reader not in described.readers:
                 raise ValueError(f"{place}={reader} reads no rows for {self.kind}")
