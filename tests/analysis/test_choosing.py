@@ -62,6 +62,15 @@ def test_a_pair_of_rates_is_chosen_where_biases_have_their_own() -> None:
     assert yaml.safe_load(tuned_files([found], name="own"))["train"]["lr_bias"] == 1e-4
 
 
+@pytest.mark.parametrize(("best", "edge"), [(3e-4, "lowest"), (3e-3, None), (3e-2, "highest")])
+def test_an_end_of_the_rates_of_biases_is_told_where_they_alone_were_searched(best: float, edge: str | None) -> None:
+    asked = cells(["experiment=study_biases"], any_data=True)
+    (found,) = choices(
+        cell_results(asked, [made_record(one, score=0.6 + 0.1 * (one.spec.train.lr_bias == best)) for one in asked])
+    )
+    assert (found.best.spec.train.lr_bias, found.rates, found.edge) == (best, 5, edge)
+
+
 def test_unequal_trials_are_refused(asked: list[Cell]) -> None:
     fewer = [cell for cell in asked if (cell.spec.method.name, cell.spec.train.lr) != ("lora", 3e-3)]
     with pytest.raises(ValueError, match=r"unequal trial budgets.*lora digits 2 x 2.*svft_plain digits 3 x 2"):

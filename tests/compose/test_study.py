@@ -56,7 +56,7 @@ def test_finalists_run_at_five_seeds_that_no_search_has_seen() -> None:
 
 
 def test_no_trial_sees_the_rows_that_are_reported() -> None:
-    for name in ("study", "study_wider", "study_budget", "study_freezing"):
+    for name in ("study", "study_wider", "study_budget", "study_freezing", "study_biases"):
         found = cells([f"experiment={name}", "method=vectorfit", *DIGITS], any_data=True)
         assert found
         assert {cell.spec.score_on for cell in found} == {"validation"}

@@ -74,12 +74,17 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
 def _choice(group: Group) -> Choice:
     scores = [_validated(result) for result in group]
     index = max(range(len(group)), key=lambda index: (scores[index], -index))
-    ends: dict[float, Literal["lowest", "highest"]] = {
-        group[0].spec.train.lr: "lowest",
-        group[-1].spec.train.lr: "highest",
-    }
-    edge = ends.get(group[index].spec.train.lr) if len(ends) > 1 else None
+    best = group[index].spec.train
+    edges = [_edge(best.lr, [one.spec.train.lr for one in group])]
+    edges.append(_edge(best.lr_bias or best.lr, [one.spec.train.lr_bias or one.spec.train.lr for one in group]))
+    edge = next((found for found in edges if found is not None), None)
     return Choice(group[index], scores[index], len(group), len(group[0].records), edge)
+
+
+def _edge(rate: float, tried: Sequence[float]) -> Literal["lowest", "highest"] | None:
+    """At which end of the rates tried this one lies, where they are several."""
+    low, high = min(tried), max(tried)
+    return None if low == high else "lowest" if rate == low else "highest" if rate == high else None
 
 
 def _validated(result: CellResult) -> float:
