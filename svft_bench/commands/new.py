@@ -23,7 +23,7 @@ from svft_bench.tasks.spans import asked as read_answers
 SHOWN = 3  # rows that the file shows
 CLASSES = 1000  # more different values of a label are no classes
 LABELS = ("label", "labels", "class", "target", "gold", "answer", "stars", "rating", "score", "y")
-TEXTS = ("text", "sentence", "review", "question", "premise", "content", "sentence1", "text1")
+TEXTS = ("text", "sentence", "review", "document", "article", "question", "premise", "content", "sentence1", "text1")
 PAIRS = ("text_pair", "sentence2", "hypothesis", "text2", "question2")
 
 
@@ -75,12 +75,15 @@ def task_file(asked: argparse.Namespace) -> str:
         parts = _of_text(asked, shown)
     elif asked.context is not None:
         parts = _of_spans(asked, rows)
+    elif asked.target is not None:
+        parts = _of_two_texts(asked, shown[0])
     elif isinstance(shown[0].get("image"), dict):
         parts = _of_images([row["label"] for row in rows])
     else:
         parts = _of_classes(asked, rows, shown)
     evaluation = {"data": test, "reader": "columns", **parts.pop("eval")}
-    validation = {"validation_rows": 0} if asked.prompt is not None else {}
+    written = asked.prompt is not None or asked.target is not None
+    validation = {"validation_rows": 0} if written else {}
     task = {"name": asked.name, "title": asked.title or asked.name, "source": f"own: {asked.source}", "version": 1}
     task |= {
         **parts,
@@ -97,7 +100,7 @@ def task_file(asked: argparse.Namespace) -> str:
         "# train and evals: share takes a part of a file's rows in a fixed shuffle; file may be another one for each.\n"
         f"task:\n{_lines(task)}"
         "train:                    # all ours: a start, not a recommendation; sweep lr\n"
-        f"  epochs: 3\n  batch_size: {4 if asked.prompt else 16}\n  lr: 1.0e-3\n  selection: last\n"
+        f"  epochs: 3\n  batch_size: {4 if written else 16}\n  lr: 1.0e-3\n  selection: last\n"
     )
 
 
@@ -156,6 +159,17 @@ def _of_spans(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
         "max_length": 384,
         "span": {"stride": 128} | ({"no_answer": True} if missing else {}),
         "eval": {"metrics": [*SPAN_METRICS, *more]},
+    }
+
+
+def _of_two_texts(asked: argparse.Namespace, first: Row) -> dict[str, Any]:
+    text = _known(asked.text, first) if asked.text else _guess(first, TEXTS, what="text", but=asked.target)
+    return {
+        "kind": "seq2seq_lm",
+        "columns": {"text": text, "reference": _known(asked.target, first)},
+        "max_length": 512,
+        "max_target_length": 64,
+        "eval": {"metrics": ["rouge1", "rouge2", "rougeLsum"], "generation": {"max_new_tokens": 63, "num_beams": 4}},
     }
 
 
@@ -223,6 +237,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--context", metavar="COLUMN", help="the text in which answers are; --text is the question then"
     )
+    parser.add_argument("--target", metavar="COLUMN", help="what an encoder with a decoder is to write of the text")
     parser.add_argument("--regression", action="store_true", help="the label is a number to predict")
     parser.add_argument("--prompt", metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'")
     parser.add_argument("--answer", metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'")

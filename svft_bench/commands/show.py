@@ -101,10 +101,14 @@ def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]
         (row,) = training_rows([example], task=spec.task, processor=tokenizer).rows
         ids, learned = row["ids"], [label >= 0 for label in row["labels"]]
     else:
+        # An encoder reads the first of these, a decoder writes the rest.
         texts = [example["prompt"]] if prompt is not None else [example["text"], example["text_pair"]]
         cut = {} if prompt is not None else {"truncation": True, "max_length": spec.task.max_length}
         ids = tokenizer(*(text for text in texts if text is not None), **cut)["input_ids"]
         learned = [False] * len(ids)
+        if "target" in example and training:
+            target = tokenizer(example["target"], truncation=True, max_length=spec.task.max_target_length)["input_ids"]
+            ids, learned = ids + target, learned + [True] * len(target)
     names = tokenizer.convert_ids_to_tokens(ids)
     marked = " ".join(f"[{name}]" if loss else name for name, loss in zip(names, learned, strict=True))
     yield f"{plural(len(ids), 'token')} of {spec.model.name}" + (

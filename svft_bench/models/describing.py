@@ -21,14 +21,18 @@ from svft_bench.models.loading import AUTO, DTYPES
 LETTERS = {
     "qkv": r"query_key_value|qkv_proj|qkv|Wqkv|c_attn",
     "gu": r"gate_up_proj|mlp\.Wi",
-    "q": r"q_proj|query|query_proj|q_lin|wq|attn\.q",
-    "k": r"k_proj|key|key_proj|k_lin|wk|attn\.k",
-    "v": r"v_proj|value|value_proj|v_lin|wv|attn\.v",
-    "o": r"o_proj|out_proj|out_lin|attention\.output\.dense|attention\.dense|self_attention\.dense|attn\.(?:proj|Wo|o)",
-    "g": r"gate_proj|w1",
-    "u": r"up_proj|fc1|intermediate\.dense|lin1|dense_h_to_4h|c_fc|fc_in|w3|mlp\.up",
-    "d": r"down_proj|fc2|output\.dense|lin2|dense_4h_to_h|fc_out|w2|mlp\.Wo",
+    "q": r"q_proj|query|query_proj|q_lin|wq|attn\.q|\w+Attention\.q",
+    "k": r"k_proj|key|key_proj|k_lin|wk|attn\.k|\w+Attention\.k",
+    "v": r"v_proj|value|value_proj|v_lin|wv|attn\.v|\w+Attention\.v",
+    "o": (
+        r"o_proj|out_proj|out_lin|attention\.output\.dense|attention\.dense|self_attention\.dense|attn\.(?:proj|Wo|o)"
+        r"|\w+Attention\.o"
+    ),
+    "g": r"gate_proj|w1|wi_0",
+    "u": r"up_proj|fc1|intermediate\.dense|lin1|dense_h_to_4h|c_fc|fc_in|w3|mlp\.up|DenseReluDense\.wi|wi_1",
+    "d": r"down_proj|fc2|output\.dense|lin2|dense_4h_to_h|fc_out|w2|mlp\.Wo|DenseReluDense\.wo",
 }
+CROSS = re.compile(r"encoder_attn|EncDecAttention|cross_?attn|cross_?attention", re.IGNORECASE)
 GROUPS = ("qv", "qkv", "qkvo", "gu", "ud", "udog", "qkvud", "qkvudog", "qkvoud")
 FUSED = {"qkv": "query, key and value are one fused matrix", "gu": "gate and up are one fused matrix"}
 
@@ -55,9 +59,13 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         raise ValueError(f"{path} has no configuration that can be read ({str(error).splitlines()[0]})") from None
     kind = _kind(config) if kind is None else kind
     model = _on_meta(config, kind=kind, path=path)
-    place, blocks = _blocks(model, path=path)
-    matrices, letters, notes = _matrices(blocks, path=path)
+    parts = _parts(model, path=path) if KINDS[kind].two_parts else {"": _blocks(model, path=path)}
+    found = {part: _matrices(blocks, path=path, of=part) for part, (_, blocks) in parts.items()}
+    matrices = {letter: shape for shapes, _, _ in found.values() for letter, shape in shapes.items()}
+    notes = [note for _, _, told in found.values() for note in told]
     names = {name for name, _ in model.named_modules()}
+    placed = {letter: (parts[part][0], own) for part, (_, of, _) in found.items() for letter, own in of.items()}
+    blocks = [block for _, of_part in parts.values() for block in of_part]
     prefix = model.base_model_prefix
     children = [child for child, part in model.named_children() if any(True for _ in part.parameters())]
     head = [] if not KINDS[kind].head else [child for child in children if child != prefix]
@@ -82,8 +90,8 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         **_tokens(where, kind=kind),
         "image": _image(folder, config) if KINDS[kind].images else None,
         "head_modules": head,
-        "targets": _targets(letters, names=names, place=place),
-        "layers": len(blocks),
+        **(_two_parts(placed) if KINDS[kind].two_parts else {"targets": _targets(placed, names=names)}),
+        "layers": len(blocks) // len(parts),
         "parameters": sum(p.numel() for p in body),
         "biases": biased == len(linear),
         "matrices": {letter: list(shape) for letter, shape in matrices.items()},
@@ -95,20 +103,21 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
 
 
 def _kind(config: PretrainedConfig) -> Kind:
-    """Decoders are language models and encoders classify texts, whatever heads their family has besides."""
+    """Decoders are language models, encoders classify texts, and both together write what was read."""
     known: list[Kind] = [kind for kind in get_args(Kind) if type(config) in AUTO[kind]._model_mapping]
     if not known:
         raise ValueError(f"{config.model_type} is no family of decoders, encoders or vision transformers here")
+    if config.is_encoder_decoder:
+        return next((kind for kind in known if KINDS[kind].two_parts), known[0])
     encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     fitting = [kind for kind in known if KINDS[kind].images or KINDS[kind].writes != encoder]
     return (fitting or known)[0]
 
 
 def _on_meta(config: PretrainedConfig, *, kind: Kind, path: str) -> Any:
-    if config.is_encoder_decoder:
-        raise ValueError(
-            f"{path} is an encoder with a decoder, {config.model_type}, and the bench has one or the other"
-        )
+    if config.is_encoder_decoder != KINDS[kind].two_parts:
+        told = "an encoder with a decoder" if config.is_encoder_decoder else "no encoder with a decoder"
+        raise ValueError(f"{path} is {told}, {config.model_type}, which is nothing for {kind}")
     config.architectures = config.architectures or []  # which the library runs through
     try:
         with torch.device("meta"):
@@ -117,13 +126,36 @@ def _on_meta(config: PretrainedConfig, *, kind: Kind, path: str) -> Any:
         raise ValueError(f"{path}: its {config.model_type} cannot be built ({str(error).splitlines()[0]})") from None
 
 
-def _blocks(model: nn.Module, *, path: str) -> tuple[str, list[nn.Module]]:
-    """The longest list of alike modules with linear layers in it, and where it is."""
-    lists = [
+Blocks = tuple[str, list[nn.Module]]  # where a list of them is, and they
+
+
+def _parts(model: nn.Module, *, path: str) -> dict[str, Blocks]:
+    """The blocks of an encoder and of its decoder.
+
+    Raises:
+        ValueError: one of them has none, or another number of them.
+    """
+    # T5 has lists of layers in its blocks.
+    lists = [(name, part) for name, part in _lists(model) if not re.search(r"\.\d+\.", name)]
+    found = {part: [one for one in lists if part in one[0].split(".")] for part in ("encoder", "decoder")}
+    counts = {part: [len(blocks) for _, blocks in of] for part, of in found.items()}
+    if len({tuple(one) for one in counts.values()}) != 1 or len(lists) != len(found):
+        told = " and ".join(f"{part} {one[0] if one else 'none'}" for part, one in counts.items())
+        raise ValueError(f"{path}: an encoder and a decoder with as many blocks are known here, it has of the {told}")
+    return {part: of[0] for part, of in found.items()}
+
+
+def _lists(model: nn.Module) -> list[Blocks]:
+    return [
         (name, list(part))
         for name, part in model.named_modules()
         if isinstance(part, nn.ModuleList) and any(isinstance(one, nn.Linear) for one in part.modules())
     ]
+
+
+def _blocks(model: nn.Module, *, path: str) -> Blocks:
+    """The longest list of alike modules with linear layers in it, and where it is."""
+    lists = _lists(model)
     if not lists:
         kinds = sorted({type(part).__name__ for part in model.modules() if getattr(part, "weight", None) is not None})
         raise ValueError(f"{path} has no blocks of linear layers; its layers are {', '.join(kinds)}")
@@ -132,8 +164,13 @@ def _blocks(model: nn.Module, *, path: str) -> tuple[str, list[nn.Module]]:
     )
 
 
-def _matrices(blocks: list[nn.Module], *, path: str) -> tuple[dict[str, tuple[int, int]], dict[str, str], list[str]]:
-    """[in, out] of each matrix by its letter, the letters' names in a block, and what is no such matrix."""
+def _matrices(
+    blocks: list[nn.Module], *, path: str, of: str = ""
+) -> tuple[dict[str, tuple[int, int]], dict[str, str], list[str]]:
+    """[in, out] of each matrix by its letter, the letters' names in a block, and what is no such matrix.
+
+    Letters of an encoder or decoder have its name before them, those of the attention between the two another.
+    """
     shapes: dict[str, set[tuple[int, int]]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
     notes, stacked = [], set()
@@ -156,13 +193,34 @@ def _matrices(blocks: list[nn.Module], *, path: str) -> tuple[dict[str, tuple[in
     for name in alike:
         usual = next((letter for letter, ends in LETTERS.items() if re.search(rf"(?:^|\.)(?:{ends})$", name)), None)
         own = re.sub(r"\W", "_", name)
-        letters[own if usual is None or usual in letters else usual] = name
+        before = "" if not of else "cross_" if of == "decoder" and CROSS.search(name) else f"{of}_"
+        letters[before + (own if usual is None or before + usual in letters else usual)] = name
     notes += [text for letter, text in FUSED.items() if letter in letters]
     return {letter: next(iter(shapes[name])) for letter, name in letters.items()}, letters, notes
 
 
-def _targets(letters: dict[str, str], *, names: set[str], place: str) -> dict[str, Any]:
+def _two_parts(placed: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """`targets` and `groups`: each matrix, each part, and each letter and usual group wherever it stands."""
+    letters = list(dict.fromkeys(letter.partition("_")[2] for letter in placed))
+    groups = {part: [one for one in placed if one.startswith(part)] for part in ("encoder", "cross")}
+    groups["decoder"] = [one for one in placed if one not in groups["encoder"]]
+    groups |= {letter: [one for one in placed if one.partition("_")[2] == letter] for letter in letters}
+    spelled = {
+        group: [one for letter in group for one in groups[letter]] for group in GROUPS if {*group} <= groups.keys()
+    }
+
+    def target(chosen: list[str]) -> str:
+        modules = (rf"{re.escape(place)}\.\d+\.{re.escape(name)}" for place, name in map(placed.__getitem__, chosen))
+        return f"(?:{'|'.join(modules)})"
+
+    wanted = {**{letter: [letter] for letter in placed}, **groups, **spelled, "all_linear": list(placed)}
+    return {"targets": {name: target(chosen) for name, chosen in wanted.items()}, "groups": groups}
+
+
+def _targets(placed: dict[str, tuple[str, str]], *, names: set[str]) -> dict[str, Any]:
     """Module names of each letter and of the usual groups: suffixes, or a pattern where one would name others too."""
+    place = next(iter(placed.values()))[0]
+    letters = {letter: name for letter, (_, name) in placed.items()}
     inside = re.compile(rf"{re.escape(place)}\.\d+\.(.*)")
 
     def clear(name: str) -> bool:

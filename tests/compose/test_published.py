@@ -212,7 +212,7 @@ def test_a_rule_for_what_no_group_has_is_refused(rule: str, tmp_path: Path) -> N
 
 def test_every_table_and_figure_of_svft_has_its_experiment() -> None:
     measured = [name for name in reference_names() if name.startswith("svft_")]
-    assert set(measured) | {"vf_sst2_pareto"} == set(EXPERIMENTS)
+    assert set(measured) | {"vf_sst2_pareto", "adalora_table3_summarization"} == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -246,7 +246,8 @@ COUNTED = [line for line, (row, _) in ROWS.items() if row.params_computed is not
 
 
 def test_most_printed_counts_follow() -> None:
-    assert len(COUNTED) > 0.8 * len(ROWS)
+    numbers = [row for row, _ in ROWS.values() if "%" not in (row.params_printed or "")]
+    assert len(COUNTED) > 0.8 * len(numbers)
 
 
 @pytest.mark.parametrize("line", COUNTED)

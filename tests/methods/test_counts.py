@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from svft_bench.analysis.audit.counting import TASK_OF_KIND
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import RunSpec
 from svft_bench.methods.applying import LONG, apply_method, count, peft_config, stored_bytes
@@ -25,7 +26,7 @@ METHODS = (
     "full_ft",
     "head",
 )
-LARGE = ("gemma-7b", "llama-3-8b", "pythia-2.8b", "vit-l")
+LARGE = ("gemma-7b", "llama-3-8b", "pythia-2.8b", "vit-l", "bart-large")
 
 
 @pytest.mark.parametrize("model", [name for name in options("model") if name not in LARGE])
@@ -48,6 +49,8 @@ def test_the_closed_form_is_the_real_count(model: str, method: str) -> None:
         ("model=llama-3-8b task=gsm8k method=svft_random method.off_diag=12 method.modules=udog", 13_087_232),
         ("model=deberta-v3-base task=glue/rte method=svft_random method.off_diag=2 method.modules=qkvoud", 276_048),
         ("model=deberta-v3-base task=glue/rte method=vectorfit method.modules=qkvoud", 138_240),
+        ("model=bart-large task=xsum method=vectorfit", 466_944),
+        ("model=bart-large task=xsum method=svft_plain method.modules=cross", 49_152),
         ("model=vit-l task=cifar100 method=svft_banded method.off_diag=8 method.modules=qkvoud", 2_496_384),
     ],
 )
@@ -57,7 +60,7 @@ def test_counts_of_the_papers(overrides: str, printed: int) -> None:
 
 
 def _spec(model: str, method: str) -> RunSpec:
-    for task in ("digits", "gsm8k", "glue/rte"):
+    for task in TASK_OF_KIND.values():
         try:
             return cells([f"model={model}", f"method={method}", f"task={task}"], any_data=True)[0].spec
         except ValueError as error:

@@ -32,6 +32,7 @@ DECODERS = [
     "glm",
 ]
 ENCODERS = ["bert", "roberta", "electra", "deberta-v2", "modernbert", "mpnet", "camembert", "xlm-roberta"]
+TWO_PARTS = ["bart", "mbart", "pegasus", "t5", "mt5"]
 VISION = ["vit", "dinov2", "deit", "beit"]
 
 
@@ -55,6 +56,27 @@ def test_a_configuration_alone_gives_every_number_of_a_model(family: str, tmp_pa
     assert {"o", "d"} <= spec.matrices.keys() and ({"q", "k", "v"} <= spec.matrices.keys() or "qkv" in spec.matrices)
     assert {"qkvo", "all_linear"} <= spec.targets.keys()
     assert bool(spec.head_modules) == (family not in DECODERS)
+
+
+@pytest.mark.parametrize("family", TWO_PARTS)
+def test_both_parts_of_an_encoder_with_a_decoder_are_counted(family: str, tmp_path: Path) -> None:
+    sizes = {"d_model": 32, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2, "vocab_size": 99}
+    for part in ("encoder", "decoder"):
+        sizes |= {f"{part}_layers": 2, f"{part}_ffn_dim": 64, f"{part}_attention_heads": 4}
+    known = CONFIG_MAPPING[family]()
+    CONFIG_MAPPING[family](**{name: v for name, v in sizes.items() if hasattr(known, name)}).save_pretrained(tmp_path)
+    spec = ModelSpec.model_validate(describe_model(str(tmp_path), name="mine", title="Mine").fields)
+    assert spec.kinds == ("seq2seq_lm",) and spec.layers == 2 and spec.padding_side == "right"
+    gated = family == "mt5"
+    assert len(spec.matrices) == 16 + 2 * gated and {"encoder_q", "decoder_o", "cross_v"} <= spec.matrices.keys()
+    assert set(spec.groups["q"]) == {"encoder_q", "decoder_q", "cross_q"} and len(spec.groups["decoder"]) == 10 + gated
+    assert {"qv", "qkvoud", "cross", "all_linear"} <= spec.targets.keys()
+
+
+def test_parts_of_different_depths_are_refused(tmp_path: Path) -> None:
+    CONFIG_MAPPING["bart"](encoder_layers=3, decoder_layers=2, d_model=32).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="it has of the encoder 3 and decoder 2"):
+        describe_model(str(tmp_path), name="mine", title="Mine")
 
 
 @pytest.mark.parametrize(

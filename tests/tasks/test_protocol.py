@@ -12,7 +12,7 @@ from tests.tasks.layout import task_spec
 
 GLUE = "mnli sst2 mrpc cola qnli qqp rte stsb wnli".split()  # noqa: SIM905
 WORDS = ("Question", "USER", "ASSISTANT", "Instruction", "Response")
-UNPINNED = {"flowers102"}  # a mirror whose commit is not known here; a record names the commit that it read
+UNPINNED = {"flowers102", "xsum"}  # mirrors whose commits are not known here; a record names the commit that it read
 EIGHT = {
     "boolq": "true_false",
     "piqa": "solution",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svft_bench.config.spec import KINDS, EvalSpec, ImageSpec, PromptSpec, RunSpec, has_validation
+from svft_bench.config.spec import KINDS, EvalSpec, GenerationSpec, ImageSpec, PromptSpec, RunSpec, has_validation
 
 
 def inputs(spec: RunSpec) -> str:
@@ -20,9 +20,15 @@ def inputs(spec: RunSpec) -> str:
         return (
             f"question and context in windows of {spec.task.max_length:,} tokens that share {span.stride:,}, {padded}"
         )
+    loss = f"loss averaged over {spec.train.loss_average.replace('_', '-')}"
+    if spec.task.max_target_length is not None:
+        smoothed = f", labels smoothed by {spec.train.label_smoothing:g}" if spec.train.label_smoothing else ""
+        before = f" behind '{spec.task.prefix}'" if spec.task.prefix else ""
+        cut = f"text{before} cut at {spec.task.max_length:,} tokens, target at {spec.task.max_target_length:,}"
+        return f"{cut}, {padded}, {loss}{smoothed}"
     if prompt is None:
         return f"text cut at {spec.task.max_length:,} tokens, {padded}"
-    return ", ".join([*_prompt(prompt), padded, f"loss averaged over {spec.train.loss_average.replace('_', '-')}"])
+    return ", ".join([*_prompt(prompt), padded, loss])
 
 
 def scoring(spec: RunSpec) -> str:
@@ -61,6 +67,9 @@ def _rule(item: EvalSpec, spec: RunSpec) -> str:
     if (span := spec.task.span) is not None:
         how = f"the likeliest span of at most {span.max_answer} tokens, its ends among {span.n_best} of a window"
         return f"{metrics} of {how}" + (f", {_threshold(spec)}" if span.no_answer else "")
+    if item.by_overlap:
+        assert item.generation is not None
+        return f"{metrics} of text written {_search(item.generation)}"
     if spec.task.prompt is None:
         return metrics
     template = f"template {spec.task.prompt.evaluation}"
@@ -69,10 +78,13 @@ def _rule(item: EvalSpec, spec: RunSpec) -> str:
     if item.generation is None:
         which = "the likeliest" if "accuracy" in item.metrics else "each"
         return f"{metrics} of {which} option after '{item.likelihood}', {template}"
-    generation = item.generation
+    return f"{metrics} of answer rule {item.answer} on text generated {_search(item.generation)}, {template}"
+
+
+def _search(generation: GenerationSpec) -> str:
+    """How a text is written, with what is not as usual."""
     search = "greedily" if generation.num_beams == 1 else f"with {generation.num_beams} beams"
-    stops = f", stopped at {', '.join(generation.stop)}" if generation.stop else ""
-    return (
-        f"{metrics} of answer rule {item.answer} on text generated {search}, at most {generation.max_new_tokens:,} "
-        f"tokens{stops}, {template}"
-    )
+    stops = [f"stopped at {', '.join(generation.stop)}"] if generation.stop else []
+    rules = {name: getattr(generation, name) for name in sorted(generation.younger)}
+    other = [f"{name}={value}" for name, value in rules.items() if value != type(generation).model_fields[name].default]
+    return ", ".join([search, f"at most {generation.max_new_tokens:,} tokens", *stops, *other])
