@@ -16,7 +16,7 @@ from svft_bench.models.tiny import tiny_model_folder
 from tests.models.test_models import model_spec
 from tests.toy import toy_data
 
-SPECS = {name: spec for name in options("model") if (spec := model_spec(name)).source == "hub"}
+SPECS = {name: spec for name in options("model") if (spec := model_spec(name)).source == "hub" and not spec.stages}
 
 
 def make_folders(root: Path) -> dict[str, Path]:

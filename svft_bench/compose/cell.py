@@ -120,9 +120,10 @@ def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) ->
     if settings.table is not None and settings.table not in (known := [*options("experiment"), *reference_names()]):
         raise ValueError(f"table={settings.table} is unknown; {nearest(settings.table, known)}")
     for source in (spec.task.train, *(item.data for item in spec.task.evals)):
-        if not (source.hub or source.local or source.builtin or source.file):
+        if not (source.hub or source.local or source.builtin or source.file or source.lines):
             raise ValueError(
-                f"task={spec.task.name}: {source.title} has no hub, no local, no builtin and no file, so no rows"
+                f"task={spec.task.name}: {source.title} has no hub, no local, no builtin, no file and no lines, so no "
+                "rows"
             )
     warmup = spec.train.warmup_steps
     if warmup and any(line.startswith("train.warmup_steps=") for line in overrides):

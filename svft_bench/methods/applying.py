@@ -33,6 +33,7 @@ TASK_TYPES: dict[Kind, TaskType | None] = {
     "sequence_classification": TaskType.SEQ_CLS,
     "question_answering": TaskType.QUESTION_ANS,
     "image_classification": None,
+    "text_to_image": None,
 }
 
 

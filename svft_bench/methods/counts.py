@@ -105,7 +105,7 @@ def check_shapes(model: ModelSpec, method: MethodSpec) -> None:
         fitting = [group for group in model.targets if len(set(adapted_shapes(model, group))) == 1]
         raise ValueError(
             f"method.modules={method.modules}: {method.name} shares one pair of matrices among targets of one shape, "
-            f"those of model={model.name} are {told}; of one shape are {', '.join(fitting)} "
+            f"those of model={model.name} are {told}; of one shape are {', '.join(fitting) or 'none'} "
             "(method.one_shape=false cuts the pair to fit)"
         )
 

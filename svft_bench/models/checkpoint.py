@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from svft_bench.config.spec import ModelSpec, RunSpec
+from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
 from svft_bench.models.architectures import published
 from svft_bench.models.carriers import CARRIERS, model_folder
 from svft_bench.models.hub import (
@@ -44,6 +44,9 @@ SHAPES = (
     "patch_size",
     *("d_model", "d_ff", "d_kv", "num_layers", "num_decoder_layers", "num_heads"),  # of an encoder with a decoder
     *("encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim"),
+    "block_out_channels",
+    "layers_per_block",
+    "cross_attention_dim",
 )
 CHECKED = 1 << 26  # bytes; a file of the hub's up to here is checked against its digest at every start
 
@@ -70,11 +73,12 @@ def fetch(spec: ModelSpec, *, weights: bool) -> Checkpoint:
         found = Checkpoint(folder, None)
     else:
         commit = _commit(spec)
-        found = Checkpoint(_download(spec, commit=commit, names=SMALL), commit)
+        small = _in_parts(spec, [SMALL])[0]
+        found = Checkpoint(_download(spec, commit=commit, names=small), commit)
         if bad := damaged(spec.path, kind="model", commit=commit, largest=CHECKED):
             raise ValueError(f"model={spec.name}: {without(bad)}")
         check_configuration(spec, found.folder, shapes=weights)
-        for names in NAMES if weights else ():
+        for names in _in_parts(spec, NAMES) if weights else ():
             if _listed(spec, commit=commit, names=names):
                 _download(spec, commit=commit, names=names)
                 break
@@ -176,8 +180,10 @@ def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
     Raises:
         ValueError: it is, or does.
     """
-    configuration = _read(spec, folder / "config.json")
-    code = [configuration, _read(spec, folder / "tokenizer_config.json")]
+    parts = KINDS[spec.kinds[0]].parts
+    configuration = read_json(spec, (folder / parts[0] if parts else folder) / "config.json")
+    tokenizer = folder / "tokenizer" if parts else folder
+    code = [configuration, read_json(spec, tokenizer / "tokenizer_config.json")]
     if any("auto_map" in fields for fields in code) and not spec.trust_remote_code:
         raise ValueError(
             f"model={spec.name}: {folder} brings code of its own, which loading would run; having read it, type "
@@ -199,7 +205,12 @@ def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
 OWN = "model.name=NAME model.layers=N model.parameters=N model.matrices={...}"
 
 
-def _read(spec: ModelSpec, path: Path) -> dict[str, Any]:
+def read_json(spec: ModelSpec, path: Path) -> dict[str, Any]:
+    """The fields of a file; none where there is no file.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
     try:
         return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
@@ -231,7 +242,8 @@ def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
     """
     from huggingface_hub import errors, get_cached_repo_tree, snapshot_download
 
-    bring = partial(snapshot_download, spec.path, revision=commit, allow_patterns=[*names], ignore_patterns=["*/*"])
+    inner = None if KINDS[spec.kinds[0]].parts else ["*/*"]
+    bring = partial(snapshot_download, spec.path, revision=commit, allow_patterns=[*names], ignore_patterns=inner)
     try:
         get_cached_repo_tree(spec.path, revision=commit)
         return Path(bring(local_files_only=True))
@@ -242,6 +254,12 @@ def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
     except Exception as error:  # of the library, of httpx and of the system
         reason = explain(error, repo=spec.path, kind="model", revision=commit)
         raise ValueError(_unavailable(spec, reason)) from error
+
+
+def _in_parts(spec: ModelSpec, patterns: Sequence[Sequence[str]]) -> list[list[str]]:
+    """These names of files in a model's folder, or in those of a pipeline's parts."""
+    parts = KINDS[spec.kinds[0]].parts
+    return [[f"{part}/{name}" for part in parts for name in names] if parts else [*names] for names in patterns]
 
 
 def _listed(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> bool:

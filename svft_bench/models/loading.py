@@ -34,6 +34,7 @@ from transformers.image_utils import PILImageResampling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from svft_bench.config.spec import KINDS, ImageSpec, Kind, ModelSpec
+from svft_bench.models import pipelines
 from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
@@ -45,6 +46,7 @@ AUTO: dict[Kind, Any] = {
     "sequence_classification": AutoModelForSequenceClassification,
     "question_answering": AutoModelForQuestionAnswering,
     "image_classification": AutoModelForImageClassification,
+    "text_to_image": pipelines.UNet2DConditionModel,
 }
 # What the libraries raise on files that are not what they should be.
 UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, EOFError, UnpicklingError, SafetensorError)
@@ -61,6 +63,8 @@ def load_model(
     Raises:
         ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
     """
+    if KINDS[kind].parts:
+        return pipelines.load(spec, processor=_image_processor(_image_of(spec)), device=device)
     checkpoint = fetch(spec, weights=True)
     # With a mask and a length of 64 modulo 128, cuDNN's attention may return NaN gradients on an H100 or H200, where
     # PyTorch prefers it from 2.11 on (pytorch/pytorch#196678).
@@ -170,6 +174,8 @@ def build_meta(
     Raises:
         ValueError: the configuration cannot be had.
     """
+    if KINDS[kind].parts:
+        return pipelines.on_meta(spec, from_path=from_path)
     blocks = {} if layers is None else dict.fromkeys(counted_blocks(spec.name), layers)
     changes = _label_fields(kind, num_labels) | blocks | dict(sizes or {})
     config = read_config(spec, **changes) if from_path else architecture(spec.name, **changes)
@@ -239,6 +245,11 @@ def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, head: tuple[str, ...]
                 spread = model.config.initializer_range
                 drawn = torch.empty(parameter.shape).normal_(std=spread, generator=generator)
                 parameter.data.copy_(drawn)
+
+
+def _image_of(spec: ModelSpec) -> ImageSpec:
+    assert spec.image is not None  # as a run's specification has made sure
+    return spec.image
 
 
 def _image_processor(image: ImageSpec) -> BaseImageProcessor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from svft_bench.config.spec import KINDS, ModelSpec
@@ -34,6 +35,8 @@ def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
     Beside its files it says what it stands in for and which numbers it has: a run on it is recorded with these.
     """
     path.mkdir(parents=True, exist_ok=True)
+    if KINDS[spec.kinds[0]].parts:
+        return _stands_in(path, _pipeline(spec, path, seed=seed), spec)
     changes: dict[str, Any] = {}
     if spec.image is None:
         tokenizer = _tokenizer(spec)
@@ -46,8 +49,20 @@ def tiny_model_folder(spec: ModelSpec, path: Path, *, seed: int = 0) -> Path:
         model = AUTO[spec.kinds[0]].from_config(config)
     body = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in spec.head_modules}
     model.save_pretrained(path, state_dict=body)
+    return _stands_in(path, model, spec)
+
+
+def _stands_in(path: Path, model: nn.Module, spec: ModelSpec) -> Path:
+    """The folder, which says what it stands in for."""
     (path / STAND_IN).write_text(json.dumps({"model": spec.name, **asdict(numbers(model, spec))}) + "\n")
     return path
+
+
+def _pipeline(spec: ModelSpec, path: Path, *, seed: int) -> nn.Module:
+    from svft_bench.models.tiny_diffusion import tiny_pipeline
+
+    model: nn.Module = tiny_pipeline(published(spec.name) or {}, path, seed=seed)
+    return model
 
 
 def tiny_architecture(spec: ModelSpec, **changes: Any) -> PretrainedConfig:

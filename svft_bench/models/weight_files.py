@@ -12,19 +12,21 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.spec import KINDS, ModelSpec
 
 NAMES = (  # the first that are there
-    ("model.safetensors", "model-*.safetensors"),
+    ("model.safetensors", "model-*.safetensors", "diffusion_pytorch_model.safetensors"),
     ("pytorch_model.bin", "pytorch_model-*.bin"),
 )
 SAMPLES, SAMPLE = 64, 1 << 16  # places of a file and bytes at each that its fingerprint looks at
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold its weights, safetensors before pickles."""
+    """The files of a folder that hold its weights, safetensors before pickles; of a pipeline those of its parts."""
+    parts = [part for row in KINDS.values() for part in row.parts if (folder / part).is_dir()]
     for names in NAMES:
-        if found := sorted(path for name in names for path in folder.glob(name)):
+        places = [folder, *(folder / part for part in parts)]
+        if found := sorted(path for place in places for name in names for path in place.glob(name)):
             return found
     return []
 

@@ -21,6 +21,7 @@ from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
 from svft_bench.running import ranks
+from svft_bench.running.drawing import draw_prior
 from svft_bench.running.losses import average_over_targets
 from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
 from svft_bench.running.train import total_steps
@@ -70,6 +71,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     )
     if KINDS[spec.task.kind].two_parts:
         average_over_targets(model, smoothing=spec.train.label_smoothing)
+    draw_prior(spec.task, model, processor)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)

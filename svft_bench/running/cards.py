@@ -9,6 +9,7 @@ from typing import Literal
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from svft_bench.config.spec import KINDS, RunSpec
 from svft_bench.config.wording import plural
 from svft_bench.models.loading import AUTO
 from svft_bench.records import RunRecord
@@ -38,7 +39,7 @@ def write_card(
     model = record.spec.model
     if kind == "merged" or not file.exists():
         data = ModelCardData(
-            library_name="transformers" if kind == "merged" else "peft",
+            library_name=_library(record.spec) if kind == "merged" else "peft",
             base_model=model.path if model.source == "hub" and not Path(model.path).is_dir() else None,
         )
         file.unlink(missing_ok=True)
@@ -68,13 +69,18 @@ def _rows(record: RunRecord, *, kind: Kind, lost: Sequence[tuple[int, float]], r
     return rows | {"run": f"`{record.run_id}` of svft-bench, whose record is run.json"}
 
 
+def _library(spec: RunSpec) -> str:
+    return "diffusers" if KINDS[spec.task.kind].parts else "transformers"
+
+
 def _lines(record: RunRecord, *, kind: Kind, name: str) -> tuple[str, ...]:
     spec = record.spec
     trust = ", trust_remote_code=True" if spec.model.trust_remote_code else ""
     if kind == "merged":
+        library = _library(spec)
         return (
-            "import transformers",
-            f'model = transformers.{AUTO[spec.task.kind].__name__}.from_pretrained("{name}"{trust})',
+            f"import {library}",
+            f'model = {library}.{AUTO[spec.task.kind].__name__}.from_pretrained("{name}"{trust})',
         )
     return (
         "import peft, svft_bench.running.exporting, svft_bench.tuners",

@@ -62,8 +62,9 @@ def learned(batch: Batch) -> str:
 
 
 def logits_of(outputs: Any) -> list[torch.Tensor]:
-    """What a model says: its logits, or those of answers' starts and ends."""
-    return [value for name, value in outputs.items() if name.split("_")[-1] == "logits"]
+    """What a model says: its logits, those of answers' starts and ends, or all of the noise in each picture."""
+    said = {name: value for name, value in outputs.items() if name.split("_")[-1] in ("logits", "sample")}
+    return [value.flatten(1) if name == "sample" else value for name, value in said.items()]
 
 
 def _completions(task: TaskSpec, processor: Any) -> Collate:
@@ -105,6 +106,34 @@ def _pairs(task: TaskSpec, processor: Any) -> Collate:
     return collate
 
 
+def noisy(examples: Sequence[Example], studio: Any) -> Batch:
+    """Pictures under their noise and what is to be predicted of them (rows, 1, ...); each one's draws are its own."""
+    found = [studio.noisy(example["image"], seed=example["seed"]) for example in examples]
+    batch = {name: torch.stack([one[name] for one in found])[:, None] for name in found[0]}
+    return batch | {"encoder_hidden_states": studio.embedded([example["prompt"] for example in examples])[:, None]}
+
+
+def _noisy(task: TaskSpec, studio: Any) -> Collate:
+    """With prior preservation a row has a picture of the prior beside its own (rows, 2, ...), weighted."""
+    subject = task.subject
+    assert subject is not None
+
+    def beside(example: Example) -> Example:
+        chosen = studio.prior[example["seed"] % len(studio.prior)]
+        return {"image": chosen, "prompt": subject.any(subject.prompt), "seed": example["seed"] ^ 1}
+
+    def collate(examples: Sequence[Example]) -> Batch:
+        batches, weights = [noisy(examples, studio)], [1.0]
+        if subject.prior is not None:
+            batches.append(noisy([beside(example) for example in examples], studio))
+            weights.append(subject.prior.weight)
+        batch: Batch = {name: torch.cat([one[name] for one in batches], dim=1) for name in batches[0]}
+        rows = len(examples)
+        return batch | {"weights": torch.tensor([weights] * rows), "labels": torch.arange(rows)}
+
+    return collate
+
+
 def tokens(texts: Sequence[str], processor: Any, *, at_most: int | None) -> Batch:
     """Texts as a tokenizer frames them, each cut at its end to so many tokens, and the mask of what is no padding."""
     found = processor(list(texts), truncation=True, max_length=at_most, padding=True, return_tensors="pt")
@@ -138,4 +167,5 @@ COLLATES: dict[Kind, Callable[[TaskSpec, Any], Collate]] = {
     "question_answering": _spans,
     "causal_lm": _completions,
     "seq2seq_lm": _pairs,
+    "text_to_image": _noisy,
 }

@@ -9,6 +9,7 @@ import torch
 
 from svft_bench.config.spec import EvalSpec, Kind, TaskSpec
 from svft_bench.running.decoding import Engine, generate, rewrite
+from svft_bench.running.drawing import drawn, unexplained
 from svft_bench.running.encoding import tokens, training_collate
 from svft_bench.running.likelihood import foreseen, likeliest
 from svft_bench.running.rows import token_lengths
@@ -129,6 +130,22 @@ def _cut(**parts: bool) -> dict[str, str]:
     return {"cut": AND.join(named)} if named else {}
 
 
+def _drawn(
+    model: Any,
+    batch: Sequence[Example],
+    *,
+    task: TaskSpec,
+    evaluation: EvalSpec,
+    processor: Any,
+    batch_size: int,
+    engine: Engine | None,
+) -> list[Found]:
+    parts = [batch[start : start + batch_size] for start in range(0, len(batch), batch_size)]
+    if evaluation.drawing is None:
+        return [row for part in parts for row in unexplained(model, part, processor)]
+    return [row for part in parts for row in drawn(model, part, evaluation, processor)]
+
+
 def _device(model: Any) -> torch.device:
     device: torch.device = next(model.parameters()).device
     return device
@@ -140,4 +157,5 @@ PREDICTORS: dict[Kind, Predictor] = {
     "question_answering": _span,
     "causal_lm": _text,
     "seq2seq_lm": _summary,
+    "text_to_image": _drawn,
 }

@@ -108,6 +108,8 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     from svft_bench.models.architectures import published
     from svft_bench.models.blocks import check_numbers
     from svft_bench.models.loading import build_meta, check_bits
+    from svft_bench.models.pipelines import check_installed
+    from svft_bench.models.scorers import check_scorers
     from svft_bench.running.assembly import pick_device
     from svft_bench.tuners import svd_cache
 
@@ -118,6 +120,9 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     seen = set()
     for overrides, spec in ((cell.overrides, cell.spec) for cell in cells):
         check_bits(spec.model)
+        if here:
+            check_installed(spec.model)
+            check_scorers(spec.task.evals)
         if (key := (repr(spec.method), repr(spec.model), spec.task.kind)) not in seen:
             seen.add(key)
             config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)

@@ -185,4 +185,5 @@ ROWS: dict[Kind, Callable[[Sequence[Example], TaskSpec, Any], TrainingRows]] = {
     "question_answering": _spans,
     "causal_lm": _completions,
     "seq2seq_lm": _pairs,
+    "text_to_image": _images,
 }

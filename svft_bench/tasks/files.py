@@ -1,6 +1,7 @@
 """Local files of one split: which they are, what rows they hold, what their content hashes to.
 
 <data_root>/<local>/<split>.jsonl | .json | .parquet | <split>-00000-of-00001.parquet | <split>_<anything>.jsonl
+or, where the folder holds nothing else, pictures: each is a row
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
         return exact or shards
     if not exact and len(samples) == 1:
         return samples
+    if not found and (pictures := _pictures(folder)):
+        return pictures
     several = exact or samples
     there = ", ".join(path.name for path in several or sorted(folder.glob("*"))) or "nothing"
     problem = "more than one file" if several else "no file"
@@ -48,12 +51,22 @@ def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
 
 
 def read_file(path: Path) -> list[Row]:
-    """The rows of one file.
+    """The rows of one file; a picture is one row.
 
     Raises:
         ValueError: it does not parse; names the line where there is one.
     """
-    return PARSERS[path.suffix](path)
+    return PARSERS[path.suffix](path) if path.suffix in PARSERS else [_picture(path)]
+
+
+def _picture(path: Path) -> Row:
+    return {"image": {"bytes": None, "path": str(path)}}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder itself."""
+    found = folder.glob("*") if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in IMAGES and not path.name.startswith("."))
 
 
 def _jsonl(path: Path) -> list[Row]:
@@ -102,13 +115,13 @@ def _parquet(path: Path) -> list[Row]:
 
 
 def own_rows(path: Path) -> list[Row]:
-    """The rows of a table of the user's own, or the images of a folder of folders, one for each class.
+    """The rows of a table of the user's own, the images of a folder of folders, one for each class, or of a folder.
 
     Raises:
         ValueError: it is not there, of no form that is read, or does not parse; names the line where there is one.
     """
     if path.is_dir():
-        return [{"image": {"bytes": None, "path": str(image)}, "label": image.parent.name} for image in _images(path)]
+        return [_picture(image) | {"label": image.parent.name} for image in _images(path)]
     if not path.is_file():
         raise ValueError(f"{path} is no file and no folder")
     readers = PARSERS | TABLES
@@ -128,9 +141,8 @@ def own_sha256(path: Path) -> str:
 
 
 def _images(folder: Path) -> list[Path]:
-    found = sorted(
-        path for path in folder.glob("*/*") if path.suffix.lower() in IMAGES and not path.name.startswith(".")
-    )
+    """Those in the folders of a folder, or where there are none those in itself."""
+    found = sorted(image for one in folder.iterdir() if one.is_dir() for image in _pictures(one)) or _pictures(folder)
     if not found:
         raise ValueError(f"{folder} holds no images: expected FOLDER/CLASS/NAME{' or '.join(IMAGES)}")
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from svft_bench.config.spec import Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.config.wording import plural
 from svft_bench.tasks.drawing import Taken, draw, shuffled
+from svft_bench.tasks.pictures import Pictures, seed_of, subject_of
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
 from svft_bench.tasks.readers import Fields
@@ -17,6 +18,7 @@ from svft_bench.tasks.sources import DataFile, source_fingerprint
 from svft_bench.tasks.spans import golds
 
 REST = "rest"  # the split that holds what a balanced draw left over
+TRAINING = "training"  # what is drawn for a row of it follows from the run's seed, and of an eval not
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def load_task(
     Raises:
         ValueError: a missing split or column, a label out of range, a class with too few images, nothing left to use.
     """
-    pool = read_pool(task, task.train, reader=task.reader, data_root=data_root)
+    pool = replace(read_pool(task, task.train, reader=task.reader, data_root=data_root), draws_by=f"{TRAINING} {seed}")
     held_out = None
     if task.validation is not None:
         held_out = read_pool(task, task.validation, reader=task.reader, data_root=data_root)
@@ -60,6 +62,7 @@ def load_task(
         else:
             texts = item.generation is not None or task.span is not None
             scored = read_pool(task, item.data, reader=item.reader, data_root=data_root, for_evaluation=texts)
+        scored = replace(scored, subject=subject_of(pool) if item.drawing is not None else ())
         chosen = _limited(scored, scored.fields, limit.eval, seed=0)
         pools.append(scored)
         evals[item.name] = _examples(task, scored, chosen, training=False, options=item.options)
@@ -196,6 +199,24 @@ def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
     return found | ({"options": offered.split("/") if isinstance(offered, str) else offered} if offered else {})
 
 
+def _pictures(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
+    """Pictures with the prompt that they are learnt under, or prompts for the pictures that are to be drawn."""
+    assert task.subject is not None
+    if pool.image_column is not None:
+        return Pictures(pool, list(taken), prompt=task.subject.own(task.subject.prompt))
+    beside = {"subject": pool.subject} if pool.subject else {}
+    return [
+        {
+            "id": str(row),
+            "prompt": task.subject.own(fields["text"]),
+            "plain": task.subject.any(fields["text"]),
+            "seed": seed_of(pool, row),
+            **beside,
+        }
+        for row, fields in taken.items()
+    ]
+
+
 # From the fields of the rows that are taken to examples: those of training, or of an eval with its options.
 EXAMPLES: dict[Kind, Callable[[TaskSpec, Pool, Taken, bool, Sequence[str]], Sequence[Example]]] = {
     "image_classification": _images,
@@ -203,4 +224,5 @@ EXAMPLES: dict[Kind, Callable[[TaskSpec, Pool, Taken, bool, Sequence[str]], Sequ
     "question_answering": _spans,
     "causal_lm": _prompts,
     "seq2seq_lm": _sources,
+    "text_to_image": _pictures,
 }

@@ -23,12 +23,18 @@ SHOWN = 5  # row numbers that a reason names
 
 @dataclass
 class Pool:
-    """Usable rows by row number; whether an image decodes is found out when its row is taken."""
+    """Usable rows by row number; whether an image decodes is found out when its row is taken.
+
+    What is drawn at random for a row follows from `draws_by` and its number; `subject` are the pictures that those
+    drawn for this pool are compared with.
+    """
 
     file: DataFile
     rows: Sequence[Row]
     fields: dict[int, Fields]
     image_column: str | None = None
+    draws_by: str = "evaluation"
+    subject: Sequence[Any] = ()
     without_answer: int = 0
     without_gold: tuple[int, ...] = ()
     misplaced: tuple[int, ...] = ()
@@ -142,11 +148,11 @@ def read_pool(
     """
     rows, file = read_rows(source, data_root=data_root)
     try:
-        if KINDS[task.kind].images:
+        if KINDS[task.kind].images and reader not in TEXT_READERS:
             own = reader == "columns"
-            image, label = (task.columns["image"], task.columns["label"]) if own else IMAGE_COLUMNS[reader]
-            found = column(rows, label)
-            fields = {i: {"label": own_label(value, task) if own else value} for i, value in enumerate(found)}
+            image, label = (task.columns["image"], task.columns.get("label")) if own else IMAGE_COLUMNS[reader]
+            found = [None] * len(rows) if label is None else column(rows, label)
+            fields = {i: _of_a_class(value, task if own else None) for i, value in enumerate(found)}
             rows[0][image]
             pool = Pool(file, rows, fields, image_column=image)
         else:
@@ -154,7 +160,41 @@ def read_pool(
             pool = Pool(file, rows, {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)})
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
-    return USABLE[task.kind](pool, task, for_evaluation)
+    return _repeated(USABLE[task.kind](pool, task, for_evaluation), source.draws)
+
+
+class Repeated(Sequence[Row]):
+    """Rows one after the other, and then again."""
+
+    def __init__(self, rows: Sequence[Row], times: int) -> None:
+        self.once, self._times = rows, times
+
+    def __len__(self) -> int:
+        return len(self.once) * self._times
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self.once[index % len(self.once)]
+
+
+def _repeated(pool: Pool, times: int) -> Pool:
+    if times == 1:
+        return pool
+    rows = len(pool.rows)
+    known = pool.file.complete_rows
+    file = replace(pool.file, rows=rows * times, complete_rows=known and known * times)
+    fields = {turn * rows + index: item for turn in range(times) for index, item in pool.fields.items()}
+    return replace(pool, file=file, rows=Repeated(pool.rows, times), fields=fields)
+
+
+def _of_a_class(label: Any, task: TaskSpec | None) -> Fields:
+    """A picture's field, by the classes of a task of the user's own; none of one without a class."""
+    return {} if label is None else {"label": label if task is None else own_label(label, task)}
 
 
 def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fields:
@@ -176,6 +216,15 @@ def _labelled(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
     """The pool, each of whose rows has a label that can be one of the task's."""
     for index, item in pool.fields.items():
         _check_label(item["label"], task=task, where=f"{pool.file.origin} row {index}")
+    return pool
+
+
+def _pictured(pool: Pool, task: TaskSpec, for_evaluation: bool) -> Pool:
+    """The pool, all of whose pictures can be seen: of so few, none is passed over."""
+    for index, row in enumerate(pool.rows if pool.image_column is not None else ()):
+        if open_image(stored := row[pool.image_column or ""]) is None:
+            name = f" ({Path(stored['path']).name})" if isinstance(stored, dict) and stored.get("path") else ""
+            raise ValueError(f"{pool.file.origin} row {index}{name}: the picture does not decode; take it out")
     return pool
 
 
@@ -240,4 +289,5 @@ USABLE: dict[Kind, Callable[[Pool, TaskSpec, bool], Pool]] = {
     "question_answering": _spans,
     "causal_lm": _written,
     "seq2seq_lm": _written,
+    "text_to_image": _pictured,
 }

@@ -90,12 +90,14 @@ def written(source: str, target: str) -> Fields:
     return {"instruction": source, "response": target, "reference": target}
 
 
-IMAGE_COLUMNS: dict[ReaderName, tuple[str, str]] = {
+IMAGE_COLUMNS: dict[ReaderName, tuple[str, str | None]] = {  # of the picture, and of its class
+    "picture": ("image", None),
     "image_label": ("image", "label"),
     "img_label": ("img", "label"),
     "img_fine_label": ("img", "fine_label"),
 }
 TEXT_READERS: dict[ReaderName, Reader] = {
+    "line": lambda row: {"text": row["text"]},
     "sentence": _text("sentence"),
     "sentence_pair": _text("sentence1", "sentence2"),
     "question_sentence": _text("question", "sentence"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from svft_bench.config.spec import AnswerName, EvalSpec, MetricName
@@ -17,6 +18,7 @@ from svft_bench.tasks.answers import RELEASED, STRICT, by_pattern, response
 from svft_bench.tasks.metrics import accuracy, f1, matthews, pearson, spearman, token_accuracy
 from svft_bench.tasks.metrics.answering import SPAN_ROWS, SPAN_VALUES, exact_match, mean
 from svft_bench.tasks.metrics.overlap import ROUGE, bleu, rouge
+from svft_bench.tasks.pictures import as_picture, colours
 
 Prediction = dict[str, Any]
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]
@@ -46,8 +48,8 @@ def score(eval_spec: EvalSpec, predictions: Sequence[Prediction]) -> dict[str, f
 
 
 def _value(eval_spec: EvalSpec, metric: MetricName, predictions: Sequence[Prediction]) -> float:
-    if metric == "log_likelihood":
-        values = [log_likelihood(row) for row in counted(predictions, metric=metric)]
+    if metric in OF_A_ROW:
+        values = [OF_A_ROW[metric](row) for row in counted(predictions, metric=metric)]
         return math.fsum(values) / len(values) if values else math.nan
     if eval_spec.answer is not None:
         right = correct(eval_spec, counted(predictions, metric=metric), metric=metric)
@@ -75,6 +77,22 @@ def log_likelihood(row: Prediction) -> float:
     options: dict[str, float] = row["log_likelihood"]
     most = max(options.values())
     return options[row["reference"]] - most - math.log(math.fsum(math.exp(one - most) for one in options.values()))
+
+
+def _colours(row: Prediction) -> float:
+    try:
+        return colours(as_picture(row["prediction"]), row["subject"])
+    except ValueError as error:
+        raise ValueError(f"prediction {row['id']}: {error}") from None
+
+
+# Metrics that are the mean of one number for each row.
+OF_A_ROW: dict[MetricName, Callable[[Prediction], float]] = {
+    "log_likelihood": log_likelihood,
+    "noise_explained": lambda row: 1 - float(row["prediction"]) / float(row["reference"]),
+    "colours": _colours,
+    **{name: itemgetter(name) for name in ("clip_i", "clip_t", "dino")},
+}
 
 
 def correct(eval_spec: EvalSpec, predictions: Sequence[Prediction], *, metric: MetricName) -> list[bool]:

@@ -57,6 +57,8 @@ def read_rows(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[R
     """
     if source.builtin is not None:
         rows, file = _builtin(source)
+    elif source.lines:
+        rows, file = [{"text": line} for line in source.lines], _account(source, origin=f"lines of {source.title}")
     elif source.file is not None:
         rows, file = _own(source, data_root=data_root)
     elif data_root is not None and source.local is not None:
@@ -84,7 +86,7 @@ def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     Raises:
         ValueError: the folder has no such split, or the hub no such revision.
     """
-    if source.builtin is not None:
+    if source.builtin is not None or source.lines:
         return "builtin"
     if source.file is not None:
         path = own_path(source, data_root=data_root)

@@ -42,10 +42,11 @@ def test_every_reader_is_of_one_kind_but_columns_which_is_of_all() -> None:
 def test_a_kind_is_named_as_a_row_of_a_table_and_nowhere_else() -> None:
     """A row is `"causal_lm": ...`; the file of a new task writes down its `"kind": "causal_lm"`."""
     name = re.compile(rf'(?<!"kind": )"({"|".join(get_args(Kind))})"(?!: )')
+    listed = re.compile(r'    "\w+",')  # in `Kind` itself, the one list of kinds
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
         for path in PACKAGE.rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if name.search(line) and not line.startswith(("Kind = Literal[", "`"))
+        if name.search(line) and not line.startswith("`") and not listed.fullmatch(line)
     ]
     assert found == []

@@ -49,7 +49,7 @@ def test_the_closed_form_sums_over_stages(name: str) -> None:
 
 
 def test_a_model_of_several_stages_is_known_by_all_of_them() -> None:
-    check_numbers(built(), staged())
+    check_numbers(built(), staged(), kind="sequence_classification")
     assert numbers(built(), staged()).layers == 5
     for wrong in (
         {"stages": [NARROW | {"layers": 1}, WIDE]},
@@ -57,7 +57,7 @@ def test_a_model_of_several_stages_is_known_by_all_of_them() -> None:
         {"parameters": 5441},
     ):
         with pytest.raises(ValueError, match="its file states"):
-            check_numbers(built(), staged(**wrong))
+            check_numbers(built(), staged(**wrong), kind="sequence_classification")
 
 
 def test_without_stages_a_matrix_of_two_shapes_is_refused() -> None:

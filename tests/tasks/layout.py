@@ -11,7 +11,7 @@ import yaml
 from svft_bench.compose import cells, conf_dir
 from svft_bench.config.spec import Kind, ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.readers import IMAGE_COLUMNS
-from tests.tasks.data import write_images
+from tests.tasks.data import subject, write_images
 from tests.toy import write_rows
 
 QUESTION = (
@@ -52,6 +52,7 @@ MODELS: dict[Kind, str] = {
     "question_answering": "minilm-l6",
     "causal_lm": "smollm2-135m",
     "seq2seq_lm": "bart-large",
+    "text_to_image": "sd-v1-4",
 }
 
 
@@ -75,6 +76,9 @@ def _write(root: Path, source: SourceSpec, *, reader: ReaderName, task: TaskSpec
     if source.local is None:
         return
     folder = root / source.local
+    if reader in IMAGE_COLUMNS and IMAGE_COLUMNS[reader][1] is None:
+        subject(folder)
+        return
     if reader in IMAGE_COLUMNS:
         labels = [label for _ in range(per_class) for label in range(task.labels or 0)]
         write_images(folder / f"{source.split}-00000-of-00001.parquet", labels, columns=IMAGE_COLUMNS[reader])

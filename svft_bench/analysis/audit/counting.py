@@ -30,6 +30,7 @@ TASK_OF_KIND: dict[Kind, str] = {
     "question_answering": "squad",
     "causal_lm": "gsm8k",
     "seq2seq_lm": "xsum",
+    "text_to_image": "dreambooth",
 }
 # What the papers call the settings of a row, and the field of the adapter's config.
 FIELDS = {"r": "r", "d": "off_diag", "b": "boft_block_size", "m": "boft_n_butterfly_factor", "rank": "rank"}
@@ -107,12 +108,13 @@ def counts(model: str, method: str, settings: tuple[tuple[str, int], ...], shape
     fields = {FIELDS[name]: value for name, value in settings if name in FIELDS}
     if method_spec.peft_type == "SVFT" and "r" in fields:  # LoRA-XS's rank is that of SVFT's basis
         fields["rank"] = fields.pop("r")
+    times = 1 if model_spec.stages else blocks  # blocks that differ are all built
     conventions = CONVENTIONS.get(method_spec.peft_type or "", ANY)
     if method_spec.peft_type == "LORA" and "r" not in fields:
         conventions = tuple((f"r={rank}", {"r": rank}, every_entry) for rank in RANKS)
     return {
         label: {
-            letter: _count_block(model_spec, method_spec, letter, fields | changes, measure, sizes) * blocks
+            letter: _count_block(model_spec, method_spec, letter, fields | changes, measure, sizes) * times
             for letter in model_spec.matrices
         }
         for label, changes, measure in conventions
@@ -123,7 +125,7 @@ def _whole(spec: ModelSpec, sizes: Mapping[str, int]) -> Counts:
     """The model without its head, with and without embeddings."""
     model = build_meta(spec, kind=spec.kinds[0], num_labels=2, sizes=sizes)
     body = sum(p.numel() for name, p in model.named_parameters() if name.split(".")[0] not in spec.head_modules)
-    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    ends = [getattr(model, f"get_{end}_embeddings", lambda: None)() for end in ("input", "output")]
     embeddings = {id(p): p.numel() for end in ends if end is not None for p in end.parameters()}
     return {"": {"all": body}, "embeddings left out": {"all": body - sum(embeddings.values())}}
 

@@ -19,6 +19,7 @@ from svft_bench.analysis.stats import (
     wilson,
 )
 from svft_bench.config.spec import MetricName
+from svft_bench.config.spec.metric import COMPARED
 
 SHARES = frozenset({"accuracy", "accuracy_strict", "exact_match", "best_exact_match"})
 FORMULA = {
@@ -47,6 +48,7 @@ FORMULA = {
         ),
         "a bootstrap of questions",
     ),
+    **dict.fromkeys(("noise_explained", "colours", "clip_i", "clip_t", "dino"), "the spread of pictures"),
 }
 CORRELATIONS = frozenset({"pearson", "spearman"})
 
@@ -99,7 +101,9 @@ def metric_range(metric: MetricName) -> tuple[float, float]:
     """The least and the most that a metric can be."""
     if metric == "log_likelihood":
         return -math.inf, 0.0
-    return (-1.0 if metric in CORRELATIONS or metric == "matthews" else 0.0), 1.0
+    if metric == "noise_explained":
+        return -math.inf, 1.0
+    return (-1.0 if metric in (*CORRELATIONS, *COMPARED) or metric == "matthews" else 0.0), 1.0
 
 
 def item_variance(metric: MetricName, score: float, *, items: int) -> float | None:

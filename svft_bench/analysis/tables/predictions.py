@@ -15,10 +15,10 @@ from svft_bench.analysis.stats.resampling import resampled
 from svft_bench.analysis.tables.intervals import SHARES
 from svft_bench.analysis.tables.results import CellResult, Learning, noise_key
 from svft_bench.config.spec import EvalSpec, MetricName
-from svft_bench.config.spec.metric import TOKEN_METRICS
+from svft_bench.config.spec.metric import DRAWN_METRICS, TOKEN_METRICS
 from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path
 from svft_bench.tasks.metrics.answering import SPAN_VALUES
-from svft_bench.tasks.scoring import TEXT_METRICS, correct, counted, log_likelihood, one_answer
+from svft_bench.tasks.scoring import OF_A_ROW, TEXT_METRICS, correct, counted, one_answer
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -
     if metric in SHARES:
         right = dict(zip(ids, correct(evaluation, rows, metric=metric), strict=True))
         values = {item: float(good) for item, good in right.items()}
-    elif metric == "log_likelihood":
-        values = dict(zip(ids, map(log_likelihood, rows), strict=True))
+    elif metric in OF_A_ROW:
+        values = dict(zip(ids, map(OF_A_ROW[metric], rows), strict=True))
     else:
         sides = ([row[side] for row in rows] for side in ("prediction", "reference"))
         values = dict(zip(ids, INFLUENCE[metric](*sides).tolist(), strict=True))
@@ -184,7 +184,7 @@ def _beats_a_constant(found: Judged) -> bool | None:
     import numpy
 
     metric = found.evaluation.metrics[0]
-    if metric in TOKEN_METRICS or metric in TEXT_METRICS or len(found.rows) < 2:
+    if metric in (*TOKEN_METRICS, *DRAWN_METRICS) or metric in TEXT_METRICS or len(found.rows) < 2:
         return None
     if not found.defined:
         return False

@@ -8,6 +8,7 @@ from svft_bench.config.spec.base import LARGEST, Spec, one_line, sentences
 from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import MetricName
 from svft_bench.config.spec.model import ImageSpec, MethodSpec, ModelSpec
+from svft_bench.config.spec.picture import DrawingSpec, SubjectSpec
 from svft_bench.config.spec.prompt import GenerationSpec, PromptName, PromptSpec
 from svft_bench.config.spec.run import (
     DecodingSpec,
@@ -33,6 +34,7 @@ __all__ = [
     "LARGEST",
     "AnswerName",
     "DecodingSpec",
+    "DrawingSpec",
     "EvalSpec",
     "FewShotSpec",
     "GenerationSpec",
@@ -51,6 +53,7 @@ __all__ = [
     "SourceSpec",
     "SpanSpec",
     "Spec",
+    "SubjectSpec",
     "TaskSpec",
     "TrainSpec",
     "check_kind",

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image_classification", "sequence_classification", "question_answering", "causal_lm", "seq2seq_lm"]
+Kind = Literal[
+    "image_classification",
+    "sequence_classification",
+    "question_answering",
+    "causal_lm",
+    "seq2seq_lm",
+    "text_to_image",
+]
 ReaderName = Literal[
     "image_label",
     "img_label",
@@ -28,6 +35,8 @@ ReaderName = Literal[
     "llm_adapters_options",
     "xsum",
     "cnn_dailymail",
+    "picture",
+    "line",
     "columns",  # those that the task's own `columns` names
 ]
 
@@ -41,6 +50,8 @@ class Described:
     `head`: it is predicted by a head drawn anew, which trains in full beside an adapter. `labelled`: by one output for
     each of `task.labels`, else by `outputs`. `writes`: by texts of the model's own words, generated or weighed.
     `two_parts`: an encoder reads one text, a decoder writes another. `few_bits`: its model may be kept in 8 or 4 bits.
+    `draws`: by pictures, or by the noise in them. `parts`: its model is a pipeline's, in these folders, the first of
+    which is trained.
     `padding_side` is where batches are filled up unless a task says otherwise.
     """
 
@@ -55,6 +66,8 @@ class Described:
     writes: bool = False
     two_parts: bool = False
     few_bits: bool = False
+    draws: bool = False
+    parts: tuple[str, ...] = ()
     padding_side: Literal["left", "right"] | None = None
 
 
@@ -110,5 +123,13 @@ KINDS: dict[Kind, Described] = {
         writes=True,
         two_parts=True,
         padding_side="right",
+    ),
+    "text_to_image": Described(
+        needs=("subject",),
+        readers=("picture", "line", "columns"),
+        columns=frozenset({"image"}),
+        images=True,
+        draws=True,
+        parts=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     ),
 }

@@ -25,9 +25,18 @@ MetricName = Literal[
     "has_answer_exact_match",
     "has_answer_token_f1",
     "no_answer_accuracy",
+    "noise_explained",
+    "colours",
+    "clip_i",
+    "clip_t",
+    "dino",
 ]
 TOKEN_METRICS: tuple[MetricName, ...] = ("token_accuracy", "log_likelihood")
 TEXT_METRICS: tuple[MetricName, ...] = ("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu")
+NOISE_METRICS: tuple[MetricName, ...] = ("noise_explained",)
+DRAWN_METRICS: tuple[MetricName, ...] = ("colours", "clip_i", "clip_t", "dino")
+# The model of a drawing by which a metric compares pictures.
+COMPARED: dict[MetricName, str] = {"clip_i": "clip", "clip_t": "clip", "dino": "dino"}
 OPTION_METRICS: tuple[MetricName, ...] = ("accuracy", "log_likelihood")
 # Of answers that are spans of a text, and of those among them that may not be there.
 SPAN_METRICS: tuple[MetricName, ...] = ("exact_match", "token_f1")

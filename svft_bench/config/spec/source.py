@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, model_validator
 
-from svft_bench.config.spec.base import HUB_ID, Spec, Text
+from svft_bench.config.spec.base import HUB_ID, Count, Spec, Text
 
 BUILTIN_SPLITS = ("all", "rest")  # all rows, and what a balanced draw from them leaves over
 
@@ -29,11 +29,12 @@ class SourceSpec(Spec):
 
     `file` is a table (.csv, .tsv, .json, .jsonl, .parquet) or a folder with a folder of images for each class, taken
     from the data root or else the working directory. `share` takes the rows between two shares of a fixed shuffle of
-    it, such as [0.0, 0.8] for training and [0.8, 1.0] for an eval.
+    it, such as [0.0, 0.8] for training and [0.8, 1.0] for an eval. `lines` are rows of one text each. Of `draws` rows
+    each row is one so many times, every time with noise of its own.
     """
 
     describes = frozenset({"title", "rows", "local", "file"})
-    younger = frozenset({"share"})
+    younger = frozenset({"share", "lines", "draws"})
 
     title: Text
     hub: Annotated[Text, AfterValidator(_hub_id)] | None = None
@@ -44,6 +45,8 @@ class SourceSpec(Spec):
     builtin: Literal["digits"] | None = None
     file: Text | None = Field(default=None, min_length=1)
     share: tuple[StrictFloat, StrictFloat] | None = None
+    lines: tuple[Text, ...] = ()
+    draws: Count = 1
     rows: StrictInt | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -54,13 +57,16 @@ class SourceSpec(Spec):
 
     @model_validator(mode="after")
     def _a_set_of_several_splits_names_one(self) -> SourceSpec:
-        if self.file is None and "split" not in self.model_fields_set:
+        if self.file is None and not self.lines and "split" not in self.model_fields_set:
             raise ValueError("split is missing: only a file is one split by itself")
         return self
 
     @model_validator(mode="after")
     def _a_file_is_one_place(self) -> SourceSpec:
         others = [name for name in ("hub", "local", "builtin") if getattr(self, name) is not None]
+        if self.lines and (self.file is not None or others):
+            other = "file" if self.file is not None else others[0]
+            raise ValueError(f"lines and {other}={getattr(self, other)}: rows are in one place")
         if self.file is not None and others:
             raise ValueError(f"file={self.file} and {others[0]}={getattr(self, others[0])}: rows are in one place")
         if self.file is not None and self.split not in BUILTIN_SPLITS:

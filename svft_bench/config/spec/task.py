@@ -10,6 +10,7 @@ from pydantic import Field, StrictInt, field_validator, model_validator
 from svft_bench.config.spec.base import LARGEST, Count, Name, PathOfNames, Spec, Text
 from svft_bench.config.spec.kinds import KINDS, Kind, ReaderName
 from svft_bench.config.spec.metric import OPTION_METRICS, TEXT_METRICS, TOKEN_METRICS, MetricName
+from svft_bench.config.spec.picture import DrawingSpec, SubjectSpec, check_draws, check_pictures
 from svft_bench.config.spec.prompt import GenerationSpec, PromptSpec
 from svft_bench.config.spec.source import SourceSpec
 from svft_bench.config.spec.span import SpanSpec
@@ -51,9 +52,11 @@ class EvalSpec(Spec):
     `log_likelihood` is in nats, the negative log-likelihood with its sign turned, so that more is better as for every
     metric: of a token of the reference solution, or of the right one among the options. A text that an encoder and a
     decoder generate is held beside the reference as a whole, by `rouge1` to `bleu`.
+
+    A model that draws predicts the noise in pictures, or with `drawing` a picture for every line.
     """
 
-    younger = frozenset({"likelihood", "pattern", "options"})
+    younger = frozenset({"likelihood", "pattern", "options", "drawing"})
 
     name: Name
     data: SourceSpec
@@ -64,6 +67,12 @@ class EvalSpec(Spec):
     likelihood: str | None = None
     pattern: str | None = None
     options: tuple[str, ...] = ()
+    drawing: DrawingSpec | None = None
+
+    @model_validator(mode="after")
+    def _pictures_are_of_lines(self) -> EvalSpec:
+        check_pictures(self.name, drawing=self.drawing, reader=self.reader, metrics=self.metrics)
+        return self
 
     @model_validator(mode="after")
     def _an_own_answer_is_whole(self) -> EvalSpec:
@@ -145,7 +154,7 @@ class TaskSpec(Spec):
     """
 
     describes = frozenset({"title", "source"})
-    younger = frozenset({"validated_by", "columns", "classes", "max_target_length", "prefix", "span"})
+    younger = frozenset({"validated_by", "columns", "classes", "max_target_length", "prefix", "span", "subject"})
 
     name: PathOfNames
     title: Text
@@ -165,6 +174,7 @@ class TaskSpec(Spec):
     prefix: str = ""
     prompt: PromptSpec | None = None
     span: SpanSpec | None = None
+    subject: SubjectSpec | None = None
     validated_by: EvalSpec | None = None
     evals: tuple[EvalSpec, ...] = Field(min_length=1)
 
@@ -259,6 +269,7 @@ class TaskSpec(Spec):
                     f"eval {item.name}: generation or likelihood is for causal_lm tasks (or metrics="
                     f"[token_accuracy]), this one is {self.kind}"
                 )
+            check_draws(self.kind, item.name, metrics=item.metrics)
         if self.span is not None:
             metrics = {item.name: item.metrics for item in (*self.evals, self.chooser)}
             self.span.check(task=self.name, kind=self.kind, max_length=self.max_length or LARGEST, metrics=metrics)
