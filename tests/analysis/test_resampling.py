@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_a_mean_is_resampled_as_its_standard_error_says() -> None:
 
 def test_the_interval_of_rouge_is_that_of_the_mean_of_its_texts() -> None:
     values = np.array(rouge_values(TEXTS, GOLD, name="rouge2"))
-    low, high = resampled("rouge2", TEXTS, GOLD)
+    low, high = resampled("rouge2", [(TEXTS, GOLD)])
     assert low < rouge(TEXTS, GOLD, name="rouge2") < high
     assert (high - low) / 2 == pytest.approx(1.96 * values.std() / math.sqrt(len(values)), rel=0.1)
 
@@ -36,13 +37,22 @@ def test_the_interval_of_rouge_is_that_of_the_mean_of_its_texts() -> None:
 def test_the_interval_of_bleu_is_that_of_sacrebleu() -> None:
     """Its own bootstrap draws other texts, so that the two arms agree to the noise of a thousand draws."""
     own = sacrebleu.metrics.BLEU(references=[GOLD]).corpus_score(TEXTS, None, n_bootstrap=RESAMPLES)
-    low, high = resampled("bleu", TEXTS, GOLD)
+    low, high = resampled("bleu", [(TEXTS, GOLD)])
     assert low < bleu(TEXTS, GOLD) < high
     assert 50 * (high - low) == pytest.approx(own._ci, rel=0.1)
 
 
 def test_the_same_texts_are_resampled_alike() -> None:
-    assert resampled("rougeL", TEXTS, GOLD) == resampled("rougeL", TEXTS, GOLD)
+    assert resampled("rougeL", [(TEXTS, GOLD)]) == resampled("rougeL", [(TEXTS, GOLD)])
+
+
+@pytest.mark.parametrize("metric", ["rouge1", "bleu"])
+def test_runs_that_write_the_same_have_the_interval_of_one(metric: Any) -> None:
+    """To run again says nothing of other texts; two that differ have their mean's."""
+    low, high = resampled(metric, [(TEXTS, GOLD)])
+    assert resampled(metric, [(TEXTS, GOLD)] * 3) == pytest.approx((low, high))
+    lower, higher = resampled(metric, [(TEXTS, GOLD), (GOLD, GOLD)])
+    assert (lower, higher) == pytest.approx(((low + 1) / 2, (high + 1) / 2))
 
 
 @pytest.mark.parametrize("short", [0.8, 1.2])

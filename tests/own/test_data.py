@@ -242,3 +242,13 @@ def test_a_chat_template_wraps_the_prompt_and_not_the_answer(tmp_path: Path) -> 
     assert tokenizer.decode(learned).removesuffix(tokenizer.eos_token).strip() == "this"
     begins = [token for token in row["ids"] if token == tokenizer.bos_token_id]
     assert len(begins) <= 1 + (tokenizer.bos_token_id == tokenizer.eos_token_id)
+
+
+def test_a_text_and_its_target_become_a_task_of_an_encoder_with_a_decoder(tmp_path: Path) -> None:
+    file = _write(tmp_path / "short.csv", [{"article": f"a long {i}", "gist": f"{i}"} for i in range(10)])
+    task = _new(tmp_path, "short", "--from", str(file), "--target", "gist")
+    assert (task.kind, task.columns) == ("seq2seq_lm", {"text": "article", "reference": "gist"})
+    found = load_task(task, data_root=None, limit=NO_LIMIT, seed=0)
+    assert {(row["text"], row["target"]) for row in found.train} <= {(f"a long {i}", f"{i}") for i in range(10)}
+    rows = [{"id": row["id"], "prediction": "", "reference": row["reference"]} for row in found.evals["short"]]
+    assert score(task.evals[0], rows) == {"rouge1": 0.0, "rouge2": 0.0, "rougeLsum": 0.0}

@@ -13,6 +13,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
+from svft_bench.analysis.tables.predictions import with_noise
+from svft_bench.analysis.tables.results import cells_of
+from svft_bench.analysis.tables.texts import texts
 from svft_bench.cli import command
 from svft_bench.compose import Cell, cells
 from svft_bench.config.spec import GenerationSpec
@@ -25,6 +28,7 @@ from svft_bench.running.encoding import training_collate
 from svft_bench.running.losses import average_over_targets
 from svft_bench.running.sharing import targets
 from svft_bench.tasks import score
+from tests.running.test_kills import Killed, elsewhere, end_at_step, killed
 from tests.toy import write_rows
 
 DOCUMENTS = [
@@ -36,6 +40,7 @@ DOCUMENTS = [
 ]
 SUMMARIES = ["Rain closed two bridges.", "A museum shows maps.", "The team won a third cup.", "A ring was found.", "x"]
 MODELS = ("bart-large", "t5-small")
+METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu")
 
 
 def trained_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -214,3 +219,41 @@ def test_an_empty_text_is_scored_as_nothing(line: Callable[..., list[str]]) -> N
     rows = [{"id": str(i), "prediction": "", "reference": text} for i, text in enumerate(SUMMARIES)]
     assert set(score(item, rows).values()) == {0.0}
     assert AUTO["seq2seq_lm"].__name__ == "AutoModelForSeq2SeqLM"
+
+
+def test_a_table_has_every_metric_with_its_interval(
+    line: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = line("t5-small", "method=lora,svft_plain", "seed=0,1")
+    assert command(["-m", *asked]) == 0
+    results = with_noise(cells_of(load_records(tmp_path / "results")), folder=tmp_path / "results")
+    assert all({*METRICS} == {*result.resampled["xsum"]} for result in results) and len(results) == 2
+    for result in results:
+        low, high = result.resampled["xsum"]["rouge1"]
+        assert low <= sum(record.score("xsum", "rouge1") for record in result.records) / 2 <= high
+    (note,) = texts(results)
+    assert note.startswith("Every metric, 95 % by a bootstrap over texts: xsum: LoRA rouge1 ") and "bleu" in note
+
+
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(
+    line: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = line("bart-large", "method=svft_banded", "checkpoint_minutes=0")
+    end_at_step(monkeypatch, 2, killed)
+    with pytest.raises(Killed):
+        command(asked)
+    assert command(asked) == 0 and command(elsewhere(asked, "whole")) == 0
+    (one,), (other,) = (load_records(tmp_path / name) for name in ("results", "whole-results"))
+    assert one.costs.resumed and not other.costs.resumed
+    assert (one.run_id, one.scores, one.curve) == (other.run_id, other.scores, other.curve)
+
+
+def test_a_row_is_shown_with_its_target_and_what_is_left_out_is_counted(
+    line: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = f"data_root={tmp_path}/data"
+    assert command(["show", *line("bart-large", "method=lora", "row=0")]) == 0
+    shown = capsys.readouterr().out
+    assert "target: Rain closed two bridges." in shown and "6 with loss [in brackets]" in shown
+    assert command(["leakage", "task=xsum", root]) == 0
+    assert "xsum" in capsys.readouterr().out

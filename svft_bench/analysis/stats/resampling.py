@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 from svft_bench.analysis.stats.influence import INFLUENCE
@@ -27,13 +28,23 @@ def bootstrap(parts: Any, *, of: Callable[[Any], float], confidence: float = CON
     return Interval(float(low), float(high))
 
 
-def resampled(metric: MetricName, predictions: Sequence[str], references: Sequence[Any]) -> Interval:
-    """The interval of one of the metrics of texts, or of spans."""
+Sides = tuple[Sequence[Any], Sequence[Any]]  # predictions and references of one run
+
+
+def resampled(metric: MetricName, runs: Sequence[Sides]) -> Interval:
+    """The interval of one of the metrics of texts, or of spans: of the mean over runs on the same items."""
     if metric == "bleu":
-        found = matches(predictions, references)
-        return bootstrap([[*one.right, *one.written, one.length, one.reference] for one in found], of=_bleu)
-    values = INFLUENCE[metric](predictions, references).tolist()
-    return bootstrap([[value] for value in values], of=lambda sums: float(sums[0]) / len(values))
+        parts = [[[*one.right, *one.written, one.length, one.reference] for one in matches(*run)] for run in runs]
+        return bootstrap(_beside(parts), of=lambda sums: fmean(map(_bleu, sums.reshape(len(runs), -1))))
+    values = _beside([[[value] for value in INFLUENCE[metric](*run).tolist()] for run in runs])
+    return bootstrap(values, of=lambda sums: float(sums.mean()) / len(values))
+
+
+def _beside(tables: Sequence[Sequence[Sequence[float]]]) -> Any:
+    """Tables of one number of rows side by side."""
+    import numpy
+
+    return numpy.concatenate([numpy.asarray(table, dtype=float) for table in tables], axis=1)
 
 
 def _bleu(sums: Any) -> float:

@@ -8,6 +8,7 @@ from statistics import fmean
 from svft_bench.analysis.tables.intervals import FORMULA
 from svft_bench.analysis.tables.results import CellResult, data_of
 from svft_bench.analysis.tables.switches import inputs, scoring
+from svft_bench.analysis.tables.texts import texts
 from svft_bench.config.spec import has_validation
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
@@ -33,6 +34,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += searches(done)
     found += adapted(done)
     found += _intervals(done)
+    found += texts(done)
     found += _learning(done)
     found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
     found += _versions(records)

@@ -143,17 +143,24 @@ def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> d
 
 
 def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
-    """The intervals of all metrics of texts and spans, of a cell with one seed."""
-    return {
-        name: {
-            metric: resampled(metric, [row["prediction"] for row in rows], [row["reference"] for row in rows])
-            for metric in one.evaluation.metrics
-            if metric in RESAMPLED and (rows := counted(one.stored, metric=metric))
-        }
-        for run in runs[:1]
-        if len(runs) == 1
-        for name, one in run.items()
+    """The intervals of all metrics of texts and spans, over the items alone."""
+    sides = {
+        (name, metric): [_sides(run[name], metric) for run in runs]
+        for name, one in runs[0].items()
+        for metric in one.evaluation.metrics
+        if metric in RESAMPLED
     }
+    found: dict[str, dict[MetricName, Interval]] = {}
+    for (name, metric), of_runs in sides.items():
+        if all(predictions for predictions, _ in of_runs):
+            found.setdefault(name, {})[metric] = resampled(metric, of_runs)
+    return found
+
+
+def _sides(found: Judged, metric: MetricName) -> tuple[list[Any], list[Any]]:
+    """Predictions and references that a metric is of."""
+    rows = counted(found.stored, metric=metric)
+    return [row["prediction"] for row in rows], [row["reference"] for row in rows]
 
 
 def _scores(runs: Runs, names: Sequence[str], *, seeds: Sequence[int]) -> dict[int, float]:
