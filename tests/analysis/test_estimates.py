@@ -49,6 +49,18 @@ def test_the_path_is_the_one_that_the_tuners_choose(shape: tuple[int, int], adap
         assert path_of(inputs, outputs, adapter=adapter | {"path": option}, **common) == expected
 
 
+def test_an_encoder_counts_what_is_read_and_a_decoder_what_is_written() -> None:
+    """Of BART-large: 12 d² in a block of the encoder, 16 d² in one of the decoder, 2 d² of them on what is read."""
+    spec = _spec("model=bart-large task=xsum method=full_ft")
+    found, model = workload(spec), body(spec)
+    assert model.block_parameters == 12 * 28 * 1024**2
+    one = 12 * 1024**2  # a square matrix of every block
+    assert found.positions * model.block_parameters == pytest.approx(one * (14 * 768 + 14 * 64), rel=0.01)
+    written = found.eval_positions + found.new_tokens
+    assert written * model.block_parameters == pytest.approx(one * (14 * 768 + 14 * 63), rel=0.01)
+    assert (found.targets, found.longest, found.new_tokens) == (64, found.positions, 63)
+
+
 def test_steps_are_those_that_training_takes() -> None:
     from svft_bench.running.train import total_steps
 

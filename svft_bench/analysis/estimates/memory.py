@@ -51,7 +51,8 @@ def memory(spec: RunSpec, *, size: Workload, model: Body, paths: dict[tuple[int,
 
 def _activations(spec: RunSpec, *, size: Workload, model: Body, run: int) -> float:
     tokens = size.longest * spec.train.batch_size
-    loss = 3.0 * 4 * tokens * model.vocabulary  # logits, their softmax and its gradient, in float32
+    scored = (size.targets or size.longest) * spec.train.batch_size
+    loss = 3.0 * 4 * scored * model.vocabulary  # logits, their softmax and its gradient, in float32
     if spec.method.trains == "head":
         return 4.0 * tokens * (4 * model.width + max(o for _, o in model.matrices)) + loss
     block = _saved(spec, model=model, run=run, positions=size.longest) * tokens

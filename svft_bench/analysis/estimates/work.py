@@ -23,7 +23,7 @@ def training_work(spec: RunSpec, *, size: Workload, model: Body) -> float:
     blocks += passes * 4 * tokens * size.positions * model.attention
     if spec.train.gradient_checkpointing and passes > 1:
         blocks *= 4 / 3 if spec.method.trains == "all" else 3 / 2
-    head = frozen * tokens * model.width * model.vocabulary
+    head = frozen * (size.targets or size.positions) * spec.train.batch_size * model.width * model.vocabulary
     share = size.examples / (size.micro_batches * spec.train.batch_size) if size.micro_batches else 0.0
     return size.micro_batches * share * (model.layers * blocks + head)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from svft_bench.models import architectures
 class Workload:
     """Counts over a whole run; `positions` are the tokens or patches of one training example, padding included.
 
-    `longest` are those of the longest example, which decides the peak of memory.
+    `longest` are those of the longest example, which decides the peak of memory. Of an encoder with a decoder both are
+    what a matrix sees on average, and `targets` those at which words are scored, which are all of them elsewhere.
     """
 
     steps: int
@@ -32,6 +33,7 @@ class Workload:
     eval_positions: int
     new_tokens: int
     decode_steps: int
+    targets: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def workload(spec: RunSpec) -> Workload:
     counts = [min(rows, spec.limit.eval or math.inf) for rows in scored]
     new = [item.generation.max_new_tokens if item.generation else 0 for item in task.evals]
     decode = sum(math.ceil(count / spec.eval_batch_size) * one for count, one in zip(counts, new, strict=True))
-    return Workload(
+    whole = Workload(
         steps=steps,
         micro_batches=micro,
         examples=min(examples * train.epochs, micro * train.batch_size),
@@ -78,6 +80,25 @@ def workload(spec: RunSpec) -> Workload:
         eval_positions=_length(spec, "prompt") if any(new) else positions,
         new_tokens=max(new, default=0),
         decode_steps=int(decode),
+    )
+    targets = task.max_target_length
+    return whole if targets is None else _in_two_parts(whole, spec.model, targets=targets)
+
+
+def _in_two_parts(whole: Workload, model: ModelSpec, *, targets: int) -> Workload:
+    """What is read passes the encoder and the keys and values of the attention to it, what is written the rest."""
+    sizes = {letters: i * o for letters, (i, o) in model.matrices.items()}
+    reading = sum(size for name, size in sizes.items() if name.startswith("encoder") or name in ("cross_k", "cross_v"))
+
+    def mean(read: int, written: int) -> int:
+        return round(written + (read - written) * reading / sum(sizes.values()))
+
+    return replace(
+        whole,
+        positions=mean(whole.positions, targets),
+        longest=mean(whole.longest, targets),
+        eval_positions=max(0, mean(whole.eval_positions, whole.new_tokens) - whole.new_tokens),
+        targets=targets,
     )
 
 
@@ -154,7 +175,7 @@ def body(spec: RunSpec) -> Body:
         adapted=tuple(adapted),
         vocabulary=head,
         gated="g" in model.matrices,
-        heads=int(fields.get("num_attention_heads", 12)),
+        heads=int(fields.get("num_attention_heads") or fields.get("encoder_attention_heads") or 12),
     )
 
 
