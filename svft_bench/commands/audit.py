@@ -87,8 +87,8 @@ def count_cells(overrides: Sequence[str], *, from_path: bool) -> Table:
 
     rows = []
     for cell in compose_parts(list(overrides)):
-        model, method, labels = cell.spec.model, cell.spec.method, cell.spec.task.labels or 0
-        trained, head, total = count_whole(model, method, num_labels=labels, from_path=from_path)
+        model, method, task = cell.spec.model, cell.spec.method, cell.spec.task
+        trained, head, total = count_whole(model, method, kind=task.kind, num_labels=task.outputs, from_path=from_path)
         named = " ".join(item for item in cell.overrides if not item.startswith("task="))
         facts: dict[str, Any] = {
             "cell": named,

@@ -130,25 +130,32 @@ def _whole(spec: ModelSpec, sizes: Mapping[str, int]) -> Counts:
     return {"": {"all": body}, "embeddings left out": {"all": body - sum(embeddings.values())}}
 
 
-def count_whole(model: ModelSpec, method: MethodSpec, *, num_labels: int, from_path: bool) -> tuple[int, int, int]:
+def count_whole(
+    model: ModelSpec, method: MethodSpec, *, kind: Kind, num_labels: int, from_path: bool
+) -> tuple[int, int, int]:
     """Parameters that train outside the head and in it, and all of the base, on the whole model."""
-    built = build_meta(model, kind=model.kinds[0], num_labels=num_labels, from_path=from_path)
+    built = build_meta(model, kind=kind, num_labels=num_labels, from_path=from_path)
+    heads = model.head_of(kind)
     total = sum(p.numel() for p in built.parameters())
-    head = sum(p.numel() for name, p in built.named_parameters() if name.split(".")[0] in model.head_modules)
-    return count_adapted(built, model, method), head, total
+    head = sum(p.numel() for name, p in built.named_parameters() if name.split(".")[0] in heads)
+    return count_adapted(built, model, method, kind=kind), head, total
 
 
-def count_adapted(model: nn.Module, spec: ModelSpec, method: MethodSpec, *, measure: Measure = every_entry) -> int:
-    """Adapt a meta model and count what trains outside the head."""
+def count_adapted(
+    model: nn.Module, spec: ModelSpec, method: MethodSpec, *, kind: Kind | None = None, measure: Measure = every_entry
+) -> int:
+    """Adapt a meta model, of its first kind unless another is said, and count what trains outside the head."""
+    kind = kind or spec.kinds[0]
+    head = spec.head_of(kind)
     # BOFT builds dense permutations of a layer's inputs: gigabytes for the widest layers, were they not on meta too.
     place = torch.device("meta") if method.peft_type == "BOFT" else nullcontext()
     with place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = peft_config(method, kind=spec.kinds[0], head_modules=(), total_steps=LONG, seed=0)
+        config = peft_config(method, kind=kind, head_modules=(), total_steps=LONG, seed=0)
         if config is not None and hasattr(config, "init_lora_weights"):  # a start from a decomposition counts as any
             config.init_lora_weights = True
-        adapted = apply_method(model, method, config, head_modules=spec.head_modules)
-    heads = set(spec.head_modules) | {"classifier", "score"}
+        adapted = apply_method(model, method, config, head_modules=head)
+    heads = {*head, "classifier", "score"}
     trained = [(name, p) for name, p in adapted.named_parameters() if p.requires_grad]
     return sum(measure(name, p) for name, p in trained if not heads & set(name.split(".")))
 
