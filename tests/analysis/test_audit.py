@@ -213,7 +213,8 @@ def test_one_block_times_the_blocks_and_matrix_by_matrix_is_the_whole_model(mode
     any_shape = ["method.one_shape=false"] if method == "vera" else []
     line = [f"model={model}", f"method={method}", "method.modules=all_linear", "protocol=ours", *any_shape]
     cell = compose_parts(line)[0]
-    trained, _, _ = count_whole(cell.spec.model, cell.spec.method, num_labels=2, from_path=False)
+    kind = cell.spec.task.kind
+    trained, _, _ = count_whole(cell.spec.model, cell.spec.method, kind=kind, num_labels=2, from_path=False)
     adapter = {"LORA": {"r": 8}, "VERA": {"r": 256}, "BOFT": {"b": 4, "m": 1}, "SVFT": {"d": 2}}
     plain = cell.spec.method.adapter.get("pattern") in ("plain", "dense")
     settings = {} if plain else adapter.get(str(cell.spec.method.peft_type), {})

@@ -101,6 +101,7 @@ def test_an_eval_and_metric_that_a_column_names_exist() -> None:
     measured = {of for reference in REFERENCES.values() for column in reference.columns for of in column.of}
     model_of = {"gsm8k": "gemma-2b", "math": "gemma-2b", "commonsense": "gemma-2b"}
     model_of |= {"xsum": "bart-large", "cnn_dailymail": "bart-large"}
+    model_of |= {"squad": "deberta-v3-base", "squad_v2": "deberta-v3-base"}
     for task in sorted({of.task for of in measured}):
         model = model_of.get(task, "deberta-v3-base" if task.startswith("glue") else "vit-b")
         (cell,) = cells([f"model={model}", "method=lora", f"task={task}"], any_data=True)

@@ -212,7 +212,8 @@ def test_a_rule_for_what_no_group_has_is_refused(rule: str, tmp_path: Path) -> N
 
 def test_every_table_and_figure_of_svft_has_its_experiment() -> None:
     measured = [name for name in reference_names() if name.startswith("svft_")]
-    assert set(measured) | {"vf_sst2_pareto", "adalora_table3_summarization"} == set(EXPERIMENTS)
+    others = {"vf_sst2_pareto", "adalora_table2_squad", "adalora_table3_summarization"}
+    assert set(measured) | others == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -252,3 +252,30 @@ def test_a_text_and_its_target_become_a_task_of_an_encoder_with_a_decoder(tmp_pa
     assert {(row["text"], row["target"]) for row in found.train} <= {(f"a long {i}", f"{i}") for i in range(10)}
     rows = [{"id": row["id"], "prediction": "", "reference": row["reference"]} for row in found.evals["short"]]
     assert score(task.evals[0], rows) == {"rouge1": 0.0, "rouge2": 0.0, "rougeLsum": 0.0}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_questions_on_a_text_become_a_task_of_answers_in_it(suffix: str, tmp_path: Path) -> None:
+    rows = [
+        {"ask": f"Who is {i}?", "body": f"Number {i} is Rex{i}.", "said": f"Rex{i}" if i % 3 else ""} for i in range(9)
+    ]
+    file = _write(tmp_path / f"asked{suffix}", rows)
+    words = ("--from", str(file), "--context", "body", "--text", "ask", "--label", "said")
+    task = _new(tmp_path, "asked", *words)
+    assert (task.kind, task.columns) == (
+        "question_answering",
+        {"question": "ask", "context": "body", "answers": "said"},
+    )
+    assert task.span is not None and task.span.no_answer and "best_exact_match" in task.evals[0].metrics
+    found = load_task(task, data_root=None, limit=NO_LIMIT, seed=0)
+    golds = {row["question"]: row["reference"] for row in (*found.train, *found.evals["asked"])}
+    assert golds == {row["ask"]: [row["said"]] if row["said"] else [] for row in rows}
+
+
+def test_questions_that_all_have_an_answer_need_no_threshold(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Who?", "context": f"Rex{i} is.", "answers": {"text": [f"Rex{i}"], "answer_start": [0]}}
+        for i in range(5)
+    ]
+    task = _new(tmp_path, "asked", "--from", str(_write(tmp_path / "asked.jsonl", rows)), "--context", "context")
+    assert task.span is not None and not task.span.no_answer and task.evals[0].metrics == ("exact_match", "token_f1")
