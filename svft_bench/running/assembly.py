@@ -21,6 +21,7 @@ from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
 from svft_bench.running import ranks
+from svft_bench.running.decoding import forget_search
 from svft_bench.running.drawing import draw_prior
 from svft_bench.running.losses import average_over_targets
 from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
@@ -70,6 +71,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed, device=device
     )
     if KINDS[spec.task.kind].two_parts:
+        forget_search(model)
         average_over_targets(model, smoothing=spec.train.label_smoothing)
     draw_prior(spec.task, model, processor)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from transformers import GenerationConfig
 
 from svft_bench.config.spec import GenerationSpec
 
 Tokens = list[int]
+TOKENS = (
+    *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
+    *("forced_bos_token_id", "forced_eos_token_id"),
+)
 
 
 class Engine(Protocol):
@@ -79,10 +84,16 @@ def _write(
     return rows
 
 
+def forget_search(model: Any) -> None:
+    """Leave a model, of what its checkpoint says of writing, which tokens begin and end a text."""
+    tokens = {name: getattr(model.generation_config, name) for name in TOKENS}
+    model.generation_config = GenerationConfig(**tokens)
+
+
 def rewrite(model: Any, read: dict[str, Any], *, generation: GenerationSpec, processor: Any) -> list[dict[str, str]]:
     """One `prediction` for every text that an encoder reads, written by its decoder.
 
-    How it is searched is `generation`'s alone, which tokens begin and end a text the model's own. A text that reaches
+    How it is searched is `generation`'s, and after `forget_search` its alone. A text that reaches
     `max_new_tokens` is cut, also where the model is made to end there.
     """
     rows = model.generate(

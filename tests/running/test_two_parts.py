@@ -23,7 +23,7 @@ from svft_bench.models.loading import AUTO, load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records, record_path
 from svft_bench.running.assembly import assemble
-from svft_bench.running.decoding import rewrite
+from svft_bench.running.decoding import forget_search, rewrite
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.losses import average_over_targets
 from svft_bench.running.sharing import targets
@@ -164,7 +164,9 @@ def test_what_a_checkpoint_says_of_a_search_does_not_enter_it(line: Callable[...
     read = dict(tokenizer(DOCUMENTS[:2], padding=True, return_tensors="pt", return_token_type_ids=False))
     plain = GenerationSpec(max_new_tokens=8)
     before = rewrite(built, read, generation=plain, processor=tokenizer)
-    built.generation_config.update(num_beams=4, no_repeat_ngram_size=3, length_penalty=5.0, min_length=7)
+    built.generation_config.update(num_beams=4, no_repeat_ngram_size=3, min_length=7, repetition_penalty=9.0)
+    assert rewrite(built, read, generation=plain, processor=tokenizer) != before
+    forget_search(built)
     assert rewrite(built, read, generation=plain, processor=tokenizer) == before
 
 
