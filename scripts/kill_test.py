@@ -1,9 +1,8 @@
 """Kill runs at random moments and see that nothing shows: `make kills` writes results/bench/kills.json.
 
 Every cell is run once undisturbed. Then runs of it are killed by SIGKILL, once or twice, alone or two of them at once,
-at a random moment or at a random write, and started again until one is through. Of a run that two processes share,
-either of them is killed, and the other has to end by itself. Weights, scores, predictions, curve and
-chosen epoch have to be the undisturbed run's to the last bit.
+at a random moment or at a random write, and started again until one is through. Of a run that two processes share, one
+is killed, and the other has to end by itself. What is left has to be the undisturbed run's to the last bit.
 """
 
 from __future__ import annotations
@@ -71,6 +70,7 @@ CELLS |= {
     for title in ("text, VectorFit with freezing, best on validation", "language, SVFT random, rows by length")
 }
 PATIENCE = 60.0  # seconds for the other process of a shared run, which else would wait for days
+svft_bench.running.ranks.RENDEZVOUS /= 15  # who is left alone before they meet ends within that patience
 CHECKPOINT_MINUTES = ("0", "0.002", "10")  # at every step, at some, at none
 OVER = "over already"
 

@@ -135,7 +135,7 @@ def _together(launcher: Launcher, cells: Sequence[Cell], numbers: Sequence[int])
         if len(numbers) == 1:
             return _killed(cells[numbers[0]], error)
     codes = [_together(launcher, cells, stretch) for stretch in _stretches(sorted({*left} - {*suspects}))]
-    return max([1, *codes, *(_together(launcher, cells, [number]) for number in suspects)])
+    return max([0, *codes, *(_together(launcher, cells, [number]) for number in suspects)])
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[list[int]]:

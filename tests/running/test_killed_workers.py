@@ -40,7 +40,9 @@ def job(config):
     from svft_bench.running.sweep import note
     number = int(HydraConfig.get().job.num)
     note(number, "begun")
-    if config.seed == 1:
+    first = Path({folder!r}) / "first"
+    if config.seed == 1 and ({always} or not first.exists()):
+        first.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.3)
     (Path({folder!r}) / f"ran-{{config.seed}}").touch()
@@ -56,25 +58,31 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path, launcher: str) -> None:
+def launched(folder: Path, launcher: str, *, always: bool) -> str:
+    """What a sweep says in which the worker of seed 1 is killed, always or once."""
     if find_spec(f"hydra_plugins.{PLUGINS[launcher][0]}") is None:
         pytest.skip(f"hydra/launcher={launcher} is not installed; make test-launchers installs all of them")
-    (tmp_path / "killing.py").write_text(JOB.format(folder=str(tmp_path)))
-    program = LAUNCH.format(folder=str(tmp_path), launcher=[f"hydra/launcher={launcher}", *LAUNCHERS[launcher]])
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-    )
-    assert "code 1" in done.stdout
+    (folder / "killing.py").write_text(JOB.format(folder=str(folder), always=always))
+    program = LAUNCH.format(folder=str(folder), launcher=[f"hydra/launcher={launcher}", *LAUNCHERS[launcher]])
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    line = [sys.executable, "-c", program]
+    return subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_killed_worker_fails_its_cell_and_not_the_sweep(tmp_path: Path, launcher: str) -> None:
+    said = launched(tmp_path, launcher, always=True)
+    assert "code 1" in said
     assert {path.name for path in tmp_path.glob("ran-*")} == {"ran-0", "ran-2", "ran-3"}
-    (failed,) = re.findall(r"^failed: .*(seed=\d)", done.stdout, flags=re.MULTILINE)
+    (failed,) = re.findall(r"^failed: .*(seed=\d)", said, flags=re.MULTILINE)
     assert failed == "seed=1"
-    assert "the process that ran it was killed" in done.stdout
-    assert "3 missing" in done.stdout
+    assert "the process that ran it was killed" in said
+    assert "3 missing" in said
+
+
+def test_a_pool_whose_worker_is_killed_once_runs_every_cell(tmp_path: Path) -> None:
+    said = launched(tmp_path, "joblib", always=False)
+    assert len(list(tmp_path.glob("ran-*"))) == 4 and "code 0" in said
 
 
 def test_what_a_launcher_leaves_behind_when_it_ends_is_waited_for(
