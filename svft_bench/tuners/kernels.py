@@ -102,34 +102,32 @@ def rotated(x: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
 
 def weight(x: Tensor, adapted: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
     """W x + b for the ready-made W = W0 + U M Vᵀ; the gradient of M comes from that of W, and needs both factors."""
-    if not torch.is_grad_enabled():
-        return F.linear(x, adapted, bias)  # decoding few tokens, the autograd function itself would be felt
-    y: Tensor = _WeightPath.apply(x, adapted, bias, core.m, core)  # type: ignore[no-untyped-call]
-    return y
+    return F.linear(x, attached(adapted, core) if torch.is_grad_enabled() else adapted, bias)
 
 
-class _WeightPath(torch.autograd.Function):
+def attached(adapted: Tensor, core: Core) -> Tensor:
+    """The ready-made W as a function of the entries: the gradient of W is projected onto the pattern.
+
+    It saves nothing, so that it can be had for one micro-batch after the other.
+    """
+    attached: Tensor = _Attached.apply(core.m, adapted, core)  # type: ignore[no-untyped-call]
+    return attached
+
+
+class _Attached(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, adapted: Tensor, bias: Tensor | None, m: Tensor, core: Core) -> Tensor:
-        ctx.save_for_backward(x, adapted, core.basis.u, core.basis.vt)
-        ctx.pattern, ctx.m_dtype = core.pattern, m.dtype
-        return F.linear(x, adapted, bias)
+    def forward(ctx: Any, m: Tensor, adapted: Tensor, core: Core) -> Tensor:
+        ctx.u, ctx.vt, ctx.pattern, ctx.m_dtype = core.basis.u, core.basis.vt, core.pattern, m.dtype
+        return adapted.detach()
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None]:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():
             raise NotImplementedError(
                 "The ready-made weight of path='weight' is differentiated once only, and create_graph=True asks for "
                 "more: path='token' in the adapter's config has derivatives of every order."
             )
-        x, adapted, u, vt = ctx.saved_tensors
-        need_x, _, need_bias, need_m, _ = ctx.needs_input_grad
-        tokens = g.reshape(-1, g.shape[-1])
-        dm = None
-        if need_m:
-            gradient = tokens.T @ x.reshape(-1, x.shape[-1])
-            dm = ctx.pattern.project(u, gradient.to(vt.dtype) @ vt.T).to(ctx.m_dtype)
-        return g @ adapted if need_x else None, None, tokens.sum(0) if need_bias else None, dm, None
+        return ctx.pattern.project(ctx.u, gradient.to(ctx.vt.dtype) @ ctx.vt.T).to(ctx.m_dtype), None, None
 
 
 def _both(core: Core) -> tuple[Tensor, Tensor]:
