@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
-from svft_bench.tuners.adapted import unchanging  # noqa: E402
+from svft_bench.tuners.unchanging import unchanging  # noqa: E402
 
 # (out, in) of the distinct linear layers of a block; the tiny ones hardly compute and show what calling them costs.
 LAYERS = {

@@ -7,22 +7,19 @@ Everywhere else its ingredients are compared: the entries by value, and the base
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .answers import answer
-from .cores import is_transformed
+from .settled import Settled
+from .unchanging import current
 
 # How often any optimizer has stepped.
 _steps = 0
-# The forward or generate that is going on.
-_scope: ContextVar[object | None] = ContextVar("_scope", default=None)
 
 # An accelerator has to be waited for to know the outcome of a comparison. From about so many multiply-adds on (a tenth
 # of a millisecond of a fast one), building the weight anew takes longer.
@@ -37,47 +34,16 @@ def _count_step(*_: Any) -> None:
 register_optimizer_step_post_hook(_count_step)
 
 
-@contextmanager
-def unchanging() -> Iterator[None]:
-    """Within it nothing writes to weights, so each layer looks at its own once; a nested one belongs to the outer."""
-    if _scope.get() is not None:
-        yield
-        return
-    token = _scope.set(object())
-    try:
-        yield
-    finally:
-        _scope.reset(token)
-
-
 def can_compare(base: Tensor, *, macs: float, trains: bool) -> bool:
     """Whether to compare, rather than to build a weight of so many multiply-adds anew in every forward."""
     return base.device.type == "cpu" or not trains or macs >= WORTH_WAITING
 
 
-class Settled(NamedTuple):
-    """All that a layer computes without gradients for the rest of one forward or generate: x Wᵀ + b."""
-
-    weight: Tensor
-    bias: Tensor | None
-    active: object
-    adapter: str
-    scaling: float
-    most: float
-    scope: object
-
-    def is_for(self, x: Tensor, *, active: object, scaling: dict[str, float]) -> bool:
-        """Whether it holds for this input: at most so many tokens, for the same adapter, at the same precision."""
-        return (
-            self.scope is _scope.get()
-            and self.active is active
-            and not torch.is_grad_enabled()
-            and x.dtype == self.weight.dtype
-            and x.numel() <= self.most * x.shape[-1]
-            and scaling.get(self.adapter) == self.scaling
-            and not torch.is_autocast_enabled(x.device.type)
-            and not is_transformed()
-        )
+def key_of(made_of: Sequence[Tensor], *, dtype: torch.dtype, scaling: float) -> Hashable:
+    """What tells a weight from another one, but for writes behind the version counter's back."""
+    # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
+    mode = (_steps, dtype, scaling, torch.is_inference_mode_enabled())
+    return (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in made_of))
 
 
 class AdaptedWeight:
@@ -89,11 +55,11 @@ class AdaptedWeight:
     def __init__(self) -> None:
         self._key: Hashable = None
         self._weight: Tensor | None = None
-        self._entries: Tensor | None = None
-        self._answer: Tensor | None = None
+        self.entries: Tensor | None = None
+        self.answer: Tensor | None = None
         self._seen_in: object | None = None
         self._counted_at = _steps
-        self._forwards = 0
+        self.forwards = 0
         self.accumulation = 1
         # Whether the previous step had one training forward only, so that nobody will ask for its weight again.
         self.alone = False
@@ -104,10 +70,14 @@ class AdaptedWeight:
 
     def count_forward(self) -> None:
         """Note a training forward; `accumulation` is how many there were for the previous optimizer step."""
+        self.begin_step()
+        self.forwards += 1
+
+    def begin_step(self) -> None:
+        """Begin to count anew where an optimizer has stepped."""
         if self._counted_at != _steps:
-            self.accumulation, self.alone = max(1, self._forwards), self._forwards == 1
-            self._counted_at, self._forwards = _steps, 0
-        self._forwards += 1
+            self.accumulation, self.alone = max(1, self.forwards), self.forwards == 1
+            self._counted_at, self.forwards = _steps, 0
 
     def get(
         self,
@@ -126,36 +96,42 @@ class AdaptedWeight:
         Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it; so it is
         where it was not expected to be wanted `again`.
         """
-        # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
-        mode = (_steps, dtype, scaling, torch.is_inference_mode_enabled())
-        key = (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in (base, *made_of)))
-        scope = _scope.get()
+        key, scope = key_of([base, *made_of], dtype=dtype, scaling=scaling), current()
         known = self._weight is not None and key == self._key
         if known and (scope is None or scope is not self._seen_in):
             known = compare and self._same_entries(entries) and self._same_base(base)
         if not known:
             self.drop()  # before the new one is made, so that the two are never held together
-            self._weight, self._key = build(), key
-            if compare and again:
-                self._entries, self._answer = entries.detach().clone(), answer(base)
+            seen = (entries.detach().clone(), answer(base)) if compare and again else None
+            self.put(build(), key=key, seen=seen)
         self._seen_in = scope
         assert self._weight is not None
         return self._weight
 
+    def put(self, weight: Tensor, *, key: Hashable, seen: tuple[Tensor, Tensor] | None) -> None:
+        """Keep a weight for the present forward, and where entries and answer of the base were `seen`, for others."""
+        self._weight, self._key, self._seen_in = weight, key, current()
+        self.entries, self.answer = (None, None) if seen is None else seen
+
+    def is_made_of(self, key: Hashable) -> bool:
+        """Whether it was made of the tensors of this key, and can be compared with what they hold now."""
+        return self._weight is not None and self._key == key and self.entries is not None
+
+    def see(self) -> None:
+        """Trust it for the present forward: somebody has compared."""
+        self._seen_in = current()
+
     def _same_entries(self, entries: Tensor) -> bool:
-        return self._entries is not None and torch.equal(self._entries, entries.detach())
+        return self.entries is not None and torch.equal(self.entries, entries.detach())
 
     def _same_base(self, base: Tensor) -> bool:
-        return self._answer is not None and torch.equal(self._answer, answer(base))
-
-    def settle(
-        self, weight: Tensor, bias: Tensor | None, *, active: object, adapter: str, scaling: float, most: float
-    ) -> None:
-        """Within `unchanging`: nothing need be asked again before inputs of at most so many tokens are multiplied."""
-        scope = _scope.get()  # one for each thread, where replicas of a layer share this
-        if scope is not None:
-            self.settled = Settled(weight, bias, active, adapter, scaling, most, scope)
+        return self.answer is not None and torch.equal(self.answer, answer(base))
 
     def drop(self) -> None:
+        """Forget the weight, and what a layer has settled on."""
+        self.forget()
+        self.settled = None
+
+    def forget(self) -> None:
         """Forget the weight."""
-        self._weight = self._key = self._entries = self._answer = self._seen_in = self.settled = None
+        self._weight = self._key = self.entries = self.answer = self._seen_in = None

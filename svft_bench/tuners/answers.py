@@ -14,24 +14,25 @@ from torch.nn import functional as F
 from .kept import kept
 from .svd import waves
 
-# The prime: above the sides of most weights, and small against their words.
-STRIDE = 4099
+# The first that is above twice the root of the count of words, and so above the sides of a square weight.
+PRIMES = (67, 131, 257, 521, 1031, 2053, 4099, 8209)
 # Rows of the product of a weight in 16 bits that cannot be read as words: roundings hide a small change from one row.
 ROWS = 8
 
 
 def answer(weight: Tensor) -> Tensor:
-    """The answer of a weight (out, in), or of a convolution's (out, in, ...); a bias answers with itself."""
+    """The answer, one row, of a weight (out, in) or of a convolution's (out, in, ...); a bias answers with itself."""
     weight = weight.detach().flatten(1) if weight.dim() > 2 else weight.detach()
     if weight.dim() == 1:
         return weight.clone()
     if weight.dtype.itemsize == 2 and _has_words(weight):
         words = weight.view(-1).view(torch.int64)
-        rows = max(1, len(words) // STRIDE)
+        stride = next((prime for prime in PRIMES if prime * prime > 4 * len(words)), PRIMES[-1])
+        rows = max(1, len(words) // stride)
         # The last row is longer by what is left, so all of them are; what two rows share counts in both.
-        return words.as_strided((rows, len(words) - (rows - 1) * STRIDE), (STRIDE, 1), words.storage_offset()).sum(0)
+        return words.as_strided((rows, len(words) - (rows - 1) * stride), (stride, 1), words.storage_offset()).sum(0)
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-        return F.linear(_question(weight.shape[1], weight.dtype, weight.device), weight)
+        return F.linear(_question(weight.shape[1], weight.dtype, weight.device), weight).view(-1)
 
 
 def _has_words(weight: Tensor) -> bool:

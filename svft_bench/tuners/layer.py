@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -14,11 +13,9 @@ from peft.tuners.tuners_utils import onload_layer
 from peft.utils.quantization_utils import quantization_extra_repr
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.pytorch_utils import Conv1D
 
 from . import chooser, kernels, rounding
-from .adapted import AdaptedWeight, can_compare
-from .basis_layer import BasisLayer
+from .adapted_layer import AdaptedLayer
 from .cores import is_transformed
 from .kernels import Core
 from .offloading import is_hooked, reclaim
@@ -26,24 +23,16 @@ from .offloading import is_hooked, reclaim
 logger = logging.getLogger(__name__)
 
 
-class SingularLayer(BasisLayer):
+class SingularLayer(AdaptedLayer):
     """What SVFT and VectorFit share. A subclass says what an adapter adds, in `core` and `bias_offset`."""
-
-    # The kinds of base layer that are nothing but a weight and a bias.
-    plain_kinds: tuple[type[nn.Module], ...] = (nn.Linear, Conv1D)
 
     def __init__(self, base_layer: nn.Module, *, key: str, quantization: dict[str, Any]) -> None:
         super().__init__(base_layer, key=key, quantization=quantization)
         self.path_taken: chooser.Path | None = None
-        # Whether the memory budget leaves room for an adapted weight.
-        self.has_room = True
         # Whether a forward was ever called, which is not so where a model reads the weight instead.
         self.called = False
         # Switched off, an input is used as it comes and the factors are cast to it.
         self.cast_input_dtype_enabled = True
-        self._adapted = AdaptedWeight()
-        self._adapted_bias = AdaptedWeight()
-        self._disable_adapters = False
 
     def train(self, mode: bool = True) -> SingularLayer:
         """PyTorch's own; the adapted weight goes, since averaged entries swapped in to evaluate may leave no trace."""
@@ -52,17 +41,15 @@ class SingularLayer(BasisLayer):
         super().train(mode)
         return self
 
-    def core(self, adapter: str) -> Core | None:
-        """The adapter's trained core, None where it has none on this layer."""
-        raise NotImplementedError
-
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
-        if not torch.compiler.is_compiling() and self._adapted.settled is not None:
-            # Decoding, the questions that a layer asks itself would take longer than its product.
-            settled, asked = self._adapted.settled, args or kwargs or adapter_names is not None
+        settled = self._adapted.settled
+        if settled is not None and not torch.compiler.is_compiling():
+            # The questions that a small layer asks itself would take longer than its product.
+            asked = args or kwargs or adapter_names is not None
             if not (asked or self._disable_adapters or self.merged_adapters) and settled.is_for(
                 x, active=self._active_adapter, scaling=self.scaling
             ):
+                self._adapted.forwards += settled.trains
                 return F.linear(x, settled.weight, settled.bias)
         if not torch.compiler.is_exporting():
             self.called = True
@@ -122,11 +109,10 @@ class SingularLayer(BasisLayer):
             return kernels.rotated(x, core, bias=bias)
         dtype = run_dtype(x)
         weight, bias = self.adapted_weight(core, adapter, dtype), None if bias is None else bias.to(dtype)
-        if not (self.training or torch.is_grad_enabled()):
-            most = math.inf if core.basis.u is not None and core.basis.vt is not None else chooser.DECODING
-            scaling = self.scaling[adapter]
-            self._adapted.settle(weight, bias, active=self._active_adapter, adapter=adapter, scaling=scaling, most=most)
-        return kernels.weight(x.to(dtype), weight, core, bias=bias)
+        if torch.is_grad_enabled():
+            weight, _ = kernels.attached(weight, core)
+        self._settle(weight, bias, core, adapter, tokens=x.numel() // x.shape[-1])
+        return F.linear(x.to(dtype), weight, bias)
 
     def _with_bias(
         self, linear: Callable[[Tensor], Tensor], adapter: str, *, plain: bool
@@ -140,16 +126,7 @@ class SingularLayer(BasisLayer):
             if torch.is_grad_enabled() or torch.compiler.is_compiling() or is_transformed():
                 bias = add()
             else:  # decoding few tokens, a GPU takes longer over the sum than over the layer
-                compare = bias.device.type == "cpu"
-                bias = self._adapted_bias.get(
-                    add,
-                    base=bias,
-                    entries=offset,
-                    made_of=self.trained(adapter),  # and not the offset, whose place in memory a scaled one shares
-                    dtype=bias.dtype,
-                    compare=compare,
-                    scaling=self.scaling[adapter],
-                )
+                bias = self._kept_bias(bias, offset, adapter)
             return bias, partial(self.product, weight=self.matrix(), bias=bias)
         original, along = linear, self.along_outputs(offset)
         return bias + offset.to(bias.dtype), lambda h: rounding.add(original(h), along, how=how)
@@ -161,13 +138,6 @@ class SingularLayer(BasisLayer):
     def along_outputs(self, offset: Tensor) -> Tensor:
         """A number for each output, in the shape in which it is added to the layer's output."""
         return offset
-
-    def _is_plain(self) -> bool:
-        """Whether the base layer is nothing but a frozen weight and a bias, so that it need not be called itself."""
-        base = self.base_layer
-        if type(base) not in self.plain_kinds or base.weight.requires_grad:
-            return False
-        return not (base._forward_hooks or base._forward_pre_hooks or is_hooked(base))
 
     def _path(self, x: Tensor, core: Core, option: chooser.PathOption, *, dense: bool) -> chooser.Path:
         basis, tokens = core.basis, max(1, x.numel() // x.shape[-1])  # an expert of a mixture may get none
@@ -196,36 +166,6 @@ class SingularLayer(BasisLayer):
             logger.info("%s %s takes the %s path for %d tokens", self.key, self.shape, path, tokens)
             self.path_taken = path
         return path
-
-    def sum_of(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
-        """W0 + U M Vᵀ, differentiable in M."""
-        matrix = self.matrix()
-        delta = kernels.weight_delta(core, matrix, dtype=core.basis.dtype)
-        return rounding.add(matrix.to(dtype), delta, how=self.configs[adapter].rounding)
-
-    def adapted_weight(self, core: Core, adapter: str, dtype: torch.dtype) -> Tensor:
-        """W0 + U M Vᵀ without a gradient, kept for as long as it is right."""
-        base = self.get_base_layer().weight
-
-        def build() -> Tensor:
-            with torch.no_grad():
-                return self.sum_of(core, adapter, dtype)
-
-        return self._adapted.get(
-            build,
-            base=base,
-            entries=core.m,
-            made_of=[*self.trained(adapter), *core.tensors],
-            dtype=dtype,
-            compare=self._keeps(core, trains=torch.is_grad_enabled()),
-            again=not (torch.is_grad_enabled() and self._adapted.alone),
-            scaling=self.scaling[adapter],
-        )
-
-    def _keeps(self, core: Core, *, trains: bool) -> bool:
-        """Whether an adapted weight outlives one forward."""
-        macs = float(core.basis.size) * self.shape[0] * self.shape[1]
-        return can_compare(self.get_base_layer().weight, macs=macs, trains=trains)
 
     def _adapt_together(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapters: list[str]) -> Tensor:
         """Several active adapters at once: rare, so their updates are simply added up as one dense matrix."""
@@ -260,14 +200,6 @@ class SingularLayer(BasisLayer):
                 rows = [row for row, name in enumerate(adapter_names) if name == adapter]
                 y[rows] = self.adapt(x[rows], linear, adapter, alone=False).to(y.dtype)
         return y
-
-    def delete_adapter(self, adapter_name: str) -> None:
-        super().delete_adapter(adapter_name)
-        self._drop()
-
-    def _drop(self) -> None:
-        self._adapted.drop()
-        self._adapted_bias.drop()
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         core = self.core(adapter)

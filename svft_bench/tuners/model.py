@@ -22,17 +22,18 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget, card, tying, weighted
-from .adapted import unchanging
 from .basis_layer import CONVOLUTIONS
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .checkpoint import PEFT_PREFIX, changed, needed, saved
 from .experts import warn_of_left_out
 from .layer import SingularLayer
 from .offloading import onloaded
+from .renewal import Memory
 from .stacked import ParamWrapper, check_same_parameters, checked_stack
 from .svd import Factors
 from .targets import candidates, check_named, check_values, checked_weight, expected_holding, targeted_parameters
 from .transfer import Found
+from .unchanging import unchanging
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """PEFT's own, and then the room for adapted weights within the strictest budget of all adapters."""
+        self._memory = Memory()
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         keep_off_the_fast_path(model)
         for root in (self, model):  # PEFT calls either
@@ -196,7 +198,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         """Around one forward or generate: no weight changes in it, and layers get its `adapter_names`."""
         adapter_names = kwargs.get("adapter_names")
         if adapter_names is None:
-            with nullcontext() if torch.compiler.is_compiling() else unchanging():
+            memory = None if getattr(self, "_is_replica", False) else self._memory  # a replica's layers are others
+            with nullcontext() if torch.compiler.is_compiling() else unchanging(memory):
                 yield
             return
         if self.training:

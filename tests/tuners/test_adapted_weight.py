@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from svft_bench.tuners import adapted as adapted_module
-from svft_bench.tuners import layer as layer_module
+from svft_bench.tuners import adapted_layer as layer_module
 from svft_bench.tuners.answers import answer
 from tests.tuners.layers import PATTERNS, builds, dense, layer_of, square_layer
 

@@ -8,9 +8,10 @@ import torch
 
 from svft_bench.tuners import adapted as adapted_module
 from svft_bench.tuners import chooser, rounding
-from svft_bench.tuners.adapted import AdaptedWeight, unchanging
+from svft_bench.tuners.adapted import AdaptedWeight
 from svft_bench.tuners.answers import answer
 from svft_bench.tuners.layer import SingularLayer
+from svft_bench.tuners.unchanging import unchanging
 from tests.tuners.cases import adapted, make_input
 from tests.tuners.layers import PATTERNS, builds, dense, layer_of, square_layer
 

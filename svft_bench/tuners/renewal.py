@@ -1,0 +1,123 @@
+"""What layers have settled on in one forward is renewed for the next, for all of them at once.
+
+Where no optimizer has stepped, what the weights are made of is compared: the entries and the answers of the bases of
+all layers, by one comparison for each device. Where one has, small weights of one shape are added up as one stack,
+since a small layer takes its time for the calls and not for the products.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import kernels, rounding
+from .cores import is_transformed
+from .unchanging import Scope
+
+if TYPE_CHECKING:
+    from .layer import SingularLayer
+
+# Entries of the weights that are added up as one stack: 4 MB in float32, about what a CPU's core keeps at hand.
+STACKED = 2**20
+
+
+class Memory:
+    """The layers of a model that had settled when its last forward ended; copies and pickles start empty."""
+
+    def __init__(self) -> None:
+        self._layers: list[SingularLayer] = []
+        self._joined: dict[torch.device, tuple[list[Tensor], Tensor]] = {}
+
+    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
+        return Memory, ()
+
+    def begin(self, scope: Scope) -> None:
+        """Renew what still holds."""
+        layers, self._layers = self._layers, []
+        if is_transformed():
+            return
+        same: list[SingularLayer] = []
+        changed: list[SingularLayer] = []
+        for layer in layers:
+            if layer.would_settle_again():
+                (same if layer.is_comparable() else changed).append(layer)
+        if not self._are_as_they_were(same):
+            same, changed = [], [*same, *changed]
+        changed = [layer for layer in changed if layer.settled.trains]
+        _build(changed)
+        for layer in (*same, *changed):
+            layer.renew(scope)
+        scope.layers += [*same, *changed]
+
+    def end(self, scope: Scope) -> None:
+        """Remember the layers that have settled."""
+        self._layers = list({id(layer): layer for layer in scope.layers}.values())
+
+    def _are_as_they_were(self, layers: Sequence[SingularLayer]) -> bool:
+        """Whether entries, offsets, bases and their biases hold the same bits as when the weights were made of them."""
+        now: dict[torch.device, list[Tensor]] = defaultdict(list)
+        then: dict[torch.device, list[Tensor]] = defaultdict(list)
+        for layer in layers:
+            for present, kept in layer.compared():
+                now[present.device].append(present)
+                then[present.device].append(kept)
+        for device, parts in then.items():
+            known = self._joined.get(device)
+            if known is None or len(known[0]) != len(parts) or any(map(_differ, known[0], parts)):
+                self._joined[device] = known = (parts, _bytes(parts))
+            if not torch.equal(_bytes(now[device]), known[1]):
+                return False
+        return True
+
+
+def _bytes(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.view(torch.uint8) for part in parts])
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return one is not other
+
+
+def _build(layers: Sequence[SingularLayer]) -> None:
+    """Make the adapted weights of the layers anew."""
+    alike: dict[Hashable, list[SingularLayer]] = defaultdict(list)
+    for layer in layers:
+        alike[layer.kind()].append(layer)
+    for group in alike.values():
+        for some in _pieces(group):
+            with torch.no_grad(), kernels.without_autocast(some[0].settled.base.device):
+                _build_stack(some)
+
+
+def _pieces(group: list[SingularLayer]) -> Iterator[list[SingularLayer]]:
+    rows, columns = group[0].shape
+    most = max(1, STACKED // (rows * columns))
+    for start in range(0, len(group), most):
+        yield group[start : start + most]
+
+
+def _build_stack(layers: list[SingularLayer]) -> None:
+    for layer in layers:
+        layer.forget_weight()  # before the new ones are made
+    settled = [layer.settled for layer in layers]
+    cores, dtype, how = [one.core for one in settled], settled[0].weight.dtype, settled[0].how
+    entries, lengths = torch.cat([core.m for core in cores]), [len(core.m) for core in cores]
+    basis = cores[0].basis
+    deltas = torch.empty(len(layers), *layers[0].shape, dtype=basis.dtype, device=entries.device)
+    for core, m, delta in zip(cores, torch.split(entries.to(basis.dtype), lengths), deltas, strict=True):
+        assert core.basis.u is not None and core.basis.vt is not None
+        torch.mm(core.basis.u, core.pattern.fold(m, core.basis.vt), out=delta)
+    matrices = [layer.matrix() for layer in layers]
+    bases = torch.stack(matrices) if len(layers) > 1 else matrices[0][None]  # no copy of a large one
+    weights = rounding.add(bases.to(dtype), deltas, how=how)
+    biases: list[tuple[Tensor, Tensor] | None] = [None] * len(layers)
+    if settled[0].offset is not None:  # and so have all of a kind
+        offsets = torch.stack([one.offset for one in settled if one.offset is not None])
+        bases = torch.stack([one.base_bias for one in settled if one.base_bias is not None])
+        biases = list(zip(rounding.add(bases, offsets, how=how), offsets, strict=True))
+    for layer, weight, m, bias in zip(layers, weights, torch.split(entries, lengths), biases, strict=True):
+        layer.take(weight, m, bias)
