@@ -62,6 +62,20 @@ def test_a_pair_of_rates_is_chosen_where_biases_have_their_own() -> None:
     assert yaml.safe_load(tuned_files([found], name="own"))["train"]["lr_bias"] == 1e-4
 
 
+def test_a_size_of_batch_is_chosen_with_its_rate() -> None:
+    line = ["experiment=lr_sweep", "method=lora", "train.batch_size=16,64"]
+    asked = cells(line, any_data=True)
+    better = {(1e-3, 64): 0.8}
+    rated = [(one, better.get((one.spec.train.lr, one.spec.train.batch_size), 0.5)) for one in asked]
+    (found,) = choices(cell_results(asked, [made_record(one, score=score) for one, score in rated]))
+    assert (found.rates, found.edge) == (6, None)
+    assert yaml.safe_load(tuned_files([found], name="own"))["train"] | {"source": ""} == {
+        "lr": 1e-3,
+        "batch_size": 64,
+        "source": "",
+    }
+
+
 @pytest.mark.parametrize(("best", "edge"), [(3e-4, "lowest"), (3e-3, None), (3e-2, "highest")])
 def test_an_end_of_the_rates_of_biases_is_told_where_they_alone_were_searched(best: float, edge: str | None) -> None:
     asked = cells(["experiment=study_biases"], any_data=True)

@@ -11,13 +11,16 @@ from svft_bench.analysis.tables.results import CellResult, differences
 from svft_bench.config.wording import plural
 
 Group = list[CellResult]
+# What trials of one method may differ in, and a choice may settle.
+CHOSEN = ("lr", "lr_bias", "batch_size")
 
 
 @dataclass(frozen=True)
 class Choice:
     """One method's best rate, how many were tried at how many seeds, and the end of the grid where it lies, if any.
 
-    Where biases have a rate of their own, a pair of rates counts as one.
+    Where biases have a rate of their own, or batches two sizes, what is tried together counts as one rate; the choice
+    is of the fields `settled` of the training.
     """
 
     best: CellResult
@@ -25,6 +28,7 @@ class Choice:
     rates: int
     seeds: int
     edge: Literal["lowest", "highest"] | None
+    settled: tuple[str, ...] = ("lr",)
 
 
 def choices(results: Sequence[CellResult], *, capped: bool = False) -> list[Choice]:
@@ -61,10 +65,10 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
     for choice in found:
         spec = choice.best.spec
         edge = f"# The {choice.edge} rate tried: the best one may lie beyond the grid.\n" if choice.edge else ""
-        bias = f"  lr_bias: {spec.train.lr_bias:g}\n" if spec.train.lr_bias is not None else ""
+        settled = "".join(f"  {name}: {getattr(spec.train, name):g}\n" for name in choice.settled)
         parts.append(
             f"# conf/tuned/{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml\n# @package _global_\n{edge}"
-            f"train:\n  lr: {spec.train.lr:g}\n{bias}"
+            f"train:\n{settled}"
             f'  source: "ours: best validation score of {choice.rates} rates over {plural(choice.seeds, "seed")}, '
             f'{100 * choice.score:.1f} (experiment={name})"\n'
         )
@@ -78,7 +82,9 @@ def _choice(group: Group) -> Choice:
     edges = [_edge(best.lr, [one.spec.train.lr for one in group])]
     edges.append(_edge(best.lr_bias or best.lr, [one.spec.train.lr_bias or one.spec.train.lr for one in group]))
     edge = next((found for found in edges if found is not None), None)
-    return Choice(group[index], scores[index], len(group), len(group[0].records), edge)
+    several = tuple(name for name in CHOSEN[1:] if len({getattr(one.spec.train, name) for one in group}) > 1)
+    biased = ("lr_bias",) if best.lr_bias is not None and "lr_bias" not in several else ()
+    return Choice(group[index], scores[index], len(group), len(group[0].records), edge, ("lr", *biased, *several))
 
 
 def _edge(rate: float, tried: Sequence[float]) -> Literal["lowest", "highest"] | None:
@@ -100,12 +106,13 @@ def _validated(result: CellResult) -> float:
 def _refuse_more_than_a_rate(group: Group) -> None:
     first = group[0]
     seeds = [record.spec.seed for record in first.records]
+    free = {f"train.{name}" for name in CHOSEN}
     for other in group[1:]:
         names = [text.split(" ")[0] for text in differences(_but_seed(first), _but_seed(other))]
-        if not set(names) <= {"train.lr", "train.lr_bias"} or [record.spec.seed for record in other.records] != seeds:
+        if not set(names) <= free or [record.spec.seed for record in other.records] != seeds:
             raise ValueError(
                 f"{first.spec.method.name}: trials at {first.spec.train.lr:g} and {other.spec.train.lr:g} differ in "
-                f"{', '.join(names)} or their seeds; a choice of rate compares cells that differ in their rates alone"
+                f"{', '.join(names)} or their seeds; a choice is between cells that differ in rates and batches alone"
             )
 
 
