@@ -216,6 +216,13 @@ def _of_images(task: TaskSpec, *, data_root: Path | None) -> list[Overlap]:
     training = {_pixels(example) for part in (loaded.train, loaded.validation) for example in part}
     found = []
     for (name, examples), file in zip(loaded.evals.items(), loaded.files[-len(loaded.evals) :], strict=True):
+        if "image" not in examples[0]:
+            told = f"{name} draws pictures by its lines, and has none that could stand in a training set"
+            unseen = Overlap(
+                name, "images", file.label, loaded.files[0].label, len(examples), None, None, None, (), told
+            )
+            found.append(unseen)
+            continue
         same = [example["id"] for example in examples if _pixels(example) in training]
         train, first = loaded.files[0].label, tuple(same[:SHOWN])
         found.append(Overlap(name, "images", file.label, train, len(examples), len(same), None, None, first))

@@ -30,6 +30,7 @@ from svft_bench.analysis.estimates import (
     error,
     estimate,
     gibibytes,
+    is_estimated,
     remedies,
     unfit,
     wall,
@@ -59,8 +60,15 @@ class Planned:
     unfit: str | None
 
     @property
+    def known(self) -> bool:
+        """Whether its time is measured, or its model one that the estimates are of."""
+        return self.like is not None or is_estimated(self.cell.spec)
+
+    @property
     def share(self) -> Share:
-        """What it takes of a device, the training apart, which other cells may share."""
+        """What it takes of a device, the training apart, which other cells may share; nothing where it is not known."""
+        if not self.known:
+            return Share(self.cell.spec.train_id, 0.0, 0.0)
         if self.like is None:
             return Share(self.cell.spec.train_id, self.guess.train_seconds, self.guess.eval_seconds)
         evaluated = self.like.costs.eval_seconds
@@ -126,7 +134,7 @@ def _row(item: Planned) -> list[str]:
     trained = trained_parameters(spec.model, spec.method)
     measured = item.like is not None
     peak = item.like.costs.peak_memory_bytes if item.like else need.total
-    parts = [getattr(need, name) for name in MEMORY]
+    parts = [gibibytes(getattr(need, name)) if is_estimated(spec) else "?" for name in MEMORY]
     own = [line.split(".", 1)[1] for line in item.cell.overrides if line.startswith(("method.", "train."))]
     return [
         spec.model.name,
@@ -134,9 +142,9 @@ def _row(item: Planned) -> list[str]:
         spec.task.name,
         str(spec.seed),
         "?" if trained is None else f"{trained:,}",
-        ("" if measured else "≈ ") + duration(item.seconds),
-        ("" if measured else "≈ ") + gibibytes(peak),
-        *(gibibytes(part) for part in parts),
+        ("" if measured else "≈ ") + duration(item.seconds) if item.known else "?",
+        ("" if measured else "≈ ") + gibibytes(peak) if item.known else "?",
+        *parts,
         item.unfit or {"done": "done", "failed": "failed", "missing": "-"}[item.state],
     ]
 
@@ -152,6 +160,8 @@ def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]
         through = duration(wall(list(each), devices=devices))
         lines.append(f"On {devices} such devices about {through}: the longest first, one device for a cell.")
     lines += [*_by_method(planned), *_fitting(planned, on=on)]
+    if unknown := sum(not item.known for item in planned):
+        lines.append(f"{plural(unknown, 'cell')} of a UNet: time and memory are not estimated, and in no sum here.")
     lines.append(_disk(planned, devices=devices))
     lines += [f"failed: {item.cell.typed}\n  {reason(item.cell)}" for item in planned if item.state == "failed"]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
@@ -167,7 +177,7 @@ def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]
 def _by_method(planned: Sequence[Planned]) -> list[str]:
     """How many trials each of several methods gets, and what they take."""
     methods: dict[str, list[Planned]] = {}
-    for item in planned:
+    for item in (item for item in planned if item.known):
         methods.setdefault(item.cell.spec.method.name, []).append(item)
     if len(methods) < 2:
         return []
@@ -223,9 +233,9 @@ def as_json(planned: Sequence[Planned], *, on: Device, devices: int) -> dict[str
                 "seed": item.cell.spec.seed,
                 "state": item.state,
                 "measured": item.like is not None,
-                "train_seconds": item.share.train_seconds,
-                "eval_seconds": item.share.eval_seconds,
-                "memory_bytes": asdict(item.guess.memory),
+                "train_seconds": item.share.train_seconds if item.known else None,
+                "eval_seconds": item.share.eval_seconds if item.known else None,
+                "memory_bytes": asdict(item.guess.memory) if is_estimated(item.cell.spec) else None,
                 "unfit": item.unfit,
                 "fits_with": [] if item.unfit is None else _ways(item, on=on),
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from svft_bench.analysis.estimates import device, estimate
+from svft_bench.analysis.estimates import device, estimate, is_estimated
 from svft_bench.compose import Cell
 
 LAUNCHER, FIELD = "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min"
@@ -18,6 +18,9 @@ def timed(overrides: Sequence[str], planned: Sequence[Cell]) -> list[str]:
     """The overrides with a time limit for each job of a SLURM array, which is said; as they are where one is given."""
     given = {line.partition("=")[0].lstrip("+") for line in overrides}
     if LAUNCHER not in overrides or FIELD in given:
+        return list(overrides)
+    if not all(is_estimated(cell.spec) for cell in planned):
+        print(f"the time of a UNet is not estimated; {FIELD}=MINUTES gives its jobs a limit", flush=True)
         return list(overrides)
     longest = max(estimate(cell.spec, on=device(ON)).seconds for cell in planned)
     limit = f"{FIELD}={max(LEAST, math.ceil(TIMES * longest / 60))}"

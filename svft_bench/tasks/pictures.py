@@ -89,6 +89,14 @@ def as_picture(text: Any) -> Image:
     return found
 
 
+def small(text: Any, *, side: int) -> str:
+    """The picture of `as_text` as a JPEG of so many pixels at most, for a page that shows many."""
+    picture, stored = as_picture(text), BytesIO()
+    picture.thumbnail((side, side))
+    picture.save(stored, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(stored.getvalue()).decode()}"
+
+
 def histogram(picture: Image) -> list[int]:
     """How many of ten thousand pixels fall into each of 64 boxes of red, green and blue."""
     import numpy

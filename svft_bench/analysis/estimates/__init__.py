@@ -2,7 +2,7 @@
 
 from svft_bench.analysis.estimates.devices import THIS, Device, Dtype, device, device_names, times_slower
 from svft_bench.analysis.estimates.error import error
-from svft_bench.analysis.estimates.estimate import UTILISATION, Estimate, estimate, unfit
+from svft_bench.analysis.estimates.estimate import UTILISATION, Estimate, estimate, is_estimated, unfit
 from svft_bench.analysis.estimates.fitting import remedies
 from svft_bench.analysis.estimates.fleet import Disk, Share, busy, disk, wall
 from svft_bench.analysis.estimates.memory import Memory
@@ -25,6 +25,7 @@ __all__ = [
     "error",
     "estimate",
     "gibibytes",
+    "is_estimated",
     "remedies",
     "times_slower",
     "unfit",

@@ -13,7 +13,7 @@ from svft_bench.analysis.estimates.memory import BYTES, Memory, memory
 from svft_bench.analysis.estimates.paths import Path
 from svft_bench.analysis.estimates.work import evaluation_work, paths, training_work
 from svft_bench.analysis.estimates.workload import Body, Workload, body, workload
-from svft_bench.config.spec import RunSpec
+from svft_bench.config.spec import KINDS, RunSpec
 
 UTILISATION = 0.5  # share of the peak that matrix products reach in a real step; source: ours, an assumption
 USABLE = 0.92  # share of a device's memory that a step can fill, the rest being its context and fragments; source: ours
@@ -61,11 +61,16 @@ def estimate_of(spec: RunSpec, *, size: Workload, model: Body, on: Device) -> Es
     )
 
 
+def is_estimated(spec: RunSpec) -> bool:
+    """Whether this arithmetic is of its model: a stack of blocks at one width and one length, which no UNet is."""
+    return not KINDS[spec.task.kind].draws
+
+
 def unfit(spec: RunSpec, found: Estimate, *, on: Device) -> str | None:
     """Why the run cannot happen on this device, if so."""
     if on.flops[spec.train.precision] is None:
         return f"{on.name} has no {spec.train.precision}"
-    if found.memory.total > USABLE * on.memory:
+    if is_estimated(spec) and found.memory.total > USABLE * on.memory:
         return f"does not fit: {on.name} has {on.memory / 2**30:.0f} GiB"
     return None
 

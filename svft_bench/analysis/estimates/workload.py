@@ -66,7 +66,7 @@ def workload(spec: RunSpec) -> Workload:
     micro = min(steps * train.gradient_accumulation, batches * train.epochs)
     positions = _positions(spec)
     aside = _validation_rows(task) if spec.score_on == "validation" else None
-    scored = [item.data.rows or 0 if aside is None else aside for item in task.evals]
+    scored = [item.data.examples or 0 if aside is None else aside for item in task.evals]
     counts = [min(rows, spec.limit.eval or math.inf) for rows in scored]
     new = [item.generation.max_new_tokens if item.generation else 0 for item in task.evals]
     decode = sum(math.ceil(count / spec.eval_batch_size) * one for count, one in zip(counts, new, strict=True))
@@ -103,7 +103,7 @@ def _in_two_parts(whole: Workload, model: ModelSpec, *, targets: int) -> Workloa
 
 
 def _training_rows(task: TaskSpec) -> int:
-    return task.train.rows or _lengths().get(task.name, {}).get("rows", 0)
+    return task.train.examples or _lengths().get(task.name, {}).get("rows", 0)
 
 
 def _rows(spec: RunSpec, examples: int) -> int:
@@ -119,7 +119,7 @@ def _watched(spec: RunSpec, examples: int, steps: int, batches: int) -> int:
     task, train = spec.task, spec.train
     epochs = min(train.epochs, math.ceil(steps * train.gradient_accumulation / max(batches, 1)))
     if train.selection == "best_reported":
-        rows = task.evals[0].data.rows or 0
+        rows = task.evals[0].data.examples or 0
         return epochs * min(rows, spec.limit.eval or rows)
     if train.selection == "best_validation":
         return epochs * _validation_rows(task)
@@ -129,7 +129,7 @@ def _watched(spec: RunSpec, examples: int, steps: int, batches: int) -> int:
 def _validation_rows(task: TaskSpec) -> int:
     if task.few_shot is not None:
         return task.few_shot.validation_per_class * (task.labels or 1)
-    return task.validation_rows or (task.validation.rows or 0 if task.validation else 0)
+    return task.validation_rows or (task.validation.examples or 0 if task.validation else 0)
 
 
 def _positions(spec: RunSpec) -> int:

@@ -27,6 +27,7 @@ from svft_bench.analysis.tables.writing import experiment_results, experiment_ta
 from svft_bench.compose import experiment_names
 from svft_bench.records import Held, Place, RunRecord, load_record, outlines
 from svft_bench.records.durable import digests
+from svft_bench.tasks.pictures import small
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Content:
 SECTION: TypeAdapter[Section | None] = TypeAdapter(Section | None)
 RUNS = TypeAdapter(Runs)
 HEADLINE = "headline"
+SIDE = 160  # pixels of a picture that a run has drawn
 
 
 def report_content(folder: Path, *, predictions: int) -> Content:
@@ -195,10 +197,11 @@ def _predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int
     item = next(item for item in record.spec.task.evals if item.name == evaluation)
     found = judged(record, item, folder=folder)
     right = found.right or {}
+    shown_as = partial(small, side=SIDE) if item.drawing is not None else lambda text: text
     shown = [
         {
             "id": str(row["id"]),
-            "prediction": row["prediction"],
+            "prediction": shown_as(row["prediction"]),
             "reference": row["reference"],
             "right": right.get(row["id"]),
         }

@@ -151,13 +151,23 @@ function grid(heads, rows) {
   return make("div", { className: "wide" }, make("table", {}, make("thead", {}, top), make("tbody", {}, ...body)));
 }
 
+const isPicture = (item) => String(item).startsWith("data:image/");
+const picture = (row) => make("img", { src: row.prediction, alt: String(row.reference), className: "drawn" });
+
+function gallery(rows) {
+  const shown = rows.map((row) => make("figure", {}, picture(row),
+    make("figcaption", { textContent: `${row.id}: ${row.reference}` })));
+  return make("div", { className: "gallery" }, ...shown);
+}
+
 function predictions(name, { total, rows }) {
   const judged = rows.some((row) => row.right !== null);
   const mark = (row) => make("span", { className: "mark", textContent: row.right ? "right" : "wrong" });
   const text = (item) => make("pre", { textContent: String(item) });
+  const heading = `${name}: ${count(rows.length)} of ${count(total)} predictions`;
+  if (rows.some((row) => isPicture(row.prediction))) return [make("h3", { textContent: heading }), gallery(rows)];
   const cells = rows.map((row) => [row.id, ...(judged ? [mark(row)] : []), text(row.prediction), text(row.reference)]);
-  const title = make("h3", { textContent: `${name}: ${count(rows.length)} of ${count(total)} predictions` });
-  return [title, grid(["id", ...(judged ? ["verdict"] : []), "prediction", "reference"], cells)];
+  return [make("h3", { textContent: heading }), grid(["id", ...(judged ? ["verdict"] : []), "prediction", "reference"], cells)];
 }
 
 function showRun(run) {
@@ -263,7 +273,8 @@ function showExamples() {
   const which = document.getElementById("which").value;
   const kept = { all: () => true, first: (a, b) => a.right && !b.right, second: (a, b) => !a.right && b.right, neither: (a, b) => !a.right && !b.right }[which];
   const verdict = (row) => (row.right === null ? "" : row.right ? "right: " : "wrong: ");
-  const text = (row) => make("pre", { textContent: `${verdict(row)}${row.prediction}` });
+  const text = (row) => isPicture(row.prediction) ? picture(row)
+    : make("pre", { textContent: `${verdict(row)}${row.prediction}` });
   let total = 0;
   for (const name of Object.keys(left.predictions).filter((item) => item in right.predictions)) {
     const others = new Map(right.predictions[name].rows.map((row) => [row.id, row]));

@@ -49,6 +49,11 @@ class SourceSpec(Spec):
     draws: Count = 1
     rows: StrictInt | None = Field(default=None, gt=0)
 
+    @property
+    def examples(self) -> int | None:
+        """How many examples its rows are, where their number is known."""
+        return self.rows and self.rows * self.draws
+
     @model_validator(mode="after")
     def _a_builtin_set_has_the_split(self) -> SourceSpec:
         if self.builtin is not None and self.split not in BUILTIN_SPLITS:

@@ -202,10 +202,8 @@ class TaskSpec(Spec):
 
     @model_validator(mode="after")
     def _rows_are_left_to_train_on(self) -> TaskSpec:
-        if self.train.rows is not None and self.validation_rows >= self.train.rows:
-            raise ValueError(
-                f"validation_rows={self.validation_rows} leaves nothing of {plural(self.train.rows, 'row')}"
-            )
+        if (rows := self.train.examples) is not None and self.validation_rows >= rows:
+            raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {plural(rows, 'row')}")
         if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
             raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
         return self
