@@ -13,6 +13,7 @@ from svft_bench.cli import command
 from svft_bench.commands.rescore import rescore
 from svft_bench.compose import cells
 from svft_bench.models.loading import load_model
+from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records
 from svft_bench.running.encoding import training_collate
 from svft_bench.running.rows import training_rows
@@ -146,3 +147,37 @@ def test_a_context_that_stands_in_the_training_set_is_leakage(
 ) -> None:
     assert command(["leakage", "task=squad", "n=5", f"data_root={toy_data(tmp_path)}"]) == 0
     assert "6 (100.0%)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["full_ft", "vectorfit", "adalora", "head"])
+def test_deberta_answers_too(method: str, tmp_path: Path) -> None:
+    spec = cells(["model=deberta-v3-base", "task=squad_v2"], any_data=True)[0].spec.model
+    line = [
+        "model=deberta-v3-base",
+        f"model.path={tiny_model_folder(spec, tmp_path / 'model')}",
+        "model.revision=null",
+        f"method={method}",
+        "task=squad_v2",
+        "protocol=ours",
+        "task.validation_rows=4",
+        "train.max_steps=1",
+        "train.warmup_steps=0",
+        "device=cpu",
+        "cell_process=shared",
+        f"data_root={toy_data(tmp_path / 'data')}",
+        f"results_dir={tmp_path}/results",
+        f"output_dir={tmp_path}/outputs",
+    ]
+    assert command(line) == 0
+    record, _ = left(tmp_path / "results")
+    assert record.sizes.trainable_head == 2 * 32 + 2
+
+
+def test_micro_batches_of_a_step_are_averaged(arguments: Arguments, tmp_path: Path) -> None:
+    """Else the loss of two would be twice that of one."""
+    losses = []
+    for size, times in ((4, 1), (2, 2)):
+        line = [f"train.batch_size={size}", f"train.gradient_accumulation={times}", "train.max_steps=1"]
+        assert command(arguments("answers", "method=lora", *line, f"results_dir={tmp_path}/{times}")) == 0
+        losses.append(left(tmp_path / str(times))[0].curve[0][1])
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
