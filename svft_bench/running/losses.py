@@ -28,7 +28,7 @@ def average_over_targets(model: Any, *, smoothing: float) -> None:
         begun = self.prepare_decoder_input_ids_from_labels(labels)
         found = own.forward(self, *args, **kwargs | {"decoder_input_ids": begun, "use_cache": False})
         total = functional.cross_entropy(
-            found.logits.flatten(0, 1).float(),
+            found.logits.flatten(0, 1).to(torch.promote_types(found.logits.dtype, torch.float32)),
             labels.flatten(),
             ignore_index=IGNORED,
             label_smoothing=smoothing,

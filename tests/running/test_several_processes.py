@@ -29,6 +29,7 @@ KIND = {
     "image": ["limit.train=11", "train.batch_size=6", "eval_batch_size=2"],
     "text": ["limit.train=11", "train.batch_size=6", "task.validation_rows=4", "train.selection=best_validation"],
     "language": ["limit.train=7", "train.batch_size=6", "train.gradient_accumulation=2", "eval_batch_size=1"],
+    "summary": ["limit.train=7", "train.batch_size=6", "train.gradient_accumulation=2", "train.warmup_steps=null"],
 }
 METHOD = {
     "full_ft": ["method=full_ft", "train.lr=0.001"],
@@ -41,6 +42,7 @@ MORE = {
     ("image", "full_ft"): ["train.gradient_accumulation=2"],
     ("image", "svft_plain"): ["train.max_grad_norm=0.01"],
     ("text", "svft_banded"): ["train.gradient_checkpointing=true"],
+    ("summary", "lora"): ["train.label_smoothing=0.1"],
     ("language", "full_ft"): ["train.loss_average=micro_batches"],
     ("text", "lora"): ["train.sampling=group_by_length"],
     ("language", "lora"): ["train.loss_average=micro_batches"],
