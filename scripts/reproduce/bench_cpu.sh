@@ -20,3 +20,4 @@ python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 51
 python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 9 --methods svft_plain vectorfit --to svft_plain
 python scripts/bench_svd.py --device cpu --threads 2
 python scripts/measure_plan.py --write
+python -m scripts.measure_around --check

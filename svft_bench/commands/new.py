@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +13,7 @@ from typing import Any, get_args
 import yaml
 
 from svft_bench.compose import options, own_dir
+from svft_bench.config.own import CONF
 from svft_bench.config.spec import Kind, SourceSpec
 from svft_bench.config.spec.metric import NO_ANSWER_METRICS, SPAN_METRICS
 from svft_bench.config.spec.template import fields
@@ -37,7 +40,8 @@ def main(argv: list[str]) -> int:
     path = new_file(asked.what, asked.name)
     if asked.what == "task":
         write_whole(path, task_file(asked))
-        print(f"{path}\nsvft-bench show task={asked.name} row=0 prints an example as it will be seen")
+        shown = shlex.join(["svft-bench", "show", f"task={asked.name}", "row=0", "--config-dir", os.environ[CONF]])
+        print(f"{path}\n{shown} prints an example as it will be seen")
         return 0
     from svft_bench.models.describing import describe_model
 

@@ -22,9 +22,11 @@ from svft_bench.analysis.estimates import (
     Device,
     Estimate,
     Share,
-    busy,
+    around,
+    decomposing,
     device,
     device_names,
+    device_seconds,
     disk,
     duration,
     error,
@@ -58,6 +60,7 @@ class Planned:
     like: RunRecord | None
     state: State
     unfit: str | None
+    factors: float
 
     @property
     def known(self) -> bool:
@@ -69,16 +72,17 @@ class Planned:
         """What it takes of a device, the training apart, which other cells may share; nothing where it is not known."""
         if not self.known:
             return Share(self.cell.spec.train_id, 0.0, 0.0)
+        loaded = self.guess.load_seconds + self.factors
         if self.like is None:
-            return Share(self.cell.spec.train_id, self.guess.train_seconds, self.guess.eval_seconds)
-        evaluated = self.like.costs.eval_seconds
-        return Share(self.cell.spec.train_id, self.seconds - evaluated, evaluated)
+            return Share(self.cell.spec.train_id, self.guess.train_seconds, self.guess.eval_seconds, loaded)
+        costs = self.like.costs
+        return Share(self.cell.spec.train_id, costs.train_seconds, costs.eval_seconds, loaded)
 
     @property
     def seconds(self) -> float:
         """Measured where another seed was recorded on such a machine, else estimated."""
         if self.like is None:
-            return self.guess.seconds
+            return self.guess.seconds + self.factors
         costs = self.like.costs
         return costs.load_seconds + costs.adapt_seconds + costs.train_seconds + costs.eval_seconds
 
@@ -105,11 +109,14 @@ def main(argv: list[str]) -> int:
 def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:
     """Each cell with what it will take on this device, and whether it is done."""
     alike = _newest(records, chip=on.chip)
+    states = [state(cell) for cell in found]
+    left = [cell for cell, known in zip(found, states, strict=True) if known != "done"]
+    factors = dict(zip(map(id, left), decomposing([cell.spec for cell in left], on=on), strict=True))
     planned = []
-    for cell in found:
+    for cell, known in zip(found, states, strict=True):
         guess = estimate(cell.spec, on=on)
         like = alike.get(cell.spec.cell_id)
-        planned.append(Planned(cell, guess, like, state(cell), unfit(cell.spec, guess, on=on)))
+        planned.append(Planned(cell, guess, like, known, unfit(cell.spec, guess, on=on), factors.get(id(cell), 0.0)))
     return planned
 
 
@@ -152,12 +159,12 @@ def _row(item: Planned) -> list[str]:
 def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]:
     states = [item.state for item in planned]
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
-    each = busy([item.share for item in todo]).values()
+    each = device_seconds([item.share for item in todo], start=around(on).start)
     lines = [
         f"{plural(len(planned), 'cell')}: {counted(states)}; about {duration(sum(each))} left on {_described(on)}."
     ]
     if devices > 1:
-        through = duration(wall(list(each), devices=devices))
+        through = duration(wall(each, devices=devices))
         lines.append(f"On {devices} such devices about {through}: the longest first, one device for a cell.")
     lines += [*_by_method(planned), *_fitting(planned, on=on)]
     if unknown := sum(not item.known for item in planned):
@@ -167,8 +174,9 @@ def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]
     lines += [f"{name}: {text}." for name, text in _paths(planned).items()]
     launched = ", with the launches of a GPU" if on.gpu else ""
     lines.append(
-        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth{launched}, "
-        "without loading and decomposition; texts count at their usual or else longest length. "
+        f"Time: training and evaluation at {UTILISATION:.0%} of the peak (assumed) and the whole bandwidth{launched}; "
+        f"{duration(around(on).start)} until a command begins, loading, and each matrix of a model decomposed once, as "
+        "with an empty cache; texts count at their usual or else longest length. "
         "Memory: GiB at the peak of a step, without the process and its libraries."
     )
     return [*lines, *([known] if (known := error(on)) else [])]
@@ -215,7 +223,7 @@ def _disk(planned: Sequence[Planned], *, devices: int) -> str:
 def as_json(planned: Sequence[Planned], *, on: Device, devices: int) -> dict[str, Any]:
     """The plan for programs: seconds and bytes, and what each cell is."""
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
-    each = list(busy([item.share for item in todo]).values())
+    each = device_seconds([item.share for item in todo], start=around(on).start)
     return {
         "device": on.name,
         "devices": devices,
@@ -235,6 +243,7 @@ def as_json(planned: Sequence[Planned], *, on: Device, devices: int) -> dict[str
                 "measured": item.like is not None,
                 "train_seconds": item.share.train_seconds if item.known else None,
                 "eval_seconds": item.share.eval_seconds if item.known else None,
+                "load_seconds": item.share.load_seconds if item.known else None,
                 "memory_bytes": asdict(item.guess.memory) if is_estimated(item.cell.spec) else None,
                 "unfit": item.unfit,
                 "fits_with": [] if item.unfit is None else _ways(item, on=on),

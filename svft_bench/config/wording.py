@@ -56,6 +56,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises a ValueError in place of printing the usage and leaving the process."""
         message = re.sub(r"^unrecognized arguments: (\S+).*", r"\1 is no flag", message)
+        message = re.sub(r"ignored explicit argument (.+)", r"takes no value, and was given \1", message)
         verb = self.prog.removeprefix("svft-bench").strip()
         raise ValueError(f"{verb}{': ' if verb else ''}{message}; {self.prog} --help shows what it takes")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.analysis.estimates import Share, busy, device, disk, estimate, remedies, unfit, wall
+from svft_bench.analysis.estimates import Share, around, busy, device, disk, estimate, remedies, unfit, wall
 from svft_bench.commands.plan import main
 from svft_bench.compose import cells
 from svft_bench.config.spec import RunSpec
@@ -93,7 +93,9 @@ def test_a_plan_for_programs_says_what_the_table_does(tmp_path: Path, capsys: py
     assert len({cell["train_id"] for cell in found["cells"]}) == 2
     trained = {cell["train_id"]: cell["train_seconds"] for cell in found["cells"] if cell["unfit"] is None}
     scored = sum(cell["eval_seconds"] for cell in found["cells"] if cell["unfit"] is None)
-    assert found["device_hours"] == pytest.approx((sum(trained.values()) + scored) / 3600)
+    loaded = sum(cell["load_seconds"] for cell in found["cells"] if cell["unfit"] is None)
+    start = around(device("H100-80GB")).start
+    assert found["device_hours"] == pytest.approx((sum(trained.values()) + scored + loaded + start) / 3600)
     assert 0 < found["wall_seconds"] < 3600 * found["device_hours"]
     assert all(bool(cell["fits_with"]) == (cell["unfit"] is not None) for cell in found["cells"])
     assert main([*line, "--on", "H100-80GB", "--devices", "8"]) == 0

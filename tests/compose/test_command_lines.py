@@ -70,6 +70,8 @@ def test_every_verb_says_what_it_takes(verb: str, capsys: pytest.CaptureFixture[
         ("--cfg job", "lr: 0.01"),
         ("--cfg job -p train seed=3", "lr: 0.01"),
         ("--info searchpath", "conf"),
+        ("--info all", "conf"),
+        ("--hydra-help", "--multirun : several cells"),
         ("--version", "svft-bench"),
     ],
 )

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PYTHON = os.environ.get("SVFT_BENCH_PYTHON")  # of an environment in which the wheel is installed: `make test-install`
 Installed = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel of this checkout, installed beside the libraries that are there."""
+    """A folder with the wheel of this checkout, beside the libraries that are there; empty where PYTHON has it."""
+    if PYTHON:
+        return tmp_path_factory.mktemp("site")
     root = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     built = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(root), str(ROOT)]
@@ -32,7 +35,7 @@ def installed(site: Path, tmp_path: Path) -> Installed:
 
     def run(*words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "svft_bench", *words],
+            [PYTHON or sys.executable, "-P", "-m", "svft_bench", *words],
             env=os.environ | {"PYTHONPATH": str(site), "COLUMNS": "160"} | environment,
             cwd=tmp_path,
             capture_output=True,

@@ -199,7 +199,9 @@ def test_ten_minutes_from_a_table_to_a_score(tmp_path: Path, installed: Installe
     _write(tmp_path / "reviews.csv", REVIEWS)
     columns = ["--text", "review", "--label", "stars"]
     made = installed("new", "task", "reviews", "--from", "reviews.csv", *columns, "--config-dir", "own")
-    assert made.stdout.splitlines()[0].endswith("own/task/reviews.yaml")
+    written, hint = made.stdout.splitlines()
+    assert written.endswith("own/task/reviews.yaml")
+    assert "text: " in installed(*hint.partition(" prints ")[0].split()[1:]).stdout  # as it is printed
     line = ["model=minilm-l6", "method=lora", "task=reviews", "train.max_steps=2"]
     shown = installed("show", "task=reviews", "row=1", "model=minilm-l6", "--config-dir", "own").stdout
     assert "(" in shown and "[CLS] a film of" in shown

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from svft_bench.cli import VERBS, command
 
 ROOT = Path(__file__).parents[2]
+TUNERS = os.environ.get("SVFT_TUNERS_PYTHON")  # of an environment with these alone: `make test-install`
 ALONE = ("torch", "peft", "transformers")
 USE = """
 import importlib.util, sys
@@ -77,9 +78,11 @@ def alone(tmp_path: Path) -> Path:
 def test_the_tuners_work_where_nothing_but_pytorch_peft_and_transformers_is_installed(
     alone: Path, tmp_path: Path
 ) -> None:
+    here = [sys.executable, "-S"], os.environ | {"PYTHONPATH": str(alone)}
+    program, environment = ([TUNERS], dict(os.environ)) if TUNERS else here
     done = subprocess.run(
-        [sys.executable, "-S", "-P", "-c", USE, str(tmp_path / "adapter")],
-        env=os.environ | {"PYTHONPATH": str(alone)},
+        [*program, "-P", "-c", USE, str(tmp_path / "adapter")],
+        env=environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,

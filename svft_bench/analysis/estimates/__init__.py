@@ -1,10 +1,11 @@
 """What a run takes on a named device, by arithmetic alone: no weight is read, and PyTorch only times this machine."""
 
+from svft_bench.analysis.estimates.around import around, decomposing
 from svft_bench.analysis.estimates.devices import THIS, Device, Dtype, device, device_names, times_slower
 from svft_bench.analysis.estimates.error import error
 from svft_bench.analysis.estimates.estimate import UTILISATION, Estimate, estimate, is_estimated, unfit
 from svft_bench.analysis.estimates.fitting import remedies
-from svft_bench.analysis.estimates.fleet import Disk, Share, busy, disk, wall
+from svft_bench.analysis.estimates.fleet import Disk, Share, busy, device_seconds, disk, wall
 from svft_bench.analysis.estimates.memory import Memory
 from svft_bench.analysis.estimates.words import duration, gibibytes
 
@@ -17,9 +18,12 @@ __all__ = [
     "Estimate",
     "Memory",
     "Share",
+    "around",
     "busy",
+    "decomposing",
     "device",
     "device_names",
+    "device_seconds",
     "disk",
     "duration",
     "error",

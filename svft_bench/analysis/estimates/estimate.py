@@ -1,12 +1,14 @@
 """Seconds and bytes of one run on one device.
 
-seconds = FLOPs / (peak · UTILISATION) + bytes moved / bandwidth + launches, for training and for evaluation
+seconds = FLOPs / (peak · UTILISATION) + bytes moved / bandwidth + launches, for training and for evaluation; `around`
+has what a run takes beside them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from svft_bench.analysis.estimates.around import loading
 from svft_bench.analysis.estimates.devices import Device, Dtype
 from svft_bench.analysis.estimates.launches import evaluation_launches, training_launches
 from svft_bench.analysis.estimates.memory import BYTES, Memory, memory
@@ -21,10 +23,11 @@ USABLE = 0.92  # share of a device's memory that a step can fill, the rest being
 
 @dataclass(frozen=True)
 class Estimate:
-    """One run on one device; `flops` are those of training."""
+    """One run on one device; `flops` are those of training, `load_seconds` those of neither training nor scoring."""
 
     train_seconds: float
     eval_seconds: float
+    load_seconds: float
     step_seconds: float
     flops: float
     memory: Memory
@@ -32,8 +35,8 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Training and evaluation; loading and the decomposition of the weights are not in it."""
-        return self.train_seconds + self.eval_seconds
+        """All but the decomposition of the weights, which cells of a model share (`around.decomposing`)."""
+        return self.train_seconds + self.eval_seconds + self.load_seconds
 
 
 def estimate(spec: RunSpec, *, on: Device) -> Estimate:
@@ -54,6 +57,7 @@ def estimate_of(spec: RunSpec, *, size: Workload, model: Body, on: Device) -> Es
     return Estimate(
         train_seconds=training,
         eval_seconds=_evaluation(spec, size=size, model=model, on=on),
+        load_seconds=loading(spec, size=size, on=on),
         step_seconds=training / size.steps if size.steps else 0.0,
         flops=flops,
         memory=need,

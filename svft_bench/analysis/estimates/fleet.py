@@ -21,11 +21,12 @@ FLOAT = 4  # bytes, of factors and trained weights
 
 @dataclass(frozen=True)
 class Share:
-    """What one cell takes of a device: its training, which others of the same `train_id` find done, and its scores."""
+    """What one cell takes of a device: its training, which others of the same `train_id` find done, and the rest."""
 
     train_id: str
     train_seconds: float
     eval_seconds: float
+    load_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,14 @@ def busy(shares: Sequence[Share]) -> dict[str, float]:
     found: dict[str, float] = {}
     for share in shares:
         training = 0.0 if share.train_id in found else share.train_seconds
-        found[share.train_id] = found.get(share.train_id, 0.0) + training + share.eval_seconds
+        found[share.train_id] = found.get(share.train_id, 0.0) + training + share.eval_seconds + share.load_seconds
     return found
+
+
+def device_seconds(shares: Sequence[Share], *, start: float) -> list[float]:
+    """Seconds of each of these trainings with its scores, the first of them with the start of the command."""
+    first, *others = busy(shares).values() or (None,)
+    return [] if first is None else [first + start, *others]
 
 
 def wall(seconds: Sequence[float], *, devices: int) -> float:

@@ -20,6 +20,8 @@ from svft_bench.models import architectures
 class Workload:
     """Counts over a whole run; `positions` are the tokens or patches of one training example, padding included.
 
+    `read` are the rows of its training set.
+
     `longest` are those of the longest example, which decides the peak of memory. Of an encoder with a decoder both are
     what a matrix sees on average, and `targets` those at which words are scored, which are all of them elsewhere.
     """
@@ -27,6 +29,7 @@ class Workload:
     steps: int
     micro_batches: int
     examples: int
+    read: int
     positions: int
     longest: int
     evaluated: int
@@ -59,7 +62,8 @@ def workload(spec: RunSpec) -> Workload:
     """What this run goes through, as far as its specification and the usual lengths say."""
     task, train = spec.task, spec.train
     available = task.few_shot.train_per_class * (task.labels or 1) if task.few_shot else _training_rows(task)
-    examples = _rows(spec, min(available, spec.limit.train or available))
+    read = min(available, spec.limit.train or available)
+    examples = _rows(spec, read)
     batches = math.ceil(examples / train.batch_size)
     steps = math.ceil(batches / train.gradient_accumulation) * train.epochs
     steps = min(steps, train.max_steps) if train.max_steps is not None else steps
@@ -74,6 +78,7 @@ def workload(spec: RunSpec) -> Workload:
         steps=steps,
         micro_batches=micro,
         examples=min(examples * train.epochs, micro * train.batch_size),
+        read=read,
         positions=positions,
         longest=_longest(spec) or positions,
         evaluated=int(sum(counts)) + _watched(spec, examples, steps, batches),
