@@ -58,8 +58,8 @@ Each table as published, its seeds included, on 1, 8 and 64 {ON}; the time on on
 estimates of `svft-bench plan experiment=NAME --on {ON} --devices N --json`, and no measurements:
 
 - Training and evaluation take their operations at {UTILISATION:.0%} of the data sheet's peak (assumed), what moves at
-  its whole bandwidth, and the launches of their kernels; loading, decomposition and downloads are not in it. Texts
-  count at their usual length, or at the longest one that a task allows.
+  its whole bandwidth, and the launches of their kernels; loading and one decomposition of each matrix of a model are
+  in it, downloads are not. Texts count at their usual length, or at the longest one that a task allows.
 - Calibration: {calibration.removeprefix("Error: ")}
 - A training that several cells share counts once. Cells go to GPUs the longest first, one GPU for a cell: a table is
   never faster than its longest training.
