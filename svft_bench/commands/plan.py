@@ -24,6 +24,7 @@ from svft_bench.analysis.estimates import (
     Share,
     around,
     decomposing,
+    described,
     device,
     device_names,
     device_seconds,
@@ -160,9 +161,7 @@ def _notes(planned: Sequence[Planned], *, on: Device, devices: int) -> list[str]
     states = [item.state for item in planned]
     todo = [item for item in planned if item.state != "done" and item.unfit is None]
     each = device_seconds([item.share for item in todo], start=around(on).start)
-    lines = [
-        f"{plural(len(planned), 'cell')}: {counted(states)}; about {duration(sum(each))} left on {_described(on)}."
-    ]
+    lines = [f"{plural(len(planned), 'cell')}: {counted(states)}; about {duration(sum(each))} left on {described(on)}."]
     if devices > 1:
         through = duration(wall(each, devices=devices))
         lines.append(f"On {devices} such devices about {through}: the longest first, one device for a cell.")
@@ -251,15 +250,6 @@ def as_json(planned: Sequence[Planned], *, on: Device, devices: int) -> dict[str
             for item in planned
         ],
     }
-
-
-def _described(on: Device) -> str:
-    rates = " and ".join(f"{rate / 1e12:.3g} TFLOP/s in {dtype}" for dtype, rate in _rates(on).items())
-    return f"{'this machine' if on.name == THIS else on.name} ({rates}, {on.bandwidth / 1e9:.0f} GB/s: {on.source})"
-
-
-def _rates(on: Device) -> dict[str, float]:
-    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in ("float32", "bfloat16")}
 
 
 def _paths(planned: Sequence[Planned]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What a run takes on a named device, by arithmetic alone: no weight is read, and PyTorch only times this machine."""
 
 from svft_bench.analysis.estimates.around import around, decomposing
-from svft_bench.analysis.estimates.devices import THIS, Device, Dtype, device, device_names, times_slower
+from svft_bench.analysis.estimates.devices import THIS, Device, Dtype, described, device, device_names, times_slower
 from svft_bench.analysis.estimates.error import error
 from svft_bench.analysis.estimates.estimate import UTILISATION, Estimate, estimate, is_estimated, unfit
 from svft_bench.analysis.estimates.fitting import remedies
@@ -21,6 +21,7 @@ __all__ = [
     "around",
     "busy",
     "decomposing",
+    "described",
     "device",
     "device_names",
     "device_seconds",

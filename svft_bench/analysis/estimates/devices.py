@@ -63,6 +63,16 @@ def device(name: str, *, cpu: bool = False) -> Device:
     return Device(name, rates, 1e9 * row["bandwidth"], 1e9 * row["memory"], row["source"])
 
 
+def described(on: Device) -> str:
+    """The device with what it can do, and where that is known from."""
+    rates = " and ".join(f"{rate / 1e12:.3g} TFLOP/s in {dtype}" for dtype, rate in _rates(on).items())
+    return f"{'this machine' if on.name == THIS else on.name} ({rates}, {on.bandwidth / 1e9:.0f} GB/s: {on.source})"
+
+
+def _rates(on: Device) -> dict[str, float]:
+    return {dtype: rate for dtype, rate in on.flops.items() if rate is not None and dtype in ("float32", "bfloat16")}
+
+
 @lru_cache
 def _sheet() -> dict[str, dict[str, Any]]:
     text = (Path(__file__).parent / "devices.yaml").read_text(encoding="utf-8")
