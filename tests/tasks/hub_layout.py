@@ -21,7 +21,7 @@ def add_task(hub: Hub, task: TaskSpec) -> None:
     sources = [(task.train, task.reader), *([(task.validation, task.reader)] if task.validation else [])]
     for source, reader in [*sources, *((item.data, item.reader) for item in task.evals)]:
         if source.hub is not None:
-            add_source(hub, source, rows_of(task, reader))
+            add_source(hub, source, rows_of(task, reader, count=8 + task.validation_rows))
 
 
 def add_source(hub: Hub, source: SourceSpec, rows: datasets.Dataset, *, commit: str | None = None) -> None:
