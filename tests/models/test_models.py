@@ -87,6 +87,12 @@ def test_a_model_file_states_what_the_architecture_has(name: str) -> None:
     assert outside <= {"lm_head", "classifier", "dense"} | (times if spec.stages else set()) and not any(
         ".layers." in key for key in set(linear) - in_blocks
     )
+    for letter, (inputs, outputs) in spec.stem.items():
+        (place,) = matched(model, spec.targets[letter])
+        patches = model.get_submodule(place)
+        assert isinstance(patches, nn.Conv2d) and patches.weight.flatten(1).shape == (outputs, inputs)
+        assert (patches.bias is not None) == spec.has_bias(letter)
+    assert ("patch" in spec.stem) == (spec.image is not None)
     body = {key: p for key, p in model.named_parameters() if key.split(".")[0] not in spec.head_modules}
     assert spec.parameters == sum(p.numel() for p in body.values())
     assert spec.patch == getattr(model.config, "patch_size", None)
@@ -97,7 +103,7 @@ def test_a_group_names_the_matrices_that_it_spells(name: str) -> None:
     spec = model_spec(name)
     needs_its_package(spec)
     model = build_meta(spec, kind=spec.kinds[0], num_labels=2)
-    of_letter = {letter: matched(model, spec.targets[letter]) for letter in spec.matrices}
+    of_letter = {letter: matched(model, spec.targets[letter]) for letter in [*spec.matrices, *spec.stem]}
     for group, target in spec.targets.items():
         letters = adapted_letters(spec, group)
         assert letters and matched(model, target) == set().union(*(of_letter[letter] for letter in letters)), group

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec, TaskSpec
-from svft_bench.methods.counts import adapted_shapes
+from svft_bench.methods.counts import adapted_matrices
 from svft_bench.models import architectures
 
 
@@ -168,7 +168,7 @@ def _length(spec: RunSpec, which: str) -> int:
 def body(spec: RunSpec) -> Body:
     """The model's matrices, and which of them the method adapts."""
     model, method = spec.model, spec.method
-    adapted = adapted_shapes(model, method.modules) if method.trains == "adapter" and method.modules else []
+    chosen = adapted_matrices(model, method.modules) if method.trains == "adapter" and method.modules else []
     width = max(min(pair) for pair in model.matrices.values())
     fields = _architecture(model)
     head = int(fields.get("vocab_size", 0)) if KINDS[spec.task.kind].writes else 0
@@ -177,7 +177,7 @@ def body(spec: RunSpec) -> Body:
         width=width,
         attention=model.matrices["o"][0] if "o" in model.matrices else width,
         matrices=tuple(model.matrices.values()),
-        adapted=tuple(adapted),
+        adapted=tuple(one.shape for one in chosen if one.letters in model.matrices),
         vocabulary=head,
         gated="g" in model.matrices,
         heads=int(fields.get("num_attention_heads") or fields.get("encoder_attention_heads") or 12),

@@ -87,6 +87,14 @@ class ModelSpec(Spec):
         """Every form of its blocks."""
         return self.stages or (StageSpec(layers=self.layers, matrices=self.matrices),)
 
+    @property
+    def stem(self) -> dict[str, tuple[int, int]]:
+        """[in, out] of what stands once before the blocks: a patch embedding, where `targets` names one."""
+        if self.patch is None or "patch" not in self.targets:
+            return {}
+        width, _ = next(iter(self.matrices.values()))
+        return {"patch": (3 * self.patch**2, width)}
+
     def has_bias(self, letters: str) -> bool:
         """Whether these matrices have a bias."""
         return self.biases if isinstance(self.biases, bool) else letters in self.biases
