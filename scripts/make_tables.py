@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
 from svft_bench.analysis.tables.keeping import made_or_kept, table_parts
 from svft_bench.analysis.tables.writing import (
     experiment_results,
@@ -21,13 +22,14 @@ from svft_bench.analysis.tables.writing import (
 )
 from svft_bench.compose import experiment_names
 from svft_bench.records import outlines
-from svft_bench.records.durable import write_whole
+from svft_bench.records.durable import digests, write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.bench_tables import write_bench_page
 
 PAGES = (Path("README.md"), Path("results/README.md"))
+HEADLINE = "headline"
 
 
 def main(folder: Path) -> None:
@@ -37,25 +39,29 @@ def main(folder: Path) -> None:
     contents as before is not made again, and is written again only where the file has other contents.
     """
     shown = sorted({name for page in PAGES for name in shown_figures(page)})
-    names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
-
-    def work() -> dict[str, list[Any]]:
-        found = outlines(folder)
-        return {name: ["written", shown, *table_parts(name, found, folder=folder)] for name in names}
-
-    for text in made_or_kept(work, partial(write_one, folder=folder, shown=shown)).values():
+    for text in made_or_kept(
+        partial(every_part, folder, shown=shown), partial(write_one, folder=folder, shown=shown)
+    ).values():
         for name, content in json.loads(text).items():
             if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != content:
                 write_whole(folder / name, content)
             print(folder / name)
-    for path in write_headline(folder):
-        print(path)
     print(write_bench_page(folder))
 
 
+def every_part(folder: Path, *, shown: Collection[str]) -> dict[str, list[Any]]:
+    """What every table follows from, by name; the headline from what its experiments do, and from timings."""
+    names, found = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()], outlines(folder)
+    parts = {name: table_parts(name, found, folder=folder) for name in names}
+    above = [digests(folder / "bench"), *(parts[name] for name in (*MATCHED, *SEARCHES))]
+    return {name: ["written", shown, *own] for name, own in parts.items()} | {HEADLINE: ["written", *above]}
+
+
 def write_one(name: str, *, folder: Path, shown: Collection[str]) -> str:
-    """Write the tables and figures of one experiment or published table, if it has a record; their texts by path."""
-    if name in reference_names():
+    """Write the headline, or the tables and figures of one experiment or published table; their texts by path."""
+    if name == HEADLINE:
+        written = write_headline(folder)
+    elif name in reference_names():
         reference = load_reference(name)
         lines = paper_results(reference, folder=folder)
         written = write_paper(reference, lines, folder=folder) if any(line.records for line in lines) else []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scripts import make_tables
 from svft_bench.analysis.tables import keeping
 from svft_bench.analysis.tables.keeping import made_or_kept, table_parts
 from svft_bench.compose import cells
@@ -146,3 +147,23 @@ def test_what_changed_while_a_table_was_made_leaves_nothing(results: Path, monke
 
     assert made_or_kept(lambda: {"demo": parts(results)}, make) == {"demo": "of both"}
     assert kept.find(before) is None and kept.find(parts(results)) is None
+
+
+def test_the_headline_is_made_again_for_its_experiments_and_for_timings(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_tables, "MATCHED", ("demo",))
+    monkeypatch.setattr(make_tables, "SEARCHES", ())
+    monkeypatch.setattr(make_tables, "experiment_names", lambda: ["demo", "demo_rates"])
+    monkeypatch.setattr(make_tables, "reference_names", list)
+
+    def changed(write: Callable[[], object]) -> set[str]:
+        before = make_tables.every_part(results, shown=[])
+        write()
+        after = make_tables.every_part(results, shown=[])
+        return {name for name in after if after[name] != before[name]}
+
+    timing = results / "bench" / "step-cpu-x.json"
+    timing.parent.mkdir()
+    assert changed(lambda: timing.write_text("{}")) == {"headline"}
+    assert changed(lambda: a_score(results)) == {"headline", "demo"}
