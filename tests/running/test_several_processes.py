@@ -24,6 +24,7 @@ Lines = dict[str, list[str]]
 Left = tuple[RunRecord, list[dict[str, Any]], dict[str, torch.Tensor]]
 
 TOLERANCE = 1e-12  # of weights in float64
+FREE_TOLERANCE = 1e-8  # of what a softmax over places takes away: its gradient is rounding, which Adam scales up
 LOSS_TOLERANCE = 5e-7  # transformers sums the losses that it logs in float32
 KIND = {
     "image": ["limit.train=11", "train.batch_size=6", "eval_batch_size=2"],
@@ -31,6 +32,7 @@ KIND = {
     "language": ["limit.train=7", "train.batch_size=6", "train.gradient_accumulation=2", "eval_batch_size=1"],
     "summary": ["limit.train=7", "train.batch_size=6", "train.gradient_accumulation=2", "train.warmup_steps=null"],
 }
+KIND["answers"] = ["task=squad_v2", "task.validation_rows=4", *KIND["summary"]]
 METHOD = {
     "full_ft": ["method=full_ft", "train.lr=0.001"],
     "lora": ["method=lora", "method.lora_dropout=0.1", "train.lr=0.01"],
@@ -42,6 +44,7 @@ MORE = {
     ("image", "full_ft"): ["train.gradient_accumulation=2"],
     ("image", "svft_plain"): ["train.max_grad_norm=0.01"],
     ("text", "svft_banded"): ["train.gradient_checkpointing=true"],
+    ("answers", "full_ft"): ["train.loss_average=micro_batches"],
     ("summary", "lora"): ["train.label_smoothing=0.1"],
     ("language", "full_ft"): ["train.loss_average=micro_batches"],
     ("text", "lora"): ["train.sampling=group_by_length"],
@@ -118,7 +121,8 @@ def assert_same(several: Left, one: Left, *, size: int) -> None:
         assert loss == pytest.approx(value, rel=LOSS_TOLERANCE)
     assert weights.keys() == trained.keys()
     for name, value in weights.items():
-        torch.testing.assert_close(value, trained[name], rtol=TOLERANCE, atol=TOLERANCE)
+        tolerance = FREE_TOLERANCE if "qa_outputs" in name and name.endswith("bias") else TOLERANCE
+        torch.testing.assert_close(value, trained[name], rtol=tolerance, atol=tolerance)
     assert (record.provenance.processes, record.provenance.strategy) == (size, "ddp")
     assert record.provenance.devices == ("cpu",) * size
 
