@@ -105,7 +105,10 @@ class EvalSpec(Spec):
             takes = ", ".join(sorted(graded)) if self.answer else "accuracy, f1, matthews, pearson, spearman"
             raise ValueError(f"metrics={', '.join(wrong)} cannot be scored with answer={self.answer}; valid: {takes}")
         if (self.answer is None) != (self.generation is None):
-            raise ValueError(f"eval {self.name}: answer and generation belong together, one of them is missing")
+            raise ValueError(
+                f"eval {self.name}: answer and generation belong together, one of them is missing; "
+                f"{', '.join(TEXT_METRICS)} take generation alone"
+            )
         return self
 
     @model_validator(mode="after")
