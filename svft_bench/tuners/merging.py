@@ -92,6 +92,12 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         names = [name for name in check_adapters_to_merge(self, adapter_names) if name in available]
         if not names:
             return
+        base = self.get_base_layer()
+        if self.quantization_backend is None and self.weight_name not in base._parameters:
+            raise ValueError(
+                f"The {self.weight_name} of a {type(base).__name__} is made anew in every forward, by a "
+                "parametrization, a pruning or a norm, so nothing can be merged into it before that is taken off."
+            )
         kept = self._kept or self._original()
         merged = [*self.merged_adapters, *names]
         weight, new_bias = self._merged(merged, kept)

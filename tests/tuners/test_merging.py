@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
+from torch import nn
+from torch.nn.utils import prune
 
 from svft_bench.tuners.layer import SingularLayer
-from tests.tuners.cases import adapted, config_of, make_input, move
+from tests.tuners.cases import adapted, config_of, make_base, make_input, move
 from tests.tuners.layers import LARGER, layer_of
 
 ONE_FACTOR = ["svft_plain", "svft_banded", "svft_random", "svft_gate", "vectorfit"]
@@ -63,3 +67,22 @@ def test_small_updates_survive_a_merge_into_bfloat16(shape: str, vectorfit: bool
     after = [layer.get_base_layer().weight.double(), layer.get_base_layer().bias.double()]
     for old, new, change in zip(before, after, wanted, strict=False):
         assert float(((new - old) * change).sum() / change.square().sum()) == pytest.approx(1, abs=0.15)
+
+
+MADE_ANEW: dict[str, Callable[[nn.Module], object]] = {
+    "ParametrizedLinear": nn.utils.parametrizations.weight_norm,
+    "Linear": lambda module: prune.l1_unstructured(module, "weight", 0.0),
+}
+
+
+@pytest.mark.parametrize("kind", MADE_ANEW)
+@pytest.mark.parametrize("case", ["svft_banded", "vectorfit"])
+def test_a_weight_that_every_forward_makes_anew_is_adapted_but_nothing_is_merged_into_it(case: str, kind: str) -> None:
+    base, x = make_base(), make_input()
+    MADE_ANEW[kind](base.tall)
+    model = get_peft_model(base, config_of(case)).eval()
+    torch.testing.assert_close(model(x), make_base()(x))
+    move(model)
+    torch.testing.assert_close(model(x), adapted(case, moved=True)(x))
+    with pytest.raises(ValueError, match=f"The weight of a {kind} is made anew in every forward, by a param"):
+        model.merge_adapter()
