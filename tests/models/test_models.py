@@ -92,7 +92,7 @@ def test_a_model_file_states_what_the_architecture_has(name: str) -> None:
         patches = model.get_submodule(place)
         assert isinstance(patches, nn.Conv2d) and patches.weight.flatten(1).shape == (outputs, inputs)
         assert (patches.bias is not None) == spec.has_bias(letter)
-    assert ("patch" in spec.stem) == (spec.image is not None)
+    assert ("patch" in spec.stem) == (spec.patch is not None)
     body = {key: p for key, p in model.named_parameters() if key.split(".")[0] not in spec.head_modules}
     assert spec.parameters == sum(p.numel() for p in body.values())
     assert spec.patch == getattr(model.config, "patch_size", None)

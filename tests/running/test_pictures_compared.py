@@ -156,13 +156,13 @@ def test_a_stored_picture_that_does_not_decode_is_named(
 def test_a_report_has_the_pictures_a_plan_no_time_and_leakage_the_pictures_that_are_seen(
     tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from svft_bench.analysis.report.content import report_content
+    from svft_bench.analysis.report.content import shown_predictions
 
     overrides = pipelines.line(tmp_path, pipeline, "method=vectorfit")
     assert command(overrides) == 0
-    (runs,) = report_content(tmp_path / "results", predictions=2).runs
-    (run,) = json.loads(runs.text)
-    shown: dict[str, Any] = run["predictions"]["pictures"]
+    record = find_record(record_path(tmp_path / "results", cells(overrides)[0].spec))
+    assert record is not None
+    shown: dict[str, Any] = shown_predictions(record, "pictures", folder=tmp_path / "results", limit=2)
     assert shown["total"] == 3 and len(shown["rows"]) == 2
     assert all(row["prediction"].startswith("data:image/jpeg;base64,") for row in shown["rows"])
     capsys.readouterr()

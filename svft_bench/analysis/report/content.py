@@ -189,11 +189,14 @@ def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]
         "seed": record.spec.seed,
         "spec": record.spec.identity(),
         "shown": {item.name: shown_in(item.name, [record]) for item in record.spec.task.evals},
-        "predictions": {item: _predictions(record, item, folder=folder, limit=predictions) for item in record.scores},
+        "predictions": {
+            item: shown_predictions(record, item, folder=folder, limit=predictions) for item in record.scores
+        },
     }
 
 
-def _predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int) -> dict[str, Any]:
+def shown_predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int) -> dict[str, Any]:
+    """The first predictions of an eval, a picture as a small one."""
     item = next(item for item in record.spec.task.evals if item.name == evaluation)
     found = judged(record, item, folder=folder)
     right = found.right or {}
