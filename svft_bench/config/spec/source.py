@@ -29,8 +29,8 @@ class SourceSpec(Spec):
 
     `file` is a table (.csv, .tsv, .json, .jsonl, .parquet) or a folder with a folder of images for each class, taken
     from the data root or else the working directory. `share` takes the rows between two shares of a fixed shuffle of
-    it, such as [0.0, 0.8] for training and [0.8, 1.0] for an eval. `lines` are rows of one text each. Of `draws` rows
-    each row is one so many times, every time with noise of its own.
+    it, such as [0.0, 0.8] for training and [0.8, 1.0] for an eval. `lines` are rows of one text each. With `draws`
+    each row is so many examples, every one with noise of its own.
     """
 
     describes = frozenset({"title", "rows", "local", "file"})
