@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm test-install
+.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm test-install test-range
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,18 @@ test-install: $(VENV)/installed  ## the wheel, and its tuners beside three libra
 	build/tuners/bin/python -m pip install --quiet --no-deps build/wheel/*.whl
 	SVFT_BENCH_PYTHON=$(CURDIR)/build/bench/bin/python SVFT_TUNERS_PYTHON=$(CURDIR)/build/tuners/bin/python \
 	  $(BIN)/python -m pytest tests/own
+
+RANGE := lowest highest
+lowest := $(shell sed -nE 's/^ *"(transformers|peft)>=([0-9.]+).*/\1==\2/p' pyproject.toml)
+highest := --upgrade transformers peft
+
+test-range: $(addprefix test-range-,$(RANGE))  ## the lowest and the highest transformers and PEFT that pyproject.toml allows
+
+test-range-%:
+	$(PYTHON) -m venv build/range-$*
+	grep -vE '^(transformers|peft)==' constraints.txt > build/range-$*/constraints.txt
+	build/range-$*/bin/python -m pip install --quiet --constraint build/range-$*/constraints.txt --editable '.[dev]' $($*)
+	build/range-$*/bin/python -m pytest tests/running/test_train.py tests/tuners/test_counts.py
 
 docs: $(VENV)/installed     ## docs/ as a site in build/docs, every page and link checked
 	$(BIN)/python -m scripts.make_reference
