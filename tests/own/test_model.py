@@ -95,7 +95,7 @@ def test_what_is_particular_is_named(family: str, changes: dict[str, Any], told:
     assert any(told in note for note in notes), notes
 
 
-@pytest.mark.parametrize(("family", "told"), [("gpt2", "Conv1D"), ("t5", "an encoder with a decoder"), ("resnet", "")])
+@pytest.mark.parametrize(("family", "told"), [("gpt2", "Conv1D"), ("resnet", "")])
 def test_a_family_without_such_blocks_is_refused(family: str, told: str, tmp_path: Path) -> None:
     CONFIG_MAPPING[family]().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=told):
