@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import absl.logging
 import pytest
 
 from svft_bench.compose import Cell, cells
@@ -19,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that share a core with 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 logging.raiseExceptions = False  # a handler that a library made in one test holds that test's stream
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # of rouge-score; any other it would close
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,4 +36,6 @@ def show(asked: argparse.Namespace, overrides: Sequence[str], *, parser: argpars
         elif asked.info:
             hydra.show_info(asked.info, "config", words)
         else:
-            hydra.hydra_help("config", args_parser=parser, args=asked)
+            composed = hydra.compose_config(None, words, RunMode.RUN)  # without logging of its own, which would stay
+            own = hydra.get_sanitized_hydra_cfg(composed)
+            print(hydra.get_help(composed.hydra.hydra_help, own, parser, resolve=False))

@@ -19,7 +19,7 @@ from svft_bench.running.decoding import Engine
 from svft_bench.running.encoding import logits_of, text_length
 from svft_bench.running.finished import Finished
 from svft_bench.running.memory import Parts, in_parts
-from svft_bench.running.predictors import AND, PREDICTORS, Found
+from svft_bench.running.predictors import AND, PREDICTORS, Asked, Found
 from svft_bench.running.stopping import Stopped
 from svft_bench.tasks import Example
 
@@ -56,8 +56,9 @@ def predict(
 
     def look(chosen: Sequence[int]) -> dict[int, Prediction]:
         batch = [examples[index] for index in chosen]
-        asked: dict[str, Any] = {"task": task, "evaluation": evaluation, "processor": processor, "engine": engine}
-        values = predictor(model, batch, **asked, batch_size=-(-batch_size // cut.number))
+        size = -(-batch_size // cut.number)
+        asked = Asked(task=task, evaluation=evaluation, processor=processor, batch_size=size, engine=engine)
+        values = predictor(model, batch, asked)
         rows = zip(chosen, batch, values, strict=True)
         return {index: {"id": example["id"], **_gold(example), **value} for index, example, value in rows}
 

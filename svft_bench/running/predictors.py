@@ -1,9 +1,10 @@
-"""What a model answers to one batch, one function per kind of task: `PREDICTORS[task.kind](model, batch, ...)`."""
+"""What a model answers to one batch, one function per kind of task: `PREDICTORS[task.kind](model, batch, asked)`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -20,81 +21,51 @@ AND = " and "  # between what was cut, of a text that was read and the one that 
 Found = dict[str, Any]  # a prediction before it is said of which example
 
 
-class Predictor(Protocol):
-    """What a kind's predictions are made by: one for each example, `batch_size` of them at a time in memory."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of every example of an eval; `batch_size` of them are in memory at a time."""
 
-    def __call__(
-        self,
-        model: Any,
-        batch: Sequence[Example],
-        *,
-        task: TaskSpec,
-        evaluation: EvalSpec,
-        processor: Any,
-        batch_size: int,
-        engine: Engine | None,
-    ) -> list[Found]:
-        """`prediction` of each, `cut` where it comes from less than the whole example, and what else a score needs."""
+    task: TaskSpec
+    evaluation: EvalSpec
+    processor: Any
+    batch_size: int
+    engine: Engine | None = None
 
 
-def _class_or_value(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    inputs = training_collate(task, processor)(batch)
+# Of each example `prediction`, `cut` where it comes from less than the whole of it, and what else a score needs.
+Predictor = Callable[[Any, Sequence[Example], Asked], list[Found]]
+
+
+def _class_or_value(model: Any, batch: Sequence[Example], asked: Asked) -> list[Found]:
+    inputs = training_collate(asked.task, asked.processor)(batch)
     inputs.pop("labels")
     logits = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()}).logits.float()
-    values: list[int | float] = (logits[:, 0] if task.labels == 1 else logits.argmax(-1)).tolist()
-    lengths = token_lengths(batch, processor) if task.max_length is not None else [0] * len(batch)
-    cut = [length > (task.max_length or 0) for length in lengths]
+    values: list[int | float] = (logits[:, 0] if asked.task.labels == 1 else logits.argmax(-1)).tolist()
+    lengths = token_lengths(batch, asked.processor) if asked.task.max_length is not None else [0] * len(batch)
+    cut = [length > (asked.task.max_length or 0) for length in lengths]
     return [{"prediction": v} | ({"cut": "input"} if long else {}) for v, long in zip(values, cut, strict=True)]
 
 
-def _span(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    assert task.span is not None
-    of_example = list(windows(batch, task=task, tokenizer=processor))
+def _span(model: Any, batch: Sequence[Example], asked: Asked) -> list[Found]:
+    span = asked.task.span
+    assert span is not None
+    of_example = list(windows(batch, task=asked.task, tokenizer=asked.processor))
     rows = [window for found in of_example for window in found]
     logits: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for first in range(0, len(rows), batch_size):
-        inputs = padded([window.row for window in rows[first : first + batch_size]], processor)
+    for first in range(0, len(rows), asked.batch_size):
+        inputs = padded([window.row for window in rows[first : first + asked.batch_size]], asked.processor)
         said = model(**{name: tensor.to(_device(model)) for name, tensor in inputs.items()})
         logits += zip(said.start_logits.float().cpu(), said.end_logits.float().cpu(), strict=True)
     of_window = iter(zip(rows, logits, strict=True))
     examples = zip(batch, of_example, strict=True)
-    return [
-        answered(example["context"], [next(of_window) for _ in found], span=task.span) for example, found in examples
-    ]
+    return [answered(example["context"], [next(of_window) for _ in found], span=span) for example, found in examples]
 
 
-def _text(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    prompts = [example["prompt"] for example in batch]
+def _text(model: Any, batch: Sequence[Example], asked: Asked) -> list[Found]:
+    prompts, processor, evaluation = [example["prompt"] for example in batch], asked.processor, asked.evaluation
     if evaluation.generation is not None:
         assert evaluation.answer is not None
-        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=engine)
+        found = generate(model, prompts, generation=evaluation.generation, processor=processor, engine=asked.engine)
         return [responded(row, answer=evaluation.answer) for row in found]
     if evaluation.likelihood is None:
         return foreseen(model, prompts, solutions=[example["reference"] for example in batch], processor=processor)
@@ -104,24 +75,15 @@ def _text(
         options=[example["options"] for example in batch],
         template=evaluation.likelihood,
         processor=processor,
-        batch_size=batch_size,
+        batch_size=asked.batch_size,
     )
 
 
-def _summary(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    assert evaluation.generation is not None
-    read = tokens([example["text"] for example in batch], processor, at_most=task.max_length)
-    found = rewrite(model, read, generation=evaluation.generation, processor=processor)
-    long = [length > (task.max_length or 0) for length in token_lengths(batch, processor)]
+def _summary(model: Any, batch: Sequence[Example], asked: Asked) -> list[Found]:
+    assert asked.evaluation.generation is not None
+    read = tokens([example["text"] for example in batch], asked.processor, at_most=asked.task.max_length)
+    found = rewrite(model, read, generation=asked.evaluation.generation, processor=asked.processor)
+    long = [length > (asked.task.max_length or 0) for length in token_lengths(batch, asked.processor)]
     return [row | _cut(input=cut, text="cut" in row) for row, cut in zip(found, long, strict=True)]
 
 
@@ -130,20 +92,11 @@ def _cut(**parts: bool) -> dict[str, str]:
     return {"cut": AND.join(named)} if named else {}
 
 
-def _drawn(
-    model: Any,
-    batch: Sequence[Example],
-    *,
-    task: TaskSpec,
-    evaluation: EvalSpec,
-    processor: Any,
-    batch_size: int,
-    engine: Engine | None,
-) -> list[Found]:
-    parts = [batch[start : start + batch_size] for start in range(0, len(batch), batch_size)]
-    if evaluation.drawing is None:
-        return [row for part in parts for row in unexplained(model, part, processor)]
-    return [row for part in parts for row in drawn(model, part, evaluation, processor)]
+def _drawn(model: Any, batch: Sequence[Example], asked: Asked) -> list[Found]:
+    parts = [batch[start : start + asked.batch_size] for start in range(0, len(batch), asked.batch_size)]
+    if asked.evaluation.drawing is None:
+        return [row for part in parts for row in unexplained(model, part, asked.processor)]
+    return [row for part in parts for row in drawn(model, part, asked.evaluation, asked.processor)]
 
 
 def _device(model: Any) -> torch.device:

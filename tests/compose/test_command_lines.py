@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from pathlib import Path
@@ -81,6 +82,12 @@ def test_flags_of_hydra_show_and_run_nothing(
     assert command(line.split()) == 0
     assert shown in capsys.readouterr().out
     assert list(nothing_runs.iterdir()) == []
+
+
+def test_what_hydra_tells_leaves_the_logging_of_the_process_as_it_was(nothing_runs: Path) -> None:
+    before = [*logging.getLogger().handlers]
+    assert command(["--hydra-help"]) == 0
+    assert logging.getLogger().handlers == before
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from svft_bench.cli import command
 from svft_bench.config.spec import Kind
 from svft_bench.records import RunRecord, load_predictions, load_records
 from svft_bench.running.finished import Finished
-from svft_bench.running.predictors import PREDICTORS
+from svft_bench.running.predictors import PREDICTORS, Asked
 
 Arguments = Callable[..., list[str]]
 
@@ -36,12 +36,12 @@ def test_only_the_batches_that_were_not_through_are_predicted_again(
     assert command([*line, f"results_dir={tmp_path}/whole", f"output_dir={tmp_path}/whole"]) == 0
     whole, looked = PREDICTORS[name], []
 
-    def predicted(model: Any, batch: Any, **more: Any) -> Any:
+    def predicted(model: Any, batch: Any, asked: Asked) -> Any:
         if len(looked) == 2:
             looked.append([])
             raise Killed
         looked.append([row["id"] for row in batch])
-        return whole(model, batch, **more)
+        return whole(model, batch, asked)
 
     monkeypatch.setitem(PREDICTORS, name, predicted)
     with pytest.raises(Killed):
