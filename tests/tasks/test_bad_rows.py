@@ -150,7 +150,7 @@ def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
         ("cifar10", "task.validation_rows=5", "with few_shot, use few_shot.validation_per_class"),
         ("gsm8k", "task.evals.gsm8k.generation=null", "answer and generation belong together"),
         ("gsm8k", "task.reader=csv", "'image_label', 'img_label'"),
-        ("gsm8k", "task.evals.gsm8k.metrics=[bleu]", "'accuracy', 'accuracy_strict'"),
+        ("gsm8k", "task.evals.gsm8k.metrics=[meteor]", "'accuracy', 'accuracy_strict'"),
         ("gsm8k", "task.prompt.loss_on=question", "'answer' or 'sequence'"),
     ],
 )
