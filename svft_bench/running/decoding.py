@@ -64,21 +64,14 @@ def _write(
         alone = (_write(model, [ids], limits=[n], generation=generation, processor=processor) for ids, n in pairs)
         return [row for (row,) in alone]
     longest = max(map(len, prompts))
-    stops: dict[str, Any] = {"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}
     padded = torch.tensor([[processor.pad_token_id] * (longest - len(ids)) + ids for ids in prompts])
     mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
     tokens = model.generate(
         input_ids=padded.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=limits[0],
-        num_beams=generation.num_beams,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=processor.pad_token_id,
+        **_without_sampling(generation, processor),
         **{name: value for name, value in _rules(generation).items() if value != PLAIN[name]},
-        **stops,
     )
     rows: list[Tokens] = tokens[:, longest:].tolist()
     return rows
@@ -99,14 +92,8 @@ def rewrite(model: Any, read: dict[str, Any], *, generation: GenerationSpec, pro
     rows = model.generate(
         **{name: tensor.to(model.device) for name, tensor in read.items()},
         max_new_tokens=generation.max_new_tokens,
-        num_beams=generation.num_beams,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=processor.pad_token_id,
+        **_without_sampling(generation, processor),
         **_rules(generation),
-        **({"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}),
     )[:, 1:].tolist()  # without the token that every text begins with
     forced = model.generation_config.forced_eos_token_id is not None
     ends = {processor.pad_token_id, *_ids(model.generation_config.eos_token_id)}
@@ -116,6 +103,19 @@ def rewrite(model: Any, read: dict[str, Any], *, generation: GenerationSpec, pro
         ended = ended or (not forced and not ends.isdisjoint(row[-1:]))
         found.append(_finished(text.strip(), ended=ended, stops=generation.stop))
     return found
+
+
+def _without_sampling(generation: GenerationSpec, processor: Any) -> dict[str, Any]:
+    """How every text is searched: greedily or by beams, to the first stop string."""
+    stops = {"stop_strings": list(generation.stop), "tokenizer": processor} if generation.stop else {}
+    sampling = dict.fromkeys(("temperature", "top_p", "top_k"))
+    return {
+        "num_beams": generation.num_beams,
+        "do_sample": False,
+        "pad_token_id": processor.pad_token_id,
+        **sampling,
+        **stops,
+    }
 
 
 def _rules(generation: GenerationSpec) -> dict[str, Any]:

@@ -133,10 +133,7 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             ),
         )
         scores = {item.name: score(item, predictions[item.name]) for item in spec.task.evals}
-        defined = {
-            f"eval/{name}/{key}": v for name, found in scores.items() for key, v in found.items() if v is not None
-        }
-        tracker.log(defined, step=None)
+        tracker.log(_defined(scores), step=None)
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
     writer = installed() or "vllm" if spec.eval.backend == "vllm" else spec.eval.backend
     packages = [writer, *(["bitsandbytes"] if spec.model.load_in else [])]
@@ -145,6 +142,12 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
     )
     record = _record(spec, ready, fitted, scores=scores, cut=cut, seconds=seconds, origin=origin, above=above)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
+
+
+def _defined(scores: dict[str, dict[str, float | None]]) -> dict[str, float]:
+    """Scores that are numbers, by the names that trackers have them under."""
+    named = {f"eval/{name}/{key}": value for name, found in scores.items() for key, value in found.items()}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker, parts: Parts) -> Fitted:

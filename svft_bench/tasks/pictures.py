@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
+from svft_bench.tasks.made import Made
 from svft_bench.tasks.pool import Example, Pool, Repeated, open_image
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ WHOLE = 10_000  # the sum of a histogram's counts
 KEPT = 16  # pictures that are held decoded
 
 
-class Pictures(Sequence[Example]):
+class Pictures(Made[Example]):
     """The chosen rows of a pool with a prompt and what is drawn for them; a picture is decoded when it is looked at."""
 
     def __init__(self, pool: Pool, indices: Sequence[int], *, prompt: str) -> None:
@@ -34,13 +35,10 @@ class Pictures(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return Pictures(self._pool, self._indices[index], prompt=self._prompt)
+    def part(self, places: slice) -> Pictures:
+        return Pictures(self._pool, self._indices[places], prompt=self._prompt)
+
+    def at(self, index: int) -> Example:
         row = self._indices[index]
         picture = self._open(row % len(once(self._pool)))
         return {"id": str(row), "image": picture, "prompt": self._prompt, "seed": seed_of(self._pool, row)}

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from svft_bench.config.spec import KINDS, Kind, ReaderName, SourceSpec, TaskSpec
 from svft_bench.tasks.files import Row
+from svft_bench.tasks.made import Made
 from svft_bench.tasks.own import own_fields, own_label
 from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
 from svft_bench.tasks.sources import DataFile, column, read_rows
@@ -85,7 +86,7 @@ class Pool:
         return {f"{self.file.origin}: {reason}": count for reason, count in counts.items() if count}
 
 
-class Images(Sequence[Example]):
+class Images(Made[Example]):
     """Examples whose image is decoded anew at each access, so that a large set never lies decoded in memory."""
 
     def __init__(self, rows: Sequence[Row], column: str, items: list[tuple[int, Fields]]) -> None:
@@ -94,13 +95,10 @@ class Images(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return Images(self._rows, self._column, self._items[index])
+    def part(self, places: slice) -> Images:
+        return Images(self._rows, self._column, self._items[places])
+
+    def at(self, index: int) -> Example:
         row, fields = self._items[index]
         return {"id": str(row), "image": open_image(self._rows[row][self._column]), **fields}
 
@@ -163,7 +161,7 @@ def read_pool(
     return _repeated(USABLE[task.kind](pool, task, for_evaluation), source.draws)
 
 
-class Repeated(Sequence[Row]):
+class Repeated(Made[Row]):
     """Rows one after the other, and then again."""
 
     def __init__(self, rows: Sequence[Row], times: int) -> None:
@@ -172,13 +170,7 @@ class Repeated(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.once) * self._times
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def at(self, index: int) -> Row:
         return self.once[index % len(self.once)]
 
 

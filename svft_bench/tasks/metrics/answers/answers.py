@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import cast
 
-import datasets
 import evaluate
 
 from svft_bench.config.spec import AnswerName
 from svft_bench.tasks.answers import RELEASED, STRICT
+from svft_bench.tasks.metrics.info import info
 
 
 class Answers(evaluate.Metric):  # type: ignore[misc]
     """Share of right answers, by the answer rule that the config name says."""
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in RELEASED:
-            raise ValueError(f"{self.config_name!r} is no answer rule here; there are {', '.join(RELEASED)}")
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
+        return info(
+            self.config_name,
+            of="answer rule",
+            known=RELEASED,
             description=__doc__,
-            citation="",
-            inputs_description="predictions: whole generations; references: gold answers",
-            features=datasets.Features({"predictions": text, "references": text}),
+            inputs="predictions: whole generations; references: gold answers",
+            predictions="string",
         )
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:

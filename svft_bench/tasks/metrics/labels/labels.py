@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import datasets
 import evaluate
 
 from svft_bench.config.spec import MetricName
+from svft_bench.tasks.metrics.info import info
 from svft_bench.tasks.scoring import LABEL_METRICS
 
 CORRELATIONS = ("pearson", "spearman")
@@ -17,14 +17,13 @@ class Labels(evaluate.Metric):  # type: ignore[misc]
     """One of accuracy, f1, matthews, pearson, spearman and token_accuracy, as the config name says."""
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in LABEL_METRICS:
-            raise ValueError(f"{self.config_name!r} is no metric here; there are {', '.join(LABEL_METRICS)}")
-        number = datasets.Value("float64" if self.config_name in CORRELATIONS else "int64")
-        return evaluate.MetricInfo(
+        return info(
+            self.config_name,
+            of="metric",
+            known=LABEL_METRICS,
             description=__doc__,
-            citation="",
-            inputs_description="equally many of both: classes, scores of a correlation, or counts of tokens",
-            features=datasets.Features({"predictions": number, "references": number}),
+            inputs="equally many of both: classes, scores of a correlation, or counts of tokens",
+            predictions="float64" if self.config_name in CORRELATIONS else "int64",
         )
 
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:

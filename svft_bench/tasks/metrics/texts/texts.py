@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-import datasets
 import evaluate
 
 from svft_bench.config.spec import MetricName
+from svft_bench.tasks.metrics.info import info
 from svft_bench.tasks.scoring import TEXT_METRICS
 
 
@@ -15,14 +15,13 @@ class Texts(evaluate.Metric):  # type: ignore[misc]
     """One of rouge1, rouge2, rougeL, rougeLsum and bleu, from 0 to 1, as the config name says."""
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in TEXT_METRICS:
-            raise ValueError(f"{self.config_name!r} is no metric here; there are {', '.join(TEXT_METRICS)}")
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
+        return info(
+            self.config_name,
+            of="metric",
+            known=TEXT_METRICS,
             description=__doc__,
-            citation="",
-            inputs_description="predictions: written texts; references: one text for each",
-            features=datasets.Features({"predictions": text, "references": text}),
+            inputs="predictions: written texts; references: one text for each",
+            predictions="string",
         )
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
