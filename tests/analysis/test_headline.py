@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
+from svft_bench.analysis.figures.matched import brief, budgets, scores_at_budgets
 from svft_bench.analysis.tables.answers import BANDED, LORA, answers
 from svft_bench.analysis.tables.compared import Field
 from svft_bench.analysis.tables.headline import MATCHED, SEARCHES, headline_table
-from svft_bench.analysis.tables.results import CellResult, cell_results, recorded_results
+from svft_bench.analysis.tables.results import CellResult, Learning, cell_results, recorded_results
 from svft_bench.analysis.tables.searched import Usable, search_notes, usable_range, usable_ranges
 from svft_bench.analysis.tables.steps import paired_steps, step_of
 from svft_bench.compose import cells, options
@@ -127,6 +130,31 @@ def test_the_matched_experiments_exist_and_the_page_begins_with_them() -> None:
         "## How to",
     )
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
+
+
+def test_the_figure_has_a_panel_for_each_eval_and_each_method_once_in_its_legend(tmp_path: Path) -> None:
+    compared = [*results("lora", 0.8, "method.modules=qv"), *results("lora", 0.81), *results("head", 0.6)]
+    (svg,) = scores_at_budgets(compared, path=tmp_path / "headline")
+    words = [text for text in ElementTree.parse(svg).getroot().itertext() if text.strip()]
+    for once in ("sst2", "LoRA qv", "LoRA all_linear", "head only", "hollow: learns at no seed"):
+        assert words.count(once) == 1
+    assert scores_at_budgets([], path=tmp_path / "none") == [] and not (tmp_path / "none.svg").exists()
+
+
+def test_a_mark_is_hollow_where_no_seed_learns(tmp_path: Path) -> None:
+    (one,) = results("svft_plain", 0.5)
+    for learns, filled in ((False, 1), (True, 2)):  # in the legend, and in the panel if any seed learns
+        learning = {"sst2": Learning((learns, False), ())}
+        (svg,) = scores_at_budgets([replace(one, learning=learning)], path=tmp_path / f"{learns}")
+        text = svg.read_text(encoding="utf-8").lower()
+        assert text.count(f"fill: {look('svft_plain').colour.lower()};") == filled
+
+
+def test_budgets_that_differ_little_are_one() -> None:
+    counts = [129_024, 0, 156_672, 27_648, 138_240, 69_120]
+    assert budgets(counts) == [[0], [27_648], [69_120], [129_024, 138_240, 156_672]]
+    shown = {0: "0", 770: "770", 1_500: "1.5K", 27_648: "28K", 129_024: "129K", 21_527_424: "22M"}
+    assert {count: brief(count) for count in shown} == shown
 
 
 def test_every_shipped_method_has_a_look_of_its_own() -> None:

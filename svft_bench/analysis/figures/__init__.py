@@ -2,6 +2,7 @@
 
 from svft_bench.analysis.figures.budgets import score_against_parameters
 from svft_bench.analysis.figures.experiment import experiment_figures
+from svft_bench.analysis.figures.matched import scores_at_budgets
 from svft_bench.analysis.figures.papers import paper_points
 
-__all__ = ["experiment_figures", "paper_points", "score_against_parameters"]
+__all__ = ["experiment_figures", "paper_points", "score_against_parameters", "scores_at_budgets"]

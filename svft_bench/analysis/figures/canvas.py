@@ -45,8 +45,10 @@ class Mark:
 
 
 @contextmanager
-def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> Iterator[tuple[list[Any], list[Path]]]:
-    """Axes to draw on, each `height` inches high.
+def drawing(
+    *, panels: int, columns: int, path: Path, width: float = 4.2, height: float = 3.6
+) -> Iterator[tuple[list[Any], list[Path]]]:
+    """Axes to draw on, each so many inches wide and high.
 
     The figure is saved without dates when the block ends: as SVG, or as PNG where the path ends so.
     """
@@ -57,7 +59,7 @@ def drawing(*, panels: int, columns: int, path: Path, height: float = 3.6) -> It
     written: list[Path] = []
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.5, 4.2 * columns), height * rows), layout="constrained")
+        figure = Figure(figsize=(max(5.5, width * columns), height * rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
         yield axes, written

@@ -104,13 +104,13 @@ def headline(folder: Path) -> tuple[Table, list[CellResult]] | None:
 
 def write_headline(folder: Path) -> list[Path]:
     """Write results/tables/headline.md and .csv and the figure of score against budget; says what was written."""
-    from svft_bench.analysis.figures import score_against_parameters
+    from svft_bench.analysis.figures import scores_at_budgets
 
     made = headline(folder)
     if made is None:
         return []
     table, results = made
-    drawn = score_against_parameters(results, path=folder / "figures" / "headline_parameters")
+    drawn = scores_at_budgets(results, path=folder / "figures" / "headline_parameters")
     return [*write_table(table, folder=folder), *drawn]
 
 
