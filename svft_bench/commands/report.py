@@ -12,14 +12,14 @@ from svft_bench.records.durable import replacing
 
 
 def report(argv: Sequence[str]) -> int:
-    """Write the report of every record below a results folder.
+    """Write the report of every record below a results folder: below 8 MB, and it says what has no room.
 
     Raises:
         ValueError: there is no record, or one that cannot be trusted.
     """
     parser = Parser(prog="svft-bench report", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown of every run and eval")
+    parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown at most of every run and eval")
     asked = parser.parse_args(argv)
     if asked.predictions < 0:
         raise ValueError(f"--predictions {asked.predictions}: 0 or more are shown")

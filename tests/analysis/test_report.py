@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ import pytest
 from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.report import content
 from svft_bench.analysis.report.content import Content
-from svft_bench.analysis.report.page import page
+from svft_bench.analysis.report.packing import Kind, Line, packed
+from svft_bench.analysis.report.page import LIMIT, page
 from svft_bench.commands.report import report
 from svft_bench.compose import cells
 from svft_bench.records import save_record
@@ -89,15 +92,21 @@ def test_nothing_is_fetched(structure: Structure, file: Path) -> None:
     assert "url(" not in style and "@import" not in style
 
 
-def data_of(text: str) -> Any:
+def lines_of(text: str) -> list[dict[str, Any]]:
     """What the page unpacks."""
     data = re.search(r'<script id="data" type="text/plain">(.*?)</script>', text, re.DOTALL)
     assert data is not None
-    return json.loads(gzip.decompress(base64.b64decode(data.group(1))))
+    return [json.loads(line) for line in gzip.decompress(base64.b64decode(data.group(1))).splitlines()]
+
+
+def examples_of(text: str) -> list[dict[str, Any]]:
+    """Every example of every run, in the order in which it is told."""
+    told = [line["examples"] for line in lines_of(text) if "examples" in line]
+    return [row for some in told for own in some.values() for rows in own.values() for row in rows]
 
 
 def test_the_points_of_a_budget_have_their_interval_and_the_look_of_their_method(file: Path) -> None:
-    points = data_of(file.read_text(encoding="utf-8"))["points"]
+    points = lines_of(file.read_text(encoding="utf-8"))[0]["points"]
     assert [point["method"] for point in points] == ["head only", "LoRA", "SVFT plain"]
     for point, method in zip(points, ("head", "lora", "svft_plain"), strict=True):
         assert point["look"] == list(look(method)) and point["ends"][0] < point["mean"] < point["ends"][1]
@@ -112,10 +121,41 @@ def test_predictions_cannot_leave_their_script(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert "<img src=x" not in text
     assert HOSTILE not in text
-    runs = data_of(text)["runs"]
-    assert runs[0]["predictions"]["digits"]["total"] == 100
-    assert [len(run["predictions"]["digits"]["rows"]) for run in runs] == [40, 40, 40]
-    assert HOSTILE in {row["prediction"] for run in runs for row in run["predictions"]["digits"]["rows"]}
+    runs = [run for line in lines_of(text) for run in line.get("runs", [])]
+    assert [run["predictions"] for run in runs] == [{"digits": 100}] * 3
+    examples = examples_of(text)
+    assert len(examples) == 3 * 40 and HOSTILE in {row["prediction"] for row in examples}
+
+
+def test_a_page_stays_below_its_limit_and_says_what_it_leaves_out(file: Path) -> None:
+    made = content.report_content(file.parent, predictions=100)
+    whole = "".join(page(made))
+    assert len(whole.encode()) < LIMIT and "Left out" not in whole and len(examples_of(whole)) == 3 * 100
+    for part in (0.99, 0.95, 0.85):
+        limit = int(part * len(whole.encode()))
+        cut = "".join(page(made, limit=limit))
+        assert len(cut.encode()) <= limit and "Left out, so that this page stays below" in cut
+        assert len(examples_of(cut)) < 3 * 100
+
+
+def noise(kind: Kind, layer: int = 0) -> Line:
+    """A line that hardly compresses."""
+    return Line(kind, 10, json.dumps({kind: random.Random(kind).randbytes(3000).hex()}), layer)
+
+
+def test_what_is_needed_first_is_packed_first_and_what_has_no_room_is_counted() -> None:
+    lines = [noise("examples", 1), noise("details"), noise("examples", 0), noise("runs"), noise("points")]
+    text, left = packed(lines, room=10_000)
+    kinds = [next(iter(json.loads(line))) for line in gzip.decompress(base64.b64decode(text)).splitlines()]
+    assert len(text) <= 10_000 and kinds == ["points", "runs"] and left == {"details": 10, "examples": 20}
+    for room in range(0, 30_000, 1_111):
+        assert len(packed(lines, room=room)[0]) <= max(room, 100)
+
+
+def test_the_first_examples_of_every_run_are_told_before_more_of_any(file: Path) -> None:
+    for group in content.report_content(file.parent, predictions=100).runs:
+        told = [(one.layer, one.number) for one in group.lines if one.kind == "examples"]
+        assert told == [(0, 5), (1, 5), (2, 10), (3, 20), (4, 40), (5, 20)]
 
 
 def test_a_score_on_a_part_of_a_set_is_listed_under_the_name_of_that_part(tmp_path: Path) -> None:
@@ -125,7 +165,7 @@ def test_a_score_on_a_part_of_a_set_is_listed_under_the_name_of_that_part(tmp_pa
         made_record(cell, score=1.0, items=20, label="digits (20 of 1,677)"), results=tmp_path, predictions=rows
     )
     (group,) = content.report_content(tmp_path, predictions=0).runs
-    (run,) = json.loads(group.text)
+    (run,) = json.loads(group.lines[0].text)["runs"]
     assert run["shown"] == {"digits": "digits (20 of 1,677)"}
 
 
@@ -190,6 +230,20 @@ def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
     browser.ask(f"{head}.click()")
     assert column(browser, trained) == ["30,000", "20,000", "10,000"]
     assert browser.ask(f"{head}.getAttribute('aria-sort')") == "descending"
+
+
+def test_a_page_that_had_no_room_for_all_still_opens(browser: Browser, file: Path, tmp_path: Path) -> None:
+    made = content.report_content(file.parent, predictions=100)
+    listed = tuple(replace(group, lines=group.lines[:1]) for group in made.runs)
+    cut = tmp_path / "cut.html"
+    cut.write_text("".join(page(replace(made, runs=listed))), encoding="utf-8")
+    browser.open(cut)
+    browser.ask("ready")
+    assert browser.ask("document.querySelectorAll('#runs tbody tr').length") == 3
+    browser.ask("document.querySelector('#runs tbody a').click()")
+    browser.ask("new Promise(done => setTimeout(done, 50))")
+    assert "no curve is here" in browser.ask("document.getElementById('run').innerText")
+    assert browser.problems == []
 
 
 def test_typing_filters(browser: Browser, file: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,17 @@ from pydantic import TypeAdapter
 from svft_bench.analysis.figures import experiment_figures, paper_points
 from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
+from svft_bench.analysis.report.runs import RUNS, Runs, runs_text
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
 from svft_bench.analysis.tables.keeping import contents, made_or_kept, table_parts
 from svft_bench.analysis.tables.paper import paper_table
-from svft_bench.analysis.tables.predictions import judged
-from svft_bench.analysis.tables.results import CellResult, shown_in, shown_name
+from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Table
 from svft_bench.analysis.tables.writing import experiment_results, experiment_tables, headline, paper_results
 from svft_bench.compose import experiment_names
-from svft_bench.records import Held, Place, RunRecord, load_record, outlines
+from svft_bench.records import Held, outlines
 from svft_bench.records.durable import digests
-from svft_bench.tasks.pictures import small
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,6 @@ class Section:
     tables: tuple[Table, ...]
     figures: tuple[tuple[str, str], ...]
     points: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Runs of one task, model and method as a JSON list that can stand inside a page, and what is counted of them."""
-
-    number: int
-    dirty: int
-    place: Place
-    text: str
 
 
 @dataclass(frozen=True)
@@ -70,9 +58,8 @@ class Content:
 
 
 SECTION: TypeAdapter[Section | None] = TypeAdapter(Section | None)
-RUNS = TypeAdapter(Runs)
 HEADLINE = "headline"
-SIDE = 160  # pixels of a picture that a run has drawn
+TOGETHER = 20  # runs of one place that are read, kept and shown as one
 
 
 def report_content(folder: Path, *, predictions: int) -> Content:
@@ -97,15 +84,20 @@ def report_content(folder: Path, *, predictions: int) -> Content:
         return parts
 
     sections = map(SECTION.validate_json, made_or_kept(tables, partial(_section, folder=folder)).values())
-    groups = {
-        f"{number}": list(group) for number, (_, group) in enumerate(groupby(found, lambda file: found[file].place))
-    }
+    several = [some for _, group in groupby(found, lambda file: found[file].place) for some in _batches(group)]
+    groups = {f"{number}": some for number, some in enumerate(several)}
 
     def runs() -> dict[str, list[Any]]:
         return {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
 
-    made = made_or_kept(runs, partial(_runs, groups=groups, folder=folder, predictions=predictions))
+    made = made_or_kept(runs, partial(runs_text, groups=groups, folder=folder, predictions=predictions))
     return Content(tuple(one for one in sections if one is not None), tuple(map(RUNS.validate_json, made.values())))
+
+
+def _batches(files: Iterable[Held]) -> Iterator[list[Held]]:
+    left = iter(files)
+    while some := list(islice(left, TOGETHER)):
+        yield some
 
 
 def _section(name: str, *, folder: Path) -> str:
@@ -167,47 +159,3 @@ def _drawn(title: str, draw: Callable[..., list[Path]]) -> list[tuple[str, str]]
     with tempfile.TemporaryDirectory() as scratch:
         written = draw(path=Path(scratch) / "figure.svg")
         return [(title, path.read_text(encoding="utf-8")) for path in written]
-
-
-def _runs(key: str, *, groups: dict[str, list[Held]], folder: Path, predictions: int) -> str:
-    """A group of runs as text; nothing in it can end the script element that it stands in."""
-    records = [load_record(Path(file.path)) for file in groups[key]]
-    runs = [_run(record, folder=folder, predictions=predictions) for record in records]
-    text = json.dumps(runs, ensure_ascii=False, separators=(",", ":"))
-    text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    dirty = sum(bool(record.provenance.dirty) for record in records)
-    return RUNS.dump_json(Runs(len(runs), dirty, records[0].spec.place, text)).decode()
-
-
-def _run(record: RunRecord, *, folder: Path, predictions: int) -> dict[str, Any]:
-    """A record's own content, its identity flat for comparing, and the first predictions of each eval."""
-    body = record.model_dump(mode="json", exclude={"spec"})
-    return body | {
-        "model": record.spec.model.name,
-        "method": record.spec.method.name,
-        "task": record.spec.task.name,
-        "seed": record.spec.seed,
-        "spec": record.spec.identity(),
-        "shown": {item.name: shown_in(item.name, [record]) for item in record.spec.task.evals},
-        "predictions": {
-            item: shown_predictions(record, item, folder=folder, limit=predictions) for item in record.scores
-        },
-    }
-
-
-def shown_predictions(record: RunRecord, evaluation: str, *, folder: Path, limit: int) -> dict[str, Any]:
-    """The first predictions of an eval, a picture as a small one."""
-    item = next(item for item in record.spec.task.evals if item.name == evaluation)
-    found = judged(record, item, folder=folder)
-    right = found.right or {}
-    shown_as = partial(small, side=SIDE) if item.drawing is not None else lambda text: text
-    shown = [
-        {
-            "id": str(row["id"]),
-            "prediction": shown_as(row["prediction"]),
-            "reference": row["reference"],
-            "right": right.get(row["id"]),
-        }
-        for row in found.rows[:limit]
-    ]
-    return {"total": len(found.rows), "rows": shown}

@@ -3,11 +3,35 @@ let runs = [];
 let points = [];
 let byId = new Map();
 
-// The data are JSON, compressed and written in letters.
+// The data are lines of JSON, compressed and written in letters; the last ones may have had no room.
 async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  const lines = (await new Response(stream).text()).trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  return (kind) => lines.flatMap((line) => (kind in line ? [line[kind]] : []));
+}
+
+// What a run has of its own, where there is room for it, and its examples.
+function joined(told) {
+  const found = told("runs").flat().map((run) => ({ spec: {}, provenance: {}, data: [], curve: [], ...run }));
+  const byId = new Map(found.map((run) => [run.run_id, run]));
+  const each = (kind, add) => told(kind).forEach((some) => Object.entries(some).forEach(([id, own]) => add(byId.get(id), own)));
+  for (const run of found)
+    for (const [name, total] of Object.entries(run.predictions)) run.predictions[name] = { total, rows: [] };
+  each("details", (run, own) => Object.assign(run, own));
+  each("examples", (run, own) => Object.entries(own).forEach(([name, rows]) => run.predictions[name].rows.push(...rows)));
+  return byId;
+}
+
+// A figure that had no room leaves its title.
+function showFigures(told) {
+  const texts = Object.assign({}, ...told("figures"));
+  const images = [...document.querySelectorAll("img[data-figure]")];
+  for (const image of images.filter((one) => !(one.dataset.figure in texts))) image.remove();
+  return Promise.all(images.filter((image) => image.dataset.figure in texts).map((image) => {
+    image.src = URL.createObjectURL(new Blob([texts[image.dataset.figure]], { type: "image/svg+xml" }));
+    return image.decode();
+  }));
 }
 
 function make(tag, properties, ...children) {
@@ -36,7 +60,7 @@ const columns = [
   ["trained", (run) => count(run.sizes.trainable - run.sizes.trainable_head), true],
   ["train s", (run) => run.costs.train_seconds.toFixed(1), true],
   ["memory MiB", (run) => count(Math.round(run.costs.peak_memory_bytes / 2 ** 20)), true],
-  ["made", (run) => run.provenance.created.slice(0, 10) + (run.provenance.dirty ? " uncommitted changes" : ""), false],
+  ["made", (run) => run.made, false],
 ];
 
 function listRuns() {
@@ -179,7 +203,7 @@ function showRun(run) {
     make("h2", { textContent: `${run.model} · ${run.method} · ${run.task} · seed ${run.seed}` }),
     make("p", { textContent: `${headline(run)} (run ${run.run_id})` }),
     make("h3", { textContent: "Learning curve" }),
-    run.curve.length > 1 ? curve(run.curve) : make("p", { textContent: "no curve was recorded" }),
+    run.curve.length > 1 ? curve(run.curve) : make("p", { textContent: "no curve is here" }),
     make("h3", { textContent: "data" }),
     grid(["label", "split", "used", "origin", "sha256"], data),
     ...named.flatMap(([title, values]) =>
@@ -289,8 +313,10 @@ function showExamples() {
 }
 
 async function start() {
-  ({ runs, points } = await unpacked(document.getElementById("data").textContent));
-  byId = new Map(runs.map((run) => [run.run_id, run]));
+  const told = await unpacked(document.getElementById("data").textContent);
+  points = told("points").flat();
+  byId = joined(told);
+  runs = [...byId.values()];
   fillBudgets();
   listRuns();
   filterRuns();
@@ -315,6 +341,7 @@ async function start() {
   document.getElementById("which").addEventListener("change", showExamples);
   window.addEventListener("hashchange", route);
   route();
+  await showFigures(told);
 }
 
 const ready = start();

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
 from svft_bench.analysis.report.content import HEADLINE, Content, Section
+from svft_bench.analysis.report.packing import Kind, Line, packed
 from svft_bench.analysis.tables.value import Row, Table
 from svft_bench.config.wording import plural
 
-DATA = "\0"  # stands where the runs go, which are too long to be copied
+LIMIT = 8_000_000  # bytes of a page, which mail and browsers still take
+DATA, LEFT = "\0", "\1"  # stand where the packed data go, and what had no room among them
 LINK = re.compile(r"\[(\w+)\]\([\w/.]+\)")  # to a file of the results folder, which a page alone does not have
 
 
-def page(content: Content) -> Iterator[str]:
-    """The whole page, part by part; data go in compressed, as letters that cannot end their own script element."""
+def page(content: Content, *, limit: int = LIMIT) -> Iterator[str]:
+    """The whole page, part by part, at most `limit` bytes if its tables leave room; it says what has none.
+
+    Figures, runs and examples go in compressed, as letters that cannot end their own script element.
+    """
     shown = [section for section in content.sections if section.name != HEADLINE]
     parts = {name: (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")}
+    figures = [(f"{index}-{turn}", svg) for index, one in enumerate(shown) for turn, (_, svg) in enumerate(one.figures)]
     whole = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         style=parts["page.css"],
         script=parts["page.js"],
         data=DATA,
+        left=LEFT,
         contents="\n".join(_link(index, section) for index, section in enumerate(shown)),
         sections="\n".join(_section(index, section) for index, section in enumerate(shown)),
         summary=_summary(content),
@@ -34,29 +40,40 @@ def page(content: Content) -> Iterator[str]:
         first="" if content.headline is None else _table(content.headline, folded=False),
         count=str(len(shown)),
     )
-    before, _, after = whole.partition(DATA)
-    yield before
-    yield from _packed(_data(content))
-    yield after
+    lines = list(_lines(content, figures))
+    data, left = packed(lines, room=limit - len(whole.encode()) - TOLD)
+    before, _, after = whole.replace(LEFT, _left_out(lines, left, limit=limit)).partition(DATA)
+    yield from (before, data, after)
 
 
-def _data(content: Content) -> Iterator[str]:
-    """What the page's script reads, as JSON."""
-    yield f'{{"points":{json.dumps(content.points, ensure_ascii=False)},"runs":['
-    for index, group in enumerate(content.runs):
-        yield ("," if index else "") + group.text[1:-1]
-    yield "]}"
+TOLD = 500  # bytes at most of what is said of what has no room
 
 
-def _packed(texts: Iterable[str]) -> Iterator[str]:
-    """One text, compressed by gzip and written in base64."""
-    packer, rest = zlib.compressobj(wbits=31), b""
-    for text in texts:
-        rest += packer.compress(text.encode())
-        whole = len(rest) // 3 * 3  # letters are made of three bytes
-        yield base64.b64encode(rest[:whole]).decode()
-        rest = rest[whole:]
-    yield base64.b64encode(rest + packer.flush()).decode()
+def _lines(content: Content, figures: Sequence[tuple[str, str]]) -> Iterator[Line]:
+    """What the page's script reads."""
+    yield Line("points", len(content.points), json.dumps({"points": content.points}, ensure_ascii=False))
+    for name, svg in figures:
+        yield Line("figures", 1, json.dumps({"figures": {name: svg}}, ensure_ascii=False))
+    for group in content.runs:
+        yield from group.lines
+
+
+def _left_out(lines: Sequence[Line], left: Mapping[Kind, int], *, limit: int) -> str:
+    """A sentence on what has no room, empty if everything has."""
+    total: Counter[Kind] = Counter()
+    for line in lines:
+        total[line.kind] += line.number
+    told = [f"{left[kind]:,} of {total[kind]:,} {NAMES[kind]}" for kind in NAMES if left[kind]]
+    return f"<p>Left out, so that this page stays below {limit / 1e6:g} MB: {'; '.join(told)}.</p>" if told else ""
+
+
+NAMES: dict[Kind, str] = {
+    "points": "cells of the figure of budgets",
+    "figures": "figures",
+    "runs": "runs in the list of all",
+    "details": "runs' curves, specifications and provenance",
+    "examples": "examples, of every run the later ones",
+}
 
 
 def _headline(content: Content) -> str:
@@ -82,14 +99,13 @@ def _link(index: int, section: Section) -> str:
 
 def _section(index: int, section: Section) -> str:
     tables = "".join(_table(table) for table in section.tables)
-    figures = "".join(_figure(title, svg) for title, svg in section.figures)
+    figures = "".join(_figure(f"{index}-{turn}", title) for turn, (title, _) in enumerate(section.figures))
     head = f'<section id="part-{index}"><h2>{escape(section.title)}</h2>'
     return f'{head}{tables}<div class="figures">{figures}</div></section>'
 
 
-def _figure(title: str, svg: str) -> str:
-    encoded = base64.b64encode(svg.encode()).decode()
-    image = f'<img alt="{escape(title, quote=True)}" src="data:image/svg+xml;base64,{encoded}">'
+def _figure(name: str, title: str) -> str:
+    image = f'<img alt="{escape(title, quote=True)}" data-figure="{name}">'
     return f"<figure>{image}<figcaption>{escape(title)}</figcaption></figure>"
 
 
