@@ -112,7 +112,7 @@ class Run:
             for bar in (tqdm.std.tqdm, tqdm.auto.tqdm):  # whose lock forks share, and one that is killed may hold it
                 bar.set_lock(threading.RLock())
             # whatever is edited meanwhile
-            vars(svft_bench.running.weights)["package_state"] = lambda: ("of now", False)
+            vars(svft_bench.running.keeping.weights)["package_state"] = lambda: ("of now", False)
             with (
                 (self.folder / "log").open("a") as log,
                 redirect_stdout(log),
@@ -178,7 +178,7 @@ def writes_counted(file: Path, *, kill_at: int | None, after: bool) -> Iterator[
         (shutil, "rmtree"),
         (safetensors.torch, "save_file"),
         (svft_bench.running.run, "check"),
-        *((sys.modules[f"svft_bench.{name}"], "save_file") for name in ("methods.applying", "running.selection")),
+        *((module, "save_file") for module in (svft_bench.methods.applying, svft_bench.running.training.selection)),
     ]
     for module, name in places:
         setattr(module, name, counted(getattr(module, name)))

@@ -32,7 +32,7 @@ from svft_bench.compose import cells  # noqa: E402
 from svft_bench.models.tiny import tiny_model_folder  # noqa: E402
 from svft_bench.records import load_records  # noqa: E402
 from svft_bench.records.durable import write_whole  # noqa: E402
-from svft_bench.running.launching import PLUGINS  # noqa: E402
+from svft_bench.running.sweeping.launching import PLUGINS  # noqa: E402
 from tests.toy import KINDS, toy_data  # noqa: E402
 
 FILE = ROOT / "results" / "bench" / "kills-workers.json"

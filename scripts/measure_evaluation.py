@@ -23,7 +23,7 @@ from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec
 from svft_bench.records.durable import write_whole
 from svft_bench.running.assembly import Assembly, assemble
-from svft_bench.running.evaluation import evaluating, predict
+from svft_bench.running.predicting.evaluation import evaluating, predict
 from svft_bench.running.provenance import provenance
 from svft_bench.tasks import Example
 

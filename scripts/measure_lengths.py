@@ -21,7 +21,7 @@ from svft_bench.analysis.estimates.workload import longest_in_batch  # noqa: E40
 from svft_bench.compose import cells  # noqa: E402
 from svft_bench.models.loading import load_processor  # noqa: E402
 from svft_bench.records.durable import write_whole  # noqa: E402
-from svft_bench.running.rows import token_lengths, training_rows  # noqa: E402
+from svft_bench.running.batches.rows import token_lengths, training_rows  # noqa: E402
 from svft_bench.tasks import load_task  # noqa: E402
 
 FILE = ROOT / "svft_bench" / "estimates" / "lengths.yaml"

@@ -31,11 +31,11 @@ from svft_bench.config.settings import Tracked  # noqa: E402
 from svft_bench.methods.applying import stored_bytes  # noqa: E402
 from svft_bench.records.durable import write_whole  # noqa: E402
 from svft_bench.running.assembly import Assembly, assemble  # noqa: E402
-from svft_bench.running.encoding import training_collate  # noqa: E402
+from svft_bench.running.batches.encoding import training_collate  # noqa: E402
+from svft_bench.running.batches.rows import TrainingRows  # noqa: E402
 from svft_bench.running.provenance import provenance  # noqa: E402
-from svft_bench.running.rows import TrainingRows  # noqa: E402
 from svft_bench.running.tracking import About, tracking  # noqa: E402
-from svft_bench.running.train import Trained, train  # noqa: E402
+from svft_bench.running.training.train import Trained, train  # noqa: E402
 
 SHORT = ["device=cpu", "train.max_steps=5", "train.gradient_accumulation=2"]
 TASKS = {

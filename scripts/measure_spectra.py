@@ -17,8 +17,8 @@ from svft_bench.compose import Cell, cells
 from svft_bench.methods.applying import load_trained
 from svft_bench.records import record_path
 from svft_bench.running.assembly import assemble
-from svft_bench.running.folders import TRAINED, folder_of
-from svft_bench.running.weights import ADAPTER
+from svft_bench.running.keeping.folders import TRAINED, folder_of
+from svft_bench.running.keeping.weights import ADAPTER
 
 
 def main(overrides: Sequence[str]) -> int:

@@ -131,9 +131,10 @@ def _verb(name: str, argv: list[str]) -> int:
 
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
-    from svft_bench.running import again, launching, limits, searching
-    from svft_bench.running.failures import state
+    from svft_bench.running.keeping import again
     from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
+    from svft_bench.running.sweeping import launching, limits, searching
+    from svft_bench.running.sweeping.failures import state
 
     asked = _parser().parse_intermixed_args(argv)
     overrides = list(asked.overrides)
@@ -170,10 +171,10 @@ def _benchmark(argv: list[str]) -> int:
 def _sweep(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """Run the cells by Hydra's launcher; however the sweep ends, a list says what has no record."""
     from svft_bench import compose
-    from svft_bench.running import sweep
-    from svft_bench.running.failures import state
-    from svft_bench.running.launching import launch
-    from svft_bench.running.own_process import get_ready
+    from svft_bench.running.sweeping import sweep
+    from svft_bench.running.sweeping.failures import state
+    from svft_bench.running.sweeping.launching import launch
+    from svft_bench.running.sweeping.own_process import get_ready
 
     if wants_own_process(planned[0]) and any(state(cell) != "done" for cell in planned):
         get_ready()
@@ -209,8 +210,8 @@ def _versions() -> str:
 
 def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     """After a sweep: the table that it asked for, and the cells that have no record, each with its reason."""
-    from svft_bench.running.failures import state
-    from svft_bench.running.sweep import outcome
+    from svft_bench.running.sweeping.failures import state
+    from svft_bench.running.sweeping.sweep import outcome
 
     left = outcome(planned)
     settings = planned[0].settings

@@ -11,7 +11,7 @@ from svft_bench.compose import cells, model_spec
 from svft_bench.config.spec import LimitSpec
 from svft_bench.models.loading import load_model
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running.evaluation import predict
+from svft_bench.running.predicting.evaluation import predict
 from svft_bench.tasks import load_task
 
 pytestmark = [pytest.mark.carrier, pytest.mark.slow]

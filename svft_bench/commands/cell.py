@@ -49,7 +49,7 @@ def _once() -> Callable[..., str]:
 
 def trial(config: DictConfig) -> float:
     """One cell of a search and its value, perhaps in a process of its own."""
-    from svft_bench.running.searching import value
+    from svft_bench.running.sweeping.searching import value
 
     return value(config, job(config))
 
@@ -60,9 +60,9 @@ def job(config: DictConfig) -> int:
     from omegaconf import OmegaConf
 
     from svft_bench.compose import build_cell
-    from svft_bench.running.failures import keep_failure, reason_of, state
-    from svft_bench.running.own_process import alone
-    from svft_bench.running.sweep import in_a_worker, is_over, note, pace, position
+    from svft_bench.running.sweeping.failures import keep_failure, reason_of, state
+    from svft_bench.running.sweeping.own_process import alone
+    from svft_bench.running.sweeping.sweep import in_a_worker, is_over, note, pace, position
 
     if in_a_worker():
         stopping.heed_signals()
@@ -107,8 +107,8 @@ def _quiet_attempt(cell: Cell) -> int:
 def attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
     from svft_bench.records import find_record, record_path
-    from svft_bench.running.again import is_due
-    from svft_bench.running.failures import failure_path, keep_failure, reason_of, standing
+    from svft_bench.running.keeping.again import is_due
+    from svft_bench.running.sweeping.failures import failure_path, keep_failure, reason_of, standing
 
     path = record_path(cell.settings.results_dir, cell.spec)
     if ranks.lead(lambda: not is_due(cell.spec, cell.settings) and find_record(path) is not None):
@@ -116,7 +116,7 @@ def attempt(cell: Cell) -> int:
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers
     from svft_bench.commands.summary import one_line
-    from svft_bench.running.folders import folder_of, weights_in
+    from svft_bench.running.keeping.folders import folder_of, weights_in
     from svft_bench.running.run import run
 
     try:

@@ -13,7 +13,7 @@ from svft_bench.config.wording import Parser
 from svft_bench.records import load_record
 
 if TYPE_CHECKING:
-    from svft_bench.running.cards import Kind
+    from svft_bench.running.keeping.cards import Kind
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         _check_name(asked.push)
     record = load_record(asked.run)
 
-    from svft_bench.running.exporting import export, push
+    from svft_bench.running.keeping.exporting import export, push
 
     lost = export(
         record,

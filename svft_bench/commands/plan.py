@@ -44,8 +44,8 @@ from svft_bench.compose import Cell, cells
 from svft_bench.config.wording import Parser, plural
 from svft_bench.methods.counts import trained_parameters
 from svft_bench.records import RunRecord, load_records
-from svft_bench.running.failures import State, reason, state
-from svft_bench.running.sweep import counted
+from svft_bench.running.sweeping.failures import State, reason, state
+from svft_bench.running.sweeping.sweep import counted
 
 MOST_DEVICES = 100_000
 MEMORY = ("weights", "factors", "optimizer", "activations")

@@ -1,4 +1,4 @@
-"""What the process has imported from which those of a sweep's cells are forked (`running.own_process`)."""
+"""What the process has imported from which those of a sweep's cells are forked (`running.sweeping.own_process`)."""
 
 from svft_bench.commands.cell import be_quiet
 

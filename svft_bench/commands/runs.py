@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from svft_bench.config.wording import Parser, nearest, plural
-from svft_bench.running.housekeeping import PARTS, STATES, Left, matching, prune, runs_left
+from svft_bench.running.keeping.housekeeping import PARTS, STATES, Left, matching, prune, runs_left
 
 FILTERS = ("task", "model", "method", "seed")
 FOLDERS = {"results_dir": "results", "output_dir": "outputs"}

@@ -71,7 +71,7 @@ def _shown(example: Example, task: TaskSpec) -> Iterator[str]:
 
 def _windows(example: Example, spec: RunSpec, tokenizer: Any) -> Iterator[str]:
     """Each window of a context, in brackets the answer that is whole in it."""
-    from svft_bench.running.windows import windows
+    from svft_bench.running.batches.windows import windows
 
     (found,) = windows([example], task=spec.task, tokenizer=tokenizer)
     start = example["start"] if example["start"] != -1 else None
@@ -88,7 +88,7 @@ def _tokens(example: Example, spec: RunSpec, *, training: bool) -> Iterator[str]
     if KINDS[spec.task.kind].images:
         return
     from svft_bench.models.loading import load_processor
-    from svft_bench.running.rows import in_chat, training_rows
+    from svft_bench.running.batches.rows import in_chat, training_rows
 
     tokenizer = load_processor(spec.model)
     if spec.task.span is not None:

@@ -21,11 +21,11 @@ from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
 from svft_bench.running import ranks
-from svft_bench.running.decoding import forget_search
-from svft_bench.running.drawing import draw_prior
-from svft_bench.running.losses import average_over_targets
-from svft_bench.running.rows import TrainingRows, check_context, in_chat, training_rows
-from svft_bench.running.train import total_steps
+from svft_bench.running.batches.rows import TrainingRows, check_context, in_chat, training_rows
+from svft_bench.running.predicting.decoding import forget_search
+from svft_bench.running.predicting.drawing import draw_prior
+from svft_bench.running.training.losses import average_over_targets
+from svft_bench.running.training.train import total_steps
 from svft_bench.tasks import Example, Task, load_task
 
 EMULATED = 4.0  # a product that takes this much longer than in float32 is worth a word; source: ours

@@ -13,25 +13,26 @@ from svft_bench.config.spec import EvalSpec, RunSpec
 from svft_bench.methods.applying import load_trained
 from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes, find_record, record_path, save_record
 from svft_bench.records.durable import PARTIAL, sweep, write_whole
-from svft_bench.running import again, ranks
+from svft_bench.running import ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
-from svft_bench.running.cards import write_card
-from svft_bench.running.deciding import with_threshold
-from svft_bench.running.decoding import Engine
-from svft_bench.running.encoding import training_collate
-from svft_bench.running.evaluation import Prediction, cuts, predict
-from svft_bench.running.finished import Finished, forget
-from svft_bench.running.folders import TRAINED, claim_folder
-from svft_bench.running.memory import Parts, saying_what_would_fit
-from svft_bench.running.ownership import owning
+from svft_bench.running.batches.encoding import training_collate
+from svft_bench.running.keeping import again
+from svft_bench.running.keeping.cards import write_card
+from svft_bench.running.keeping.folders import TRAINED, claim_folder
+from svft_bench.running.keeping.ownership import owning
+from svft_bench.running.keeping.weights import ADAPTER, Fitted, code_state, load_fitted, save_fitted
+from svft_bench.running.predicting.deciding import with_threshold
+from svft_bench.running.predicting.decoding import Engine
+from svft_bench.running.predicting.evaluation import Prediction, cuts, predict
+from svft_bench.running.predicting.finished import Finished, forget
+from svft_bench.running.predicting.vllm_engine import AT_A_TIME, check_engine, engine_of, installed
 from svft_bench.running.preflight import check_processes
 from svft_bench.running.provenance import peak_memory, provenance
-from svft_bench.running.selection import BestEpoch
 from svft_bench.running.stopping import check, stopping_between_steps
 from svft_bench.running.tracking import About, Tracker, tracking
-from svft_bench.running.train import total_steps, train
-from svft_bench.running.vllm_engine import AT_A_TIME, check_engine, engine_of, installed
-from svft_bench.running.weights import ADAPTER, Fitted, code_state, load_fitted, save_fitted
+from svft_bench.running.training.memory import Parts, saying_what_would_fit
+from svft_bench.running.training.selection import BestEpoch
+from svft_bench.running.training.train import total_steps, train
 from svft_bench.tasks import Example, score
 
 

@@ -62,7 +62,7 @@ def test_an_encoder_counts_what_is_read_and_a_decoder_what_is_written() -> None:
 
 
 def test_steps_are_those_that_training_takes() -> None:
-    from svft_bench.running.train import total_steps
+    from svft_bench.running.training.train import total_steps
 
     for line in ("task=digits", f"{MATHS} limit.train=1001", "model=minilm-l6 task=glue/rte train.max_steps=7"):
         spec = _spec(line)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from svft_bench.cli import command
 from svft_bench.records import load_record
-from svft_bench.running.exporting import base_of_run, lost_by_rank, trained_model
+from svft_bench.running.keeping.exporting import base_of_run, lost_by_rank, trained_model
 
 Arguments = Callable[..., list[str]]
 BOUND = {

@@ -13,8 +13,8 @@ import pytest
 from svft_bench.cli import command
 from svft_bench.compose import Cell, cells
 from svft_bench.records import record_path, save_record
-from svft_bench.running.failures import keep_failure
-from svft_bench.running.folders import claim_folder
+from svft_bench.running.keeping.folders import claim_folder
+from svft_bench.running.sweeping.failures import keep_failure
 from tests.made_records import made_record
 
 Listed = Callable[..., list[dict[str, object]]]

@@ -12,9 +12,9 @@ from svft_bench.analysis.audit.counting import TASK_OF_KIND
 from svft_bench.config.spec import KINDS, Kind
 from svft_bench.methods.applying import TASK_TYPES
 from svft_bench.models.loading import AUTO
-from svft_bench.running.encoding import COLLATES
-from svft_bench.running.predictors import PREDICTORS
-from svft_bench.running.rows import ROWS
+from svft_bench.running.batches.encoding import COLLATES
+from svft_bench.running.batches.rows import ROWS
+from svft_bench.running.predicting.predictors import PREDICTORS
 from svft_bench.tasks.loading import EXAMPLES
 from svft_bench.tasks.own import OWN
 from svft_bench.tasks.pool import USABLE

@@ -224,7 +224,7 @@ def test_a_chat_template_wraps_the_prompt_and_not_the_answer(tmp_path: Path) -> 
 
     from svft_bench.compose import model_spec
     from svft_bench.models.tiny import tiny_model_folder
-    from svft_bench.running.rows import in_chat, training_rows
+    from svft_bench.running.batches.rows import in_chat, training_rows
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder(model_spec("smollm2-135m"), tmp_path / "model"))
     task = _choice()

@@ -24,7 +24,7 @@ from svft_bench.records import (
     save_record,
 )
 from svft_bench.records.durable import ASIDE
-from svft_bench.running.failures import state
+from svft_bench.running.sweeping.failures import state
 from tests.made_records import made_record
 
 ROWS = [{"eval": "digits", "id": str(i), "prediction": 1, "reference": i % 2} for i in range(4)]

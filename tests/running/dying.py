@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from svft_bench.cli import main
-from svft_bench.running import callbacks
+from svft_bench.running.training import callbacks
 
 whole = callbacks.Report.on_step_end
 

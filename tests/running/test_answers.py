@@ -15,9 +15,9 @@ from svft_bench.compose import cells
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running.encoding import training_collate
-from svft_bench.running.rows import training_rows
-from svft_bench.running.windows import windows
+from svft_bench.running.batches.encoding import training_collate
+from svft_bench.running.batches.rows import training_rows
+from svft_bench.running.batches.windows import windows
 from svft_bench.tasks.metrics.answering import exact_match, threshold
 from tests.toy import questions, toy_data, write_rows
 

@@ -20,9 +20,9 @@ from transformers import (
     Dinov2ForImageClassification,
 )
 
-from svft_bench.running import chance
-from svft_bench.running.additive import additive
-from svft_bench.running.sharing import own
+from svft_bench.running.training import chance
+from svft_bench.running.training.additive import additive
+from svft_bench.running.training.sharing import own
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = SMALL | {"vocab_size": 20, "intermediate_size": 16, "max_position_embeddings": 12}

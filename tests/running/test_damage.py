@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from svft_bench.cli import command
-from svft_bench.running.checkpoints import take_up
-from svft_bench.running.weights import code_state
+from svft_bench.running.keeping.weights import code_state
+from svft_bench.running.training.checkpoints import take_up
 from tests.running.test_kills import EPOCHS, Arguments, Killed, end_at_step, killed, left, the_record, undisturbed
 
 
@@ -113,7 +113,7 @@ def test_checkpoints_of_an_earlier_version_are_left_alone_with_a_sentence(
 def test_damaged_weights_are_trained_again(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
     line = arguments("text", "method=svft_random", "train.max_steps=2")
     assert command(line) == 0
     expected = left(tmp_path)

@@ -15,9 +15,9 @@ from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec, GenerationSpec, RunSpec, SourceSpec
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
-from svft_bench.running import likelihood
-from svft_bench.running.evaluation import Prediction, cuts, evaluating, predict
-from svft_bench.running.likelihood import foreseen, likeliest, log_likelihoods
+from svft_bench.running.predicting import likelihood
+from svft_bench.running.predicting.evaluation import Prediction, cuts, evaluating, predict
+from svft_bench.running.predicting.likelihood import foreseen, likeliest, log_likelihoods
 from svft_bench.tasks import Example
 
 SENTENCE = "she sells sea shells by the shore and counts them twice before the tide takes any of it"

@@ -11,8 +11,8 @@ import pytest
 from svft_bench.cli import command
 from svft_bench.config.spec import Kind
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running.finished import Finished
-from svft_bench.running.predictors import PREDICTORS, Asked
+from svft_bench.running.predicting.finished import Finished
+from svft_bench.running.predicting.predictors import PREDICTORS, Asked
 
 Arguments = Callable[..., list[str]]
 
@@ -31,7 +31,7 @@ def left(root: Path) -> tuple[RunRecord, list[dict[str, Any]]]:
 def test_only_the_batches_that_were_not_through_are_predicted_again(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: Kind
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
     line = arguments(kind, "method=svft_plain", "eval_batch_size=2", "train.max_steps=1")
     assert command([*line, f"results_dir={tmp_path}/whole", f"output_dir={tmp_path}/whole"]) == 0
     whole, looked = PREDICTORS[name], []

@@ -12,7 +12,7 @@ import pytest
 from svft_bench.cli import command
 from svft_bench.compose import Cell, cells
 from svft_bench.records import load_records
-from svft_bench.running.folders import claim_folder, folder_of
+from svft_bench.running.keeping.folders import claim_folder, folder_of
 
 Arguments = Callable[..., list[str]]
 
@@ -43,7 +43,7 @@ def test_a_folder_of_an_older_version_is_taken_up(cell: Callable[..., Cell], tmp
 def test_weights_in_a_folder_of_an_older_version_are_scored_and_exported(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
     line = arguments("text", "method=svft_plain")
     assert command(line) == 0
     before, record_file, adapter = capsys.readouterr().out.splitlines()[-3:]

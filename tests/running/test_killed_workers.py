@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from svft_bench.running.launching import PLUGINS
-from svft_bench.running.sweep import NOTES, left_by_the_dead
+from svft_bench.running.sweeping.launching import PLUGINS
+from svft_bench.running.sweeping.sweep import NOTES, left_by_the_dead
 
 LAUNCH = """
 import sys
 sys.path.insert(0, {folder!r})
 import killing
 from svft_bench.compose import cells, fixed
-from svft_bench.running.launching import launch
-from svft_bench.running.sweep import going
-from svft_bench.running.sweep import outcome
+from svft_bench.running.sweeping.launching import launch
+from svft_bench.running.sweeping.sweep import going
+from svft_bench.running.sweeping.sweep import outcome
 overrides = ["seed=0,1,2,3", *{launcher!r}, "results_dir={folder}/r", "output_dir={folder}/o"]
 planned = cells(overrides)
 with going(planned):
@@ -37,7 +37,7 @@ from pathlib import Path
 
 def job(config):
     from hydra.core.hydra_config import HydraConfig
-    from svft_bench.running.sweep import note
+    from svft_bench.running.sweeping.sweep import note
     number = int(HydraConfig.get().job.num)
     note(number, "begun")
     first = Path({folder!r}) / "first"

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from svft_bench.cli import command
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running import callbacks
-from svft_bench.running.selection import BestEpoch
+from svft_bench.running.training import callbacks
+from svft_bench.running.training.selection import BestEpoch
 
 ROOT = Path(__file__).parents[2]
 Arguments = Callable[..., list[str]]
@@ -111,7 +111,9 @@ def test_an_epoch_whose_scoring_is_killed_is_scored_all_the_same(
 def test_the_curve_has_no_trace_of_a_kill(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.train.CURVE_POINTS", 2)  # so that of eight steps, four and eight are logged
+    monkeypatch.setattr(
+        "svft_bench.running.training.train.CURVE_POINTS", 2
+    )  # so that of eight steps, four and eight are logged
     line = arguments("text", "method=lora", "train.max_steps=8", "train.epochs=4", "checkpoint_minutes=0")
     expected = undisturbed(line, tmp_path)
     for step in (3, 7):
@@ -138,11 +140,11 @@ def test_a_checkpoint_of_other_code_is_not_taken_up(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = arguments("text", "train.max_steps=4", "train.epochs=4", "checkpoint_minutes=0")
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
     end_at_step(monkeypatch, 3, killed)
     with pytest.raises(Killed):
         command(line)
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("b" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("b" * 40, False))
     with pytest.warns(UserWarning, match=r"checkpoint-2 was made by other code or other package versions, and is kept"):
         assert command(line) == 0
     assert not the_record(tmp_path).costs.resumed
@@ -273,7 +275,7 @@ def test_a_forced_run_waits_for_whom_it_would_disturb(
     holder = f"""
 import sys, time
 from pathlib import Path
-from svft_bench.running.ownership import owning
+from svft_bench.running.keeping.ownership import owning
 with owning(Path({str(folder / "training.lock")!r}), command="svft-bench the same"):
     print("held", flush=True)
     time.sleep(2)

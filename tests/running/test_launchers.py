@@ -13,7 +13,7 @@ import pytest
 
 from svft_bench.cli import command
 from svft_bench.records import load_records
-from svft_bench.running.launching import PLUGINS
+from svft_bench.running.sweeping.launching import PLUGINS
 
 ROOT = Path(__file__).parents[2]
 Arguments = Callable[..., list[str]]
@@ -43,7 +43,7 @@ def test_a_failing_cell_is_told_under_every_launcher(arguments: Arguments, tmp_p
 def test_a_launcher_that_is_not_installed_is_one_sentence(
     launcher: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.launching.find_spec", lambda name: None)
+    monkeypatch.setattr("svft_bench.running.sweeping.launching.find_spec", lambda name: None)
     assert command(["-m", f"hydra/launcher={launcher}", "seed=0,1"]) == 2
     said = capsys.readouterr().err
     assert f"hydra/launcher={launcher} is not installed: pip install 'svft-bench" in said and said.count("\n") == 1
@@ -53,7 +53,7 @@ def test_a_launcher_that_is_not_installed_is_one_sentence(
 def test_a_launcher_s_field_that_there_is_not_is_one_sentence(
     launcher: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.launching.find_spec", lambda name: name)
+    monkeypatch.setattr("svft_bench.running.sweeping.launching.find_spec", lambda name: name)
     line = ["-m", f"hydra/launcher={launcher}", "hydra.launcher.nope=1", "seed=0,1"]
     assert command([*line, f"results_dir={tmp_path}/r", f"output_dir={tmp_path}/o"]) == 2
     said = capsys.readouterr().err

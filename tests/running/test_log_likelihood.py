@@ -17,7 +17,7 @@ from svft_bench.compose import cells
 from svft_bench.config.spec import EvalSpec
 from svft_bench.models.loading import load_model
 from svft_bench.records import load_predictions, load_records
-from svft_bench.running.likelihood import foreseen
+from svft_bench.running.predicting.likelihood import foreseen
 from svft_bench.tasks.scoring import score
 
 Arguments = Callable[..., list[str]]

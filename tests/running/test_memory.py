@@ -15,8 +15,8 @@ from torch import nn
 from svft_bench.cli import command
 from svft_bench.records import RunRecord, load_predictions, load_records
 from svft_bench.running import assembly
-from svft_bench.running.encoding import logits_of
-from svft_bench.running.memory import OutOfMemory, Parts, is_out_of_memory
+from svft_bench.running.batches.encoding import logits_of
+from svft_bench.running.training.memory import OutOfMemory, Parts, is_out_of_memory
 from tests.running.test_several_processes import FREE_TOLERANCE, in_float64
 
 Arguments = Callable[..., list[str]]
@@ -145,7 +145,7 @@ def test_a_training_in_parts_that_was_killed_goes_on_in_parts(
     monkeypatch.setattr(assembly, "load_model", limited)
     asked = arguments("image", *line, f"results_dir={tmp_path}/parts", f"output_dir={tmp_path}/parts")
     with monkeypatch.context() as killed:
-        killed.setattr("svft_bench.running.train._curve", lambda state: _raise(KeyError("killed")))
+        killed.setattr("svft_bench.running.training.train._curve", lambda state: _raise(KeyError("killed")))
         assert command(asked) == 1
     (manifest, *_) = (tmp_path / "parts").rglob("manifest.json")
     assert json.loads(manifest.read_text())["parts"] == 2

@@ -17,8 +17,9 @@ import pytest
 from svft_bench.cli import command
 from svft_bench.compose import Cell
 from svft_bench.records import load_records
-from svft_bench.running import stopping, sweep
-from svft_bench.running.own_process import alone
+from svft_bench.running import stopping
+from svft_bench.running.sweeping import sweep
+from svft_bench.running.sweeping.own_process import alone
 
 ROOT = Path(__file__).parents[2]
 WAITS = "begun"  # written below a cell's outputs by one that waits to be told to end
@@ -110,7 +111,7 @@ def test_a_signal_ends_the_cell_s_process_first(
 
 ORPHAN = """
 from svft_bench.compose import cells
-from svft_bench.running import own_process
+from svft_bench.running.sweeping import own_process
 from tests.running.test_own_process import waiting
 
 own_process.IMPORTED.clear()

@@ -15,8 +15,8 @@ from svft_bench.methods.applying import trainable_names, trained_state
 from svft_bench.models.loading import load_model
 from svft_bench.records import find_record, load_predictions, record_path
 from svft_bench.running.assembly import Assembly, assemble
-from svft_bench.running.encoding import training_collate
-from svft_bench.running.evaluation import predict
+from svft_bench.running.batches.encoding import training_collate
+from svft_bench.running.predicting.evaluation import predict
 from svft_bench.tasks.loading import load_task
 from svft_bench.tasks.pictures import as_picture, as_text
 from tests.small import SMALL

@@ -17,7 +17,7 @@ from svft_bench.compose import cells
 from svft_bench.models.scorers import scorer
 from svft_bench.records import find_record, load_predictions, predictions_path, record_path
 from svft_bench.running.assembly import assemble
-from svft_bench.running.encoding import training_collate
+from svft_bench.running.batches.encoding import training_collate
 from svft_bench.tasks.pictures import as_picture, as_text, colours, histogram
 
 pipelines = pytest.importorskip("tests.pipelines", reason="the extra `pictures` is not installed: no package diffusers")

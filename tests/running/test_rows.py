@@ -16,9 +16,9 @@ from svft_bench.config.spec import TaskSpec
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import load_records
-from svft_bench.running.encoding import SimilarLengths, training_collate
-from svft_bench.running.rows import IGNORED, training_rows
-from svft_bench.running.train import total_steps
+from svft_bench.running.batches.encoding import SimilarLengths, training_collate
+from svft_bench.running.batches.rows import IGNORED, training_rows
+from svft_bench.running.training.train import total_steps
 from tests.toy import toy_data, write_rows
 
 Loaded = Callable[..., tuple[Any, Any, Cell]]

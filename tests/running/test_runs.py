@@ -224,7 +224,7 @@ def test_ctrl_c_in_training_ends_in_a_sentence_and_130(arguments: Arguments, tmp
 @pytest.fixture
 def clean_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained weights are only taken up where the code that made them is known; here it is."""
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
 
 
 def test_gsm8k_and_math_train_once(arguments: Arguments, tmp_path: Path, clean_tree: None) -> None:
@@ -242,7 +242,9 @@ def test_weights_of_changed_code_are_not_taken_up(
     arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for commit in ("a", "b"):
-        monkeypatch.setattr("svft_bench.running.weights.package_state", lambda commit=commit: (commit * 40, False))
+        monkeypatch.setattr(
+            "svft_bench.running.keeping.weights.package_state", lambda commit=commit: (commit * 40, False)
+        )
         assert command(arguments("text", f"results_dir={tmp_path}/{commit}")) == 0
     times = [load_records(tmp_path / commit)[0].costs.train_seconds for commit in ("a", "b")]
     assert times[0] != times[1]

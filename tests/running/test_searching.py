@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from svft_bench.compose import cells
-from svft_bench.running.searching import check, corners, is_search, score
+from svft_bench.running.sweeping.searching import check, corners, is_search, score
 from tests.made_records import made_record
 
 

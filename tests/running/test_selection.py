@@ -13,7 +13,7 @@ from svft_bench.cli import command
 from svft_bench.compose import cells
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_records
-from svft_bench.running.selection import BestEpoch
+from svft_bench.running.training.selection import BestEpoch
 from tests.toy import toy_data, write_rows
 
 Run = Callable[..., RunRecord]

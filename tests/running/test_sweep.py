@@ -15,9 +15,9 @@ from svft_bench.commands.plan import main, plan
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell, cells
 from svft_bench.records import record_path, save_record
-from svft_bench.running import sweep
-from svft_bench.running.failures import failure_path, keep_failure, reason, state
-from svft_bench.running.sweep import outcome
+from svft_bench.running.sweeping import sweep
+from svft_bench.running.sweeping.failures import failure_path, keep_failure, reason, state
+from svft_bench.running.sweeping.sweep import outcome
 from tests.made_records import made_record
 
 

@@ -17,11 +17,11 @@ from svft_bench.config.settings import Tracked
 from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
-from svft_bench.running.callbacks import Clock
-from svft_bench.running.encoding import Collate, training_collate
-from svft_bench.running.rows import IGNORED, TrainingRows, training_rows
+from svft_bench.running.batches.encoding import Collate, training_collate
+from svft_bench.running.batches.rows import IGNORED, TrainingRows, training_rows
 from svft_bench.running.tracking import About, tracking
-from svft_bench.running.train import _arguments, _optimizer, is_bias, train
+from svft_bench.running.training.callbacks import Clock
+from svft_bench.running.training.train import _arguments, _optimizer, is_bias, train
 
 EXAMPLES = [{"id": str(i), "prompt": "q?", "target": "a" * length} for i, length in enumerate((1, 12, 3))]
 
@@ -74,7 +74,9 @@ def test_a_training_that_diverges_ends_with_its_step_and_not_with_a_loss_of_zero
 def test_a_last_step_between_two_losses_that_leaves_no_number_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.train.CURVE_POINTS", 2)  # so that of five steps, two and four are logged
+    monkeypatch.setattr(
+        "svft_bench.running.training.train.CURVE_POINTS", 2
+    )  # so that of five steps, two and four are logged
     line = ["model=smollm2-135m", "task=gsm8k", "method=full_ft", "train.lr=1e-3", "train.max_steps=5"]
     small = ["train.precision=float32", "train.batch_size=1", "train.gradient_accumulation=1", "train.epochs=2"]
     ready = tiny(tmp_path, *line, *small)

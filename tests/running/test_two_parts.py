@@ -23,10 +23,10 @@ from svft_bench.models.loading import AUTO, load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records, record_path
 from svft_bench.running.assembly import assemble
-from svft_bench.running.decoding import forget_search, rewrite
-from svft_bench.running.encoding import training_collate
-from svft_bench.running.losses import average_over_targets
-from svft_bench.running.sharing import targets
+from svft_bench.running.batches.encoding import training_collate
+from svft_bench.running.predicting.decoding import forget_search, rewrite
+from svft_bench.running.training.losses import average_over_targets
+from svft_bench.running.training.sharing import targets
 from svft_bench.tasks import score
 from tests.running.test_kills import Killed, elsewhere, end_at_step, killed
 from tests.toy import write_rows

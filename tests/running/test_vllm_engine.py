@@ -22,10 +22,10 @@ from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.records import RunRecord, load_predictions, load_records
-from svft_bench.running import vllm_engine
-from svft_bench.running.decoding import Engine, generate
-from svft_bench.running.evaluation import evaluating
-from svft_bench.running.vllm_engine import check_engine, engine_of
+from svft_bench.running.predicting import vllm_engine
+from svft_bench.running.predicting.decoding import Engine, generate
+from svft_bench.running.predicting.evaluation import evaluating
+from svft_bench.running.predicting.vllm_engine import check_engine, engine_of
 from tests import vllm_stand_in as stand_in
 from tests.toy import toy_data
 
@@ -183,7 +183,7 @@ def line(tmp_path: Path, folder: Path, *more: str) -> list[str]:
 def test_a_run_by_it_is_a_record_of_its_own_with_the_same_training(
     folder: Path, engines: list[stand_in.LLM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
     monkeypatch.setattr("svft_bench.running.run.check_engine", lambda spec, device: None)  # the stand-in needs no CUDA
     found: dict[str, RunRecord] = {}
     predictions = []

@@ -13,8 +13,8 @@ import pytest
 from svft_bench.compose import cells
 from svft_bench.config.spec import GenerationSpec
 from svft_bench.models.loading import load_model
-from svft_bench.running.decoding import Tokens, generate
-from svft_bench.running.vllm_engine import engine_of
+from svft_bench.running.predicting.decoding import Tokens, generate
+from svft_bench.running.predicting.vllm_engine import engine_of
 
 pytestmark = [pytest.mark.carrier, pytest.mark.slow]
 

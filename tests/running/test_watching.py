@@ -9,11 +9,11 @@ import pytest
 
 from svft_bench.compose import Cell, cells
 from svft_bench.records import save_record
-from svft_bench.running import limits, watching
-from svft_bench.running.failures import keep_failure
-from svft_bench.running.limits import timed
-from svft_bench.running.sweep import begin
-from svft_bench.running.watching import pace, watched
+from svft_bench.running.sweeping import limits, watching
+from svft_bench.running.sweeping.failures import keep_failure
+from svft_bench.running.sweeping.limits import timed
+from svft_bench.running.sweeping.sweep import begin
+from svft_bench.running.sweeping.watching import pace, watched
 from tests.made_records import made_record
 
 SLURM = "hydra/launcher=submitit_slurm"

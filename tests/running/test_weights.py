@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ from peft import get_peft_model
 from torch import nn
 
 from svft_bench.methods.applying import trainable_names
-from svft_bench.running.train import Trained
-from svft_bench.running.weights import load_fitted, save_fitted
+from svft_bench.running.keeping import weights
+from svft_bench.running.keeping.weights import load_fitted, save_fitted
+from svft_bench.running.training.train import Trained
 from tests.tuners.cases import adapted, config_of, make_base, make_input
 
 
 @pytest.fixture(autouse=True)
 def known_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svft_bench.running.weights.package_state", lambda: ("a" * 40, False))
+    monkeypatch.setattr("svft_bench.running.keeping.weights.package_state", lambda: ("a" * 40, False))
 
 
 def save(folder: Path, model: nn.Module) -> None:
@@ -54,3 +56,16 @@ def test_weights_of_a_version_with_other_fields_are_left_alone(tmp_path: Path) -
     del fields["timed_steps"]
     (tmp_path / "fitted.json").write_text(json.dumps(fields | {"code": "older"}), encoding="utf-8")
     assert load_fitted(tmp_path, adapted("svft_plain")) is None
+
+
+@pytest.mark.parametrize("file", ["tuners/svd.py", "running/training/train.py", "tasks/loading.py"])
+def test_weights_of_a_changed_tree_are_of_other_code_whichever_file_changed(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(weights.PACKAGE, tmp_path / "svft_bench")
+    monkeypatch.setattr(weights, "package_state", lambda: ("a" * 40, True))
+    monkeypatch.setattr(weights, "PACKAGE", package)
+    monkeypatch.setattr(weights, "_sources", weights._sources.__wrapped__)
+    before = weights.code_state()
+    (package / file).write_text((package / file).read_text() + "# changed\n")
+    assert weights.code_state() != before

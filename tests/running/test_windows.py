@@ -14,8 +14,8 @@ from svft_bench.compose import cells
 from svft_bench.config.spec import SpanSpec, TaskSpec
 from svft_bench.models.loading import load_processor
 from svft_bench.models.tiny import tiny_model_folder
-from svft_bench.running.rows import training_rows
-from svft_bench.running.windows import Window, answered, best_span, padded, windows
+from svft_bench.running.batches.rows import training_rows
+from svft_bench.running.batches.windows import Window, answered, best_span, padded, windows
 from tests.tasks.layout import task_spec
 
 WORDS = [f"word{number}" for number in range(80)]

@@ -17,13 +17,14 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from svft_bench.config.spec import TrainSpec
 from svft_bench.methods.applying import load_trained, save_trained, trainable_names
 from svft_bench.methods.scheduled import load_schedule_state, schedule_state
-from svft_bench.running import callbacks, chance, ranks, stopping
-from svft_bench.running.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
-from svft_bench.running.encoding import Collate, SimilarLengths
-from svft_bench.running.memory import Parts, fit_in_memory
-from svft_bench.running.rows import TrainingRows
-from svft_bench.running.sharing import share, shared
+from svft_bench.running import ranks, stopping
+from svft_bench.running.batches.encoding import Collate, SimilarLengths
+from svft_bench.running.batches.rows import TrainingRows
 from svft_bench.running.tracking import Tracker
+from svft_bench.running.training import callbacks, chance
+from svft_bench.running.training.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
+from svft_bench.running.training.memory import Parts, fit_in_memory
+from svft_bench.running.training.sharing import share, shared
 
 CURVE_POINTS = 50
 NEW, OLD = "activation_checkpointing", "gradient_checkpointing"  # since transformers 5.23, and before

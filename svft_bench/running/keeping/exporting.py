@@ -17,9 +17,9 @@ from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.checkpoint import describe, fetch
 from svft_bench.models.loading import load_model
 from svft_bench.records import RunRecord, load_alone
-from svft_bench.running.cards import RUN, Kind, write_card
-from svft_bench.running.folders import training_folder
-from svft_bench.running.weights import load_kept
+from svft_bench.running.keeping.cards import RUN, Kind, write_card
+from svft_bench.running.keeping.folders import training_folder
+from svft_bench.running.keeping.weights import load_kept
 
 RANKS = (4, 8, 16, 32, 64, 128, 256, 512)
 

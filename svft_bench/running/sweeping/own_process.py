@@ -24,7 +24,8 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 
 from svft_bench.compose import Cell
-from svft_bench.running import stopping, sweep
+from svft_bench.running import stopping
+from svft_bench.running.sweeping import sweep
 
 IMPORTED = ["svft_bench.commands.preloaded"]
 PATIENCE = 60.0  # seconds for a cell's process whose parent has died to end by itself

@@ -10,7 +10,7 @@ from peft import PeftModel
 
 from svft_bench.config.spec import EvalSpec, TaskSpec
 from svft_bench.models.scorers import Scorer, scorer
-from svft_bench.running.encoding import noisy
+from svft_bench.running.batches.encoding import noisy
 from svft_bench.tasks import Example
 from svft_bench.tasks.pictures import as_text, histogram
 

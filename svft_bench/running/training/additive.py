@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from svft_bench.running import chance, ranks
+from svft_bench.running import ranks
+from svft_bench.running.training import chance
 
 # How far the loss of two rows together may be from the two alone, which models take in float32 even of float64; in
 # bfloat16 rounding alone is more.

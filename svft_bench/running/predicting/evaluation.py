@@ -15,12 +15,12 @@ from torch import nn
 from svft_bench.config.spec import KINDS, EvalSpec, TaskSpec
 from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks
-from svft_bench.running.decoding import Engine
-from svft_bench.running.encoding import logits_of, text_length
-from svft_bench.running.finished import Finished
-from svft_bench.running.memory import Parts, in_parts
-from svft_bench.running.predictors import AND, PREDICTORS, Asked, Found
+from svft_bench.running.batches.encoding import logits_of, text_length
+from svft_bench.running.predicting.decoding import Engine
+from svft_bench.running.predicting.finished import Finished
+from svft_bench.running.predicting.predictors import AND, PREDICTORS, Asked, Found
 from svft_bench.running.stopping import Stopped
+from svft_bench.running.training.memory import Parts, in_parts
 from svft_bench.tasks import Example
 
 Prediction = dict[str, Any]

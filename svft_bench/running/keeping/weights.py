@@ -17,11 +17,12 @@ from torch import nn
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
-from svft_bench.running.folders import FITTED, TRAINED
+from svft_bench.running.keeping.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
-from svft_bench.running.train import Trained
+from svft_bench.running.training.train import Trained
 from svft_bench.tuners.card import README
 
+PACKAGE = Path(__file__).parents[2]
 ADAPTER = "adapter/adapter_model.safetensors"
 AGAIN = "the training begins again"
 
@@ -136,7 +137,6 @@ def code_state() -> str:
 @cache
 def _sources() -> str:
     """A digest of the package's own code, for where no commit names it."""
-    package = Path(__file__).parent
-    files = sorted(package.rglob("*.py"))
-    text = b"".join(f"{file.relative_to(package)}\n".encode() + file.read_bytes() for file in files)
+    files = sorted(PACKAGE.rglob("*.py"))
+    text = b"".join(f"{file.relative_to(PACKAGE)}\n".encode() + file.read_bytes() for file in files)
     return hashlib.sha256(text).hexdigest()

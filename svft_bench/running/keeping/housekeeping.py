@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from svft_bench.records import Place, RunRecord, load_records, predictions_path, record_path
 from svft_bench.records.durable import ASIDE, LEFTOVERS, OLD
-from svft_bench.running.folders import FITTED, TRAINED, training_folder
+from svft_bench.running.keeping.folders import FITTED, TRAINED, training_folder
 
 State = Literal["done", "failed", "running", "unfinished"]
 Part = Literal["checkpoints", "weights", "caches"]

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from transformers import Trainer
 
 from svft_bench.running import ranks
-from svft_bench.running.additive import Additive, additive
-from svft_bench.running.encoding import Batch, Collate, learned, logits_of
+from svft_bench.running.batches.encoding import Batch, Collate, learned, logits_of
+from svft_bench.running.batches.rows import IGNORED, TrainingRows
 from svft_bench.running.preflight import QUANTISED
-from svft_bench.running.rows import IGNORED, TrainingRows
+from svft_bench.running.training.additive import Additive, additive
 from svft_bench.tasks import Example
 
 SHARE = "share"  # of a batch: this process's part of the micro-batch's targets, those targets, and the rows

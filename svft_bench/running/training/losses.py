@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from svft_bench.running.rows import IGNORED
+from svft_bench.running.batches.rows import IGNORED
 
 
 def average_over_targets(model: Any, *, smoothing: float) -> None:

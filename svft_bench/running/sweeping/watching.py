@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from svft_bench.analysis.estimates import duration
 from svft_bench.compose import Cell
 from svft_bench.config.wording import printable
-from svft_bench.running.failures import failure_path, reason, state
-from svft_bench.running.sweep import position
+from svft_bench.running.sweeping.failures import failure_path, reason, state
+from svft_bench.running.sweeping.sweep import position
 
 POLL = 2.0  # seconds between two looks, which on a file system of a cluster are not free
 

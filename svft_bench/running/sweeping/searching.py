@@ -23,8 +23,8 @@ from svft_bench.compose import Cell, build_cell, cells, fixed, hydra_over, parse
 from svft_bench.config.spec import RunSpec
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_record, record_path
-from svft_bench.running import sweep
-from svft_bench.running.failures import reason, state
+from svft_bench.running.sweeping import sweep
+from svft_bench.running.sweeping.failures import reason, state
 
 SWEEPER = "hydra/sweeper=optuna"
 

@@ -22,9 +22,9 @@ from omegaconf import DictConfig
 
 from svft_bench.compose import Cell, hydra_over
 from svft_bench.running import stopping
-from svft_bench.running.failures import keep_failure, reason_of
-from svft_bench.running.sweep import left_by_the_dead, noted
-from svft_bench.running.watching import own, watched
+from svft_bench.running.sweeping.failures import keep_failure, reason_of
+from svft_bench.running.sweeping.sweep import left_by_the_dead, noted
+from svft_bench.running.sweeping.watching import own, watched
 
 Job = Callable[[DictConfig], int]
 # The package of Hydra's plugin for each launcher, and the extra of ours that brings it.

@@ -10,9 +10,9 @@ from typing import Literal
 from svft_bench.compose import Cell
 from svft_bench.config.wording import sentence
 from svft_bench.records import DamagedRecord, load_record, record_path
-from svft_bench.running.again import is_asked
-from svft_bench.running.checkpoints import newest
-from svft_bench.running.folders import FITTED, folder_of
+from svft_bench.running.keeping.again import is_asked
+from svft_bench.running.keeping.folders import FITTED, folder_of
+from svft_bench.running.training.checkpoints import newest
 
 State = Literal["done", "failed", "missing"]
 

@@ -9,8 +9,8 @@ import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from svft_bench.config.spec import Kind, TaskSpec
-from svft_bench.running.rows import IGNORED
-from svft_bench.running.windows import padded
+from svft_bench.running.batches.rows import IGNORED
+from svft_bench.running.batches.windows import padded
 from svft_bench.tasks import Example
 
 Batch: TypeAlias = dict[str, Any]  # tensors, and switches of the model

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.running import ranks
-from svft_bench.running.folders import FITTED
+from svft_bench.running.keeping.folders import FITTED
 
 
 def folder_of_finished(folder: Path, run_id: str) -> Path:

@@ -14,8 +14,8 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks, stopping
-from svft_bench.running.checkpoints import Checkpoint
 from svft_bench.running.tracking import Tracker
+from svft_bench.running.training.checkpoints import Checkpoint
 
 
 class Schedule(TrainerCallback):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svft_bench.config.spec import Kind, PromptSpec, TaskSpec
-from svft_bench.running.windows import windows
+from svft_bench.running.batches.windows import windows
 from svft_bench.tasks import Example
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out

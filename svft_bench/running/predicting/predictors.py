@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from svft_bench.config.spec import EvalSpec, Kind, TaskSpec
-from svft_bench.running.decoding import Engine, generate, rewrite
-from svft_bench.running.drawing import drawn, unexplained
-from svft_bench.running.encoding import tokens, training_collate
-from svft_bench.running.likelihood import foreseen, likeliest
-from svft_bench.running.rows import token_lengths
-from svft_bench.running.windows import answered, padded, windows
+from svft_bench.running.batches.encoding import tokens, training_collate
+from svft_bench.running.batches.rows import token_lengths
+from svft_bench.running.batches.windows import answered, padded, windows
+from svft_bench.running.predicting.decoding import Engine, generate, rewrite
+from svft_bench.running.predicting.drawing import drawn, unexplained
+from svft_bench.running.predicting.likelihood import foreseen, likeliest
 from svft_bench.tasks import Example, responded
 
 AND = " and "  # between what was cut, of a text that was read and the one that was written

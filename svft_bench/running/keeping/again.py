@@ -13,7 +13,7 @@ from svft_bench.config.spec import RunSpec
 from svft_bench.records import record_path
 from svft_bench.records.durable import write_whole
 from svft_bench.running import ranks
-from svft_bench.running.folders import claim_folder, folder_of
+from svft_bench.running.keeping.folders import claim_folder, folder_of
 
 BEGUN = "again"  # in a training's folder: for which request it was last begun anew
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from svft_bench.analysis.estimates import duration
 from svft_bench.compose import Cell
-from svft_bench.running.failures import reason, state
 from svft_bench.running.stopping import telling_others
+from svft_bench.running.sweeping.failures import reason, state
 
 Step = Literal["begun", "ended", "works"]
 # Cells in all, cells to run when the sweep began, and its process: in the environment, for a launcher's other processes

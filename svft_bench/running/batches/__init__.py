@@ -1,0 +1,1 @@
+"""From the rows of a training set to tensors: tokenised, windowed, packed and padded."""

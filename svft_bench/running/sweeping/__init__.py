@@ -1,0 +1,1 @@
+"""Many cells: in turn, in processes of their own, through Hydra's launchers, or in a search."""
