@@ -42,6 +42,7 @@ SHAPES = {
         "num_key_value_heads": 8,
     },
 }
+HEADS = {"vit-b": "classifier"}  # what trains alone as the method `head`
 TARGETS = {"vit-b": [*BLOCK[:4], "fc1", "fc2"], "gemma-2b": BLOCK, "llama-3-8b": BLOCK}
 
 
@@ -82,7 +83,7 @@ def training_step(model: nn.Module, batch: dict[str, Tensor], options: argparse.
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Every method on the same base weights, which all but full fine-tuning share."""
+    """Every method on the same base weights, which all share that do not train them."""
     base = make_model(options.model, layers=options.layers).to(options.device, getattr(torch, options.dtype))
     shared = list(base.parameters())
     batch = make_batch(options.model, batch=options.batch, length=options.length)
@@ -94,8 +95,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     frozen = peers.frozen_bytes(base.requires_grad_(False))
 
     def prepare(method: str) -> tuple[nn.Module, Callable[[int], None]]:
-        memo = {} if method == "full_ft" else {id(parameter): parameter for parameter in shared}
+        own = base if method == "full_ft" else base.get_submodule(HEADS[options.model]) if method == "head" else None
+        apart = set(map(id, own.parameters())) if own else ()
+        memo = {id(parameter): parameter for parameter in shared if id(parameter) not in apart}
         model = peers.adapt(copy.deepcopy(base, memo), method, options.targets).train()
+        if method == "head":
+            model.get_submodule(HEADS[options.model]).requires_grad_(True)
         if options.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         return model, training_step(model, batch, options)
@@ -143,15 +148,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="rows of a micro-batch")
     parser.add_argument("--length", type=int, default=512, help="tokens of a row")
     parser.add_argument("--targets", nargs="+", help="the adapted layers, where they are not all of a block")
-    methods = [method for method in peers.METHODS if method != "frozen"]
-    usual = [method for method in methods if method in peers.USUAL]
-    parser.add_argument("--methods", nargs="+", default=usual, choices=methods)
+    methods = ["head", *(method for method in peers.METHODS if method != "frozen")]
+    parser.add_argument("--methods", nargs="+", choices=methods, help="the usual ones, where none is named")
     parser.add_argument("--to", default="lora_r8", choices=methods, help="the method that times are relative to")
     parser.add_argument("--accumulation", type=int, default=1, help="micro-batches of an optimizer step")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--autocast", action="store_true", help="run under bfloat16 autocast")
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations in the backward")
-    return parser.parse_args()
+    options = parser.parse_args()
+    known = [method for method in methods if method != "head" or options.model in HEADS]
+    options.methods = options.methods or [method for method in known if method not in peers.REPLICATED]
+    if not set(options.methods) <= set(known):
+        parser.error(f"--methods head: {options.model} has no head; one that has: {', '.join(HEADS)}")
+    return options
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ TASKS = {
 }
 METHODS = ["full_ft", "lora", "svft_banded"]
 STEPS = {
+    "head": "method=head",
     "full_ft": "method=full_ft",
     "lora_r8": "method=lora method.r=8",
     "lora_r32": "method=lora method.r=32",
@@ -54,6 +55,7 @@ STEPS = {
     "svft_plain": "method=svft_plain",
     "svft_banded16": "method=svft_banded method.off_diag=16",
     "svft_random16": "method=svft_random method.off_diag=16",
+    "svft_topk16": "method=svft_topk method.off_diag=16",
     "vectorfit": "method=vectorfit",
     "released_plain": "method=svft_plain ++method.variant=released",
 }
@@ -101,7 +103,7 @@ def compare_step(record: dict[str, Any], method: str) -> dict[str, Any]:
     line = [f"model={model}", f"task={'cifar100' if images else 'gsm8k'}", "protocol=ours", *STEPS[method].split()]
     line += [f"train.batch_size={record['batch']}", f"train.gradient_accumulation={accumulation}", "train.lr=1"]
     line += ["train.precision=bfloat16", f"model.dtype={record['dtype']}"]
-    line += ["method.modules=all_linear"] if method != "full_ft" else []
+    line += ["method.modules=all_linear"] if method not in ("head", "full_ft") else []
     (cell,) = cells(line, any_data=True)
     positions = PATCHES if images else record["length"]
     size = replace(workload(cell.spec), steps=1, micro_batches=accumulation, examples=accumulation * record["batch"])

@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from transformers import ViTConfig
 
+from scripts import bench_step
 from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
 from svft_bench.analysis.figures.matched import brief, budgets, scores_at_budgets
 from svft_bench.analysis.tables.answers import BANDED, LORA, answers
@@ -23,6 +25,7 @@ from svft_bench.compose import cells, options
 from svft_bench.records import outlines, save_record
 from tests.made_records import made_record
 
+BENCH = (Path(__file__).parents[2] / "scripts" / "reproduce" / "bench_cpu.sh").read_text(encoding="utf-8")
 LINE = ["model=minilm-l6", "protocol=ours", "task.validation_rows=200"]
 
 
@@ -82,6 +85,35 @@ def test_a_step_is_timed_in_turns_and_never_by_runs(tmp_path: Path) -> None:
     assert step_of("svft_banded", steps) == steps["svft_banded16"] and step_of("vera", steps) == steps["vera_r1024"]
     assert step_of("svft", steps) is None and step_of("released", steps) is None and step_of("ia3", steps) is None
     assert paired_steps(tmp_path) == {}
+
+
+def test_every_method_of_the_headline_has_a_peer_that_is_timed() -> None:
+    (line,) = (one for one in BENCH.splitlines() if "--model vit-b --layers 2 --batch 8" in one)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", line.split()[1:])
+        peers = dict.fromkeys(bench_step.parse().methods, 1.0)
+    names = {cell.spec.method.name for name in MATCHED for cell in cells([f"experiment={name}"], any_data=True)}
+    assert {"head", "boft", "svft_topk"} < names and all(step_of(name, peers) for name in names)
+
+
+def test_a_head_is_timed_only_of_a_model_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench_step.py", "--model", "gemma-2b"])
+    assert "head" not in bench_step.parse().methods
+    monkeypatch.setattr("sys.argv", ["bench_step.py", "--model", "gemma-2b", "--methods", "head"])
+    with pytest.raises(SystemExit, match="2"):
+        bench_step.parse()
+
+
+def test_a_head_trains_alone_and_a_copy_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small = ViTConfig(hidden_size=32, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1, num_labels=3)
+    monkeypatch.setattr(bench_step, "ViTConfig", lambda **_: small)
+    methods = ["--methods", "head", "lora_r8", "svft_topk16"]
+    monkeypatch.setattr("sys.argv", ["bench_step.py", "--device", "cpu", "--batch", "1", "--rounds", "1", *methods])
+    options = bench_step.parse()
+    options.targets = bench_step.TARGETS["vit-b"]
+    rows = bench_step.measure(options)
+    assert rows["head"]["trained"] == 3 * 32 + 3 and rows["svft_topk16"]["trained"] > 0
+    assert rows["head"]["extra_frozen_bytes"] <= 0 < rows["svft_topk16"]["extra_frozen_bytes"]
 
 
 def test_a_cell_of_two_experiments_is_one_at_all_its_seeds(tmp_path: Path) -> None:
