@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-vllm test-install test-range
+.PHONY: help run test check lint type tables costs docs bench kills peft-suite anchor clean test-launchers test-schema test-vllm test-install test-range
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,12 @@ test-launchers:  ## sweeps under joblib, submitit, Ray and Optuna, in an environ
 
 costs: $(VENV)/installed    ## what each published table costs, estimated again: half a minute
 	$(BIN)/python -m scripts.make_costs
+
+test-schema:     ## the common schema of evaluation results, its own file, in an environment of its own: minutes
+	$(PYTHON) -m venv build/schema
+	build/schema/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' jsonschema==4.26.0
+	build/schema/bin/python -m pip install --quiet --no-deps --ignore-requires-python every-eval-ever==0.3.0
+	build/schema/bin/python -m pytest tests/analysis/test_every_eval_ever.py
 
 test-vllm:       ## real texts by a real vLLM, its build for processors, in an environment of its own: minutes, 3.5 GB
 	$(PYTHON) -m venv build/vllm

@@ -1,12 +1,15 @@
 """Cells in the common schema of evaluation results, held against what that schema requires of a document.
 
-The models here say in our words what version 0.2.1 of evaleval/every_eval_ever's eval.schema.json asks: which fields
-there must be, their types, and that free details are texts.
+The models here say in our words what version 0.3.0 of evaleval/every_eval_ever's eval.schema.json asks: which fields
+there must be, their types, and that free details are texts. Where that package is installed (`make test-schema`), its
+own file is asked too.
 """
 
 from __future__ import annotations
 
 import json
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,7 +52,13 @@ class Library(Open):
 class Model(Open):
     name: StrictStr
     id: StrictStr
-    additional_details: Details = {}
+    additional_details: Details
+
+    @model_validator(mode="after")
+    def _where_it_ran_is_told(self) -> Model:
+        assert self.additional_details["deployment_type"] == "self_deployed"
+        assert self.additional_details["model_availability"] in ("open_weights", "unknown")
+        return self
 
 
 class Hub(Open):
@@ -69,7 +78,7 @@ class Other(Open):
 class Metric(Open):
     lower_is_better: StrictBool
     score_type: Literal["continuous"]
-    min_score: float
+    min_score: float | Literal["-Infinity"]
     max_score: float
 
 
@@ -108,12 +117,12 @@ class Result(Open):
 
     @model_validator(mode="after")
     def _a_score_lies_in_its_range(self) -> Result:
-        assert self.metric_config.min_score <= self.score_details.score <= self.metric_config.max_score
+        assert float(self.metric_config.min_score) <= self.score_details.score <= self.metric_config.max_score
         return self
 
 
 class Document(Closed):
-    schema_version: Literal["0.2.1"]
+    schema_version: Literal["0.3.0"]
     evaluation_id: StrictStr
     evaluation_timestamp: StrictStr
     retrieved_timestamp: Annotated[StrictStr, Field(pattern="^[0-9]+$")]
@@ -124,6 +133,14 @@ class Document(Closed):
 
 
 def documents(text: str) -> list[Document]:
+    """Read, and asked of the schema's own file where it is at hand."""
+    if find_spec("every_eval_ever") and find_spec("jsonschema"):
+        import jsonschema
+
+        schema = json.loads((files("every_eval_ever") / "schemas" / "eval.schema.json").read_text(encoding="utf-8"))
+        assert schema["version"] == "0.3.0"
+        for one in json.loads(text):
+            jsonschema.validate(one, schema)
     return TypeAdapter(list[Document]).validate_json(text)
 
 
@@ -155,6 +172,23 @@ def test_the_committed_records_fit_too(capsys: pytest.CaptureFixture[str]) -> No
     found = documents(capsys.readouterr().out)
     assert len(found) == 7 and all(one.model_info.id for one in found)
     assert all(one.evaluation_results[0].score_details.uncertainty is not None for one in found)
+
+
+@pytest.mark.parametrize("name", ["small_text", "small_vision", "small_cola_methods", "small_lm"])
+def test_the_cells_of_every_kind_of_experiment_fit(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    results = Path(__file__).parents[2] / "results"
+    assert command(["table", name, "--format", "every-eval-ever", "--results", str(results)]) == 0
+    assert documents(capsys.readouterr().out)
+
+
+def test_a_score_without_a_least_value_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["experiment=dreambooth", "method=lora", "seed=0"]
+    for cell in cells(line, any_data=True):
+        save_record(made_record(cell, score=0.5, items=100), results=tmp_path, predictions=[])
+    argv = ["table", "dreambooth", *line[1:], "--format", "every-eval-ever", "--results", str(tmp_path)]
+    assert command(argv) == 0
+    found = documents(capsys.readouterr().out)
+    assert "-Infinity" in {result.metric_config.min_score for one in found for result in one.evaluation_results}
 
 
 def test_what_is_no_score_of_a_cell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.stats import CONFIDENCE
@@ -17,7 +18,7 @@ from svft_bench.analysis.tables.results import CellResult, Score, data_of
 from svft_bench.config.spec import EvalSpec
 from svft_bench.records import RunRecord
 
-SCHEMA_VERSION = "0.2.1"
+SCHEMA_VERSION = "0.3.0"
 
 
 def every_eval_ever(results: Sequence[CellResult]) -> str:
@@ -54,6 +55,8 @@ def document(result: CellResult) -> dict[str, Any]:
             "id": spec.model.path,
             "inference_engine": {"name": "transformers", "version": versions.get("transformers", "unknown")},
             "additional_details": {
+                "deployment_type": "self_deployed",
+                "model_availability": "unknown" if Path(spec.model.path).exists() else "open_weights",
                 "base_revision": str(spec.model.revision),
                 "method": spec.method.name,
                 "trained_parameters": str(last.sizes.trainable_without_head),
@@ -79,7 +82,7 @@ def _result(result: CellResult, score: Score) -> dict[str, Any]:
             "evaluation_description": score.metric,
             "lower_is_better": False,
             "score_type": "continuous",
-            "min_score": low if math.isfinite(low) else None,
+            "min_score": low if math.isfinite(low) else "-Infinity",
             "max_score": high,
         },
         "score_details": {"score": score.mean, "details": by_seed | learned},
