@@ -189,26 +189,22 @@ class AdaptedLayer(BasisLayer):
         tensors = (settled.base, settled.core.m, settled.core.basis.s, settled.offset, settled.base_bias)
         places = tuple(None if tensor is None else (tensor.device, tensor.dtype) for tensor in tensors)
         dtypes = (settled.weight.dtype, settled.core.basis.dtype)
-        return self.shape, settled.core.basis.size, settled.how, dtypes, places
+        return self.shape, settled.core.basis.size, len(settled.core.m), settled.how, dtypes, places
 
     def forget_weight(self) -> None:
         """Let go of the weight and the bias before new ones are made."""
         self._adapted.forget()
         self._adapted_bias.forget()
 
-    def take(self, weight: Tensor, entries: Tensor, bias: tuple[Tensor, Tensor] | None) -> None:
-        """Settle on a weight that was made for a training forward of these entries, and on a bias, of this offset."""
+    def keep(self, weight: Tensor, entries: Tensor, bias: tuple[Tensor, Tensor] | None) -> None:
+        """Keep a weight that was made for a training forward of these entries, and a bias that was of this offset."""
         settled = self.settled
         again = settled.keeps and not self._adapted.alone
         self._adapted.put(weight, key=self._key(settled), seen=(entries, answer(settled.base)) if again else None)
-        made = None
         if bias is not None:
             assert settled.base_bias is not None
             seen = (bias[1], settled.base_bias.clone()) if again else None
             self._adapted_bias.put(bias[0], key=self._key_of_bias(settled), seen=seen)
-            made = bias[0].to(weight.dtype)
-        with torch.enable_grad():
-            settled.weight, settled.bias = kernels.attached(weight, settled.core, bias=made, offset=settled.offset)
 
     def renew(self, scope: Scope) -> None:
         """Go on in another forward with what it has settled on."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cores import WHOLE, Pattern, Scattered, core_product
+from .cores import WHOLE, OneByOne, Pattern, Whole, core_product
 from .kept import kept
 
 # Rows of one tile of a band; wider tiles waste products outside the band, narrower ones starve the matrix unit.
@@ -19,12 +20,11 @@ WHOLE_ON = {"cuda"}
 
 def banded(n: int, off_diag: int, device: torch.device) -> Pattern:
     """The band in the form that is fastest on `device`: tiles, or a core that is multiplied whole."""
-    band = Band(n, off_diag)
-    return Scattered(n, band_index(band, device)) if n <= WHOLE or device.type in WHOLE_ON else band
+    return (WholeBand if n <= WHOLE or device.type in WHOLE_ON else Band)(n, off_diag)
 
 
 @dataclass(frozen=True)
-class Band:
+class Band(OneByOne):
     """The main diagonal and `off_diag` diagonals on each side."""
 
     n: int
@@ -85,6 +85,46 @@ class Band:
     def _tiled(self, p: Tensor, tiles: Tensor) -> Tensor:
         product = self._windows(p) @ tiles
         return product.transpose(0, 1).flatten(1)[:, : self.n].contiguous()
+
+
+@dataclass(frozen=True)
+class WholeBand(Whole):
+    """A band whose core is multiplied whole."""
+
+    n: int
+    off_diag: int
+
+    @property
+    def _band(self) -> Band:
+        return Band(self.n, self.off_diag)
+
+    def rows(self, device: torch.device) -> Tensor:
+        return self._band.rows(device)
+
+    def columns(self, device: torch.device) -> Tensor:
+        return self._band.columns(device)
+
+    def project(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._on_band((a.T @ b).reshape(1, -1)).reshape(-1)
+
+    def dense(self, m: Tensor) -> Tensor:
+        return self._band.dense(m)
+
+    def fold_all(self, m: Tensor, b: Sequence[Tensor]) -> Sequence[Tensor]:
+        cells = band_index(self._band, m.device)
+        cores = m.new_zeros(len(m), self.n * self.n).index_copy_(1, cells, m).view(-1, self.n, self.n)
+        return [core @ part for core, part in zip(cores, b, strict=True)]
+
+    def project_all(self, a: Sequence[Tensor], b: Tensor) -> Tensor:
+        products = b.new_empty(len(b), self.n, self.n)
+        for left, right, product in zip(a, b, products, strict=True):
+            torch.mm(left.T, right, out=product)
+        return self._on_band(products.flatten(1))
+
+    def _on_band(self, cores: Tensor) -> Tensor:
+        """The entries on the band (L, k) of the cores (L, n²)."""
+        entries = cores.index_select(1, band_index(self._band, cores.device))
+        return entries.to(torch.promote_types(cores.dtype, torch.float32))
 
 
 @kept

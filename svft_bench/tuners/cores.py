@@ -1,12 +1,14 @@
 """The trained core M: what every pattern offers a layer, and the three that need no tiles (`bands` has the other).
 
 Every pattern offers, for an n x n core with entries m: `times` (p Mᵀ), `transposed_times` (g M), `fold` (M b),
-`project` ((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself).
+`project` ((aᵀ b) on the pattern's cells, which is the gradient of m) and `dense` (M itself). `fold_all` and
+`project_all` do the same for the cores of several layers with one pattern, in fewer calls.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -43,6 +45,21 @@ class Pattern(Protocol):
 
     def dense(self, m: Tensor) -> Tensor: ...
 
+    def fold_all(self, m: Tensor, b: Sequence[Tensor]) -> Sequence[Tensor]: ...
+
+    def project_all(self, a: Sequence[Tensor], b: Tensor) -> Tensor: ...
+
+
+class OneByOne:
+    """A pattern that does for several layers what it does for each: m (L, k) and b, or a and b (L, d, n)."""
+
+    def fold_all(self: Pattern, m: Tensor, b: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [self.fold(*each) for each in zip(m, b, strict=True)]
+
+    def project_all(self: Pattern, a: Sequence[Tensor], b: Tensor) -> Tensor:
+        """The entries' gradients, (L, k); b is of no use to anybody afterwards."""
+        return torch.stack([self.project(*each) for each in zip(a, b, strict=True)])
+
 
 @dataclass(frozen=True)
 class Diagonal:
@@ -75,10 +92,16 @@ class Diagonal:
     def dense(self, m: Tensor) -> Tensor:
         return torch.diag(m)
 
+    def fold_all(self, m: Tensor, b: Sequence[Tensor]) -> Sequence[Tensor]:
+        return torch._foreach_mul(tuple(b), m[:, :, None].unbind())
 
-@dataclass(frozen=True)
-class Full:
-    """Every cell, row after row."""
+    def project_all(self, a: Sequence[Tensor], b: Tensor) -> Tensor:
+        torch._foreach_mul_(b.unbind(), tuple(a))
+        return torch.sum(b, dim=1, dtype=torch.promote_types(b.dtype, torch.float32))
+
+
+class Whole(OneByOne):
+    """A core that is multiplied as the dense matrix it is, whatever trains of it."""
 
     n: int
 
@@ -86,11 +109,8 @@ class Full:
     def macs(self) -> int:
         return self.n * self.n
 
-    def rows(self, device: torch.device) -> Tensor:
-        return torch.arange(self.n * self.n, device=device) // self.n
-
-    def columns(self, device: torch.device) -> Tensor:
-        return torch.arange(self.n * self.n, device=device) % self.n
+    def dense(self, m: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def times(self, p: Tensor, m: Tensor) -> Tensor:
         return F.linear(p, self.dense(m))
@@ -101,23 +121,32 @@ class Full:
     def fold(self, m: Tensor, b: Tensor) -> Tensor:
         return self.dense(m) @ b
 
+
+@dataclass(frozen=True)
+class Full(Whole):
+    """Every cell, row after row."""
+
+    n: int
+
+    def rows(self, device: torch.device) -> Tensor:
+        return torch.arange(self.n * self.n, device=device) // self.n
+
+    def columns(self, device: torch.device) -> Tensor:
+        return torch.arange(self.n * self.n, device=device) % self.n
+
     def project(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a.T @ b).flatten().to(torch.promote_types(a.dtype, torch.float32))
+        return (a.T @ b).reshape(-1).to(torch.promote_types(a.dtype, torch.float32))
 
     def dense(self, m: Tensor) -> Tensor:
         return m.view(self.n, self.n)
 
 
 @dataclass(frozen=True, eq=False)
-class Scattered:
+class Scattered(Whole):
     """Any cells, as a flat index (k,); a cell that occurs twice has two entries that add up."""
 
     n: int
     cells: Tensor
-
-    @property
-    def macs(self) -> int:
-        return self.n * self.n
 
     def rows(self, device: torch.device) -> Tensor:
         return self.cells // self.n
@@ -125,15 +154,9 @@ class Scattered:
     def columns(self, device: torch.device) -> Tensor:
         return self.cells % self.n
 
-    def times(self, p: Tensor, m: Tensor) -> Tensor:
-        return F.linear(p, self.dense(m))
-
-    def transposed_times(self, g: Tensor, m: Tensor) -> Tensor:
-        return g @ self.dense(m)
-
     def fold(self, m: Tensor, b: Tensor) -> Tensor:
         if (torch.is_grad_enabled() and m.requires_grad) or not self._is_sparse(m):
-            return self.dense(m) @ b
+            return super().fold(m, b)
         exact = torch.promote_types(m.dtype, torch.float32)
         return (self._sparse(m.to(exact)) @ b.to(exact)).to(m.dtype)
 
@@ -144,7 +167,7 @@ class Scattered:
             zeros = torch.zeros(self.cells.shape[0], dtype=exact, device=a.device)
             sampled = torch.sparse.sampled_addmm(self._sparse(zeros), a.T.to(exact), b.to(exact), beta=0.0)
             return cast(Tensor, sampled.values())
-        return (a.T @ b).flatten()[self.cells].to(torch.promote_types(a.dtype, torch.float32))
+        return (a.T @ b).reshape(-1)[self.cells].to(torch.promote_types(a.dtype, torch.float32))
 
     def dense(self, m: Tensor) -> Tensor:
         return m.new_zeros(self.n * self.n).index_add(0, self.cells, m).view(self.n, self.n)

@@ -48,7 +48,8 @@ def weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Weights are computed in the dtype that they say, whatever autocast makes of activations around them."""
     kind = device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    enabled = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if enabled else nullcontext()
 
 
 def _weight_delta(core: Core, weight: Tensor, *, dtype: torch.dtype) -> Tensor:
@@ -99,43 +100,6 @@ def rotated(x: Tensor, core: Core, *, bias: Tensor | None) -> Tensor:
     p = F.linear(x.to(vt.dtype), vt)
     h = p * core.basis.s.to(p.dtype) + core_product(p, core.m, core.pattern)
     return F.linear(h, u, None if bias is None else bias.to(u.dtype)).to(x.dtype)
-
-
-def attached(
-    adapted: Tensor, core: Core, *, bias: Tensor | None = None, offset: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """The ready-made W = W0 + U M Vᵀ as a function of the entries, and the bias as one of its offset.
-
-    The gradient of W is projected onto the pattern, which needs both factors. Nothing is saved for that, so that one
-    micro-batch after the other can use the same.
-    """
-    both: tuple[Tensor, Tensor | None] = _Attached.apply(core.m, offset, adapted, bias, core)  # type: ignore[no-untyped-call]
-    return both
-
-
-class _Attached(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, m: Tensor, offset: Tensor | None, adapted: Tensor, bias: Tensor | None, core: Core
-    ) -> tuple[Tensor, Tensor | None]:
-        ctx.set_materialize_grads(False)
-        ctx.u, ctx.vt, ctx.pattern, ctx.m_dtype = core.basis.u, core.basis.vt, core.pattern, m.dtype
-        ctx.offset_dtype = None if offset is None else offset.dtype
-        return adapted.detach(), None if bias is None else bias.detach()
-
-    @staticmethod
-    def backward(
-        ctx: Any, gradient: Tensor | None, of_bias: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        if torch.is_grad_enabled():
-            raise NotImplementedError(
-                "The ready-made weight of path='weight' is differentiated once only, and create_graph=True asks for "
-                "more: path='token' in the adapter's config has derivatives of every order."
-            )
-        dm = None
-        if gradient is not None and ctx.needs_input_grad[0]:
-            dm = ctx.pattern.project(ctx.u, gradient.to(ctx.vt.dtype) @ ctx.vt.T).to(ctx.m_dtype)
-        return dm, None if of_bias is None else of_bias.to(ctx.offset_dtype), None, None, None
 
 
 def _both(core: Core) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from peft.utils.quantization_utils import quantization_extra_repr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import chooser, kernels, rounding
+from . import attached, chooser, kernels, rounding
 from .adapted_layer import AdaptedLayer
 from .cores import is_transformed
 from .kernels import Core
@@ -110,7 +110,7 @@ class SingularLayer(AdaptedLayer):
         dtype = run_dtype(x)
         weight, bias = self.adapted_weight(core, adapter, dtype), None if bias is None else bias.to(dtype)
         if torch.is_grad_enabled():
-            weight, _ = kernels.attached(weight, core)
+            (weight,) = attached.weights([weight], [core])
         self._settle(weight, bias, core, adapter, tokens=x.numel() // x.shape[-1])
         return F.linear(x.to(dtype), weight, bias)
 

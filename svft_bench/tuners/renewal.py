@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import kernels, rounding
+from . import attached, kernels, rounding
 from .cores import is_transformed
+from .kernels import Core
 from .unchanging import Scope
 
 if TYPE_CHECKING:
@@ -105,19 +106,39 @@ def _build_stack(layers: list[SingularLayer]) -> None:
         layer.forget_weight()  # before the new ones are made
     settled = [layer.settled for layer in layers]
     cores, dtype, how = [one.core for one in settled], settled[0].weight.dtype, settled[0].how
-    entries, lengths = torch.cat([core.m for core in cores]), [len(core.m) for core in cores]
-    basis = cores[0].basis
-    deltas = torch.empty(len(layers), *layers[0].shape, dtype=basis.dtype, device=entries.device)
-    for core, m, delta in zip(cores, torch.split(entries.to(basis.dtype), lengths), deltas, strict=True):
-        assert core.basis.u is not None and core.basis.vt is not None
-        torch.mm(core.basis.u, core.pattern.fold(m, core.basis.vt), out=delta)
+    entries = torch.stack([core.m for core in cores])
     matrices = [layer.matrix() for layer in layers]
     bases = torch.stack(matrices) if len(layers) > 1 else matrices[0][None]  # no copy of a large one
-    weights = rounding.add(bases.to(dtype), deltas, how=how)
+    weights = rounding.add(bases.to(dtype), _updates(cores, entries), how=how).unbind()
     biases: list[tuple[Tensor, Tensor] | None] = [None] * len(layers)
-    if settled[0].offset is not None:  # and so have all of a kind
-        offsets = torch.stack([one.offset for one in settled if one.offset is not None])
+    offsets = [one.offset for one in settled if one.offset is not None]
+    if offsets:  # and so have all of a kind
+        stacked = torch.stack(offsets)
         bases = torch.stack([one.base_bias for one in settled if one.base_bias is not None])
-        biases = list(zip(rounding.add(bases, offsets, how=how), offsets, strict=True))
-    for layer, weight, m, bias in zip(layers, weights, torch.split(entries, lengths), biases, strict=True):
-        layer.take(weight, m, bias)
+        sums = rounding.add(bases, stacked, how=how)
+        biases = list(zip(sums, stacked, strict=True))
+        with torch.enable_grad():
+            made = attached.biases(sums.to(dtype).unbind(), offsets)
+        for one, bias in zip(settled, made, strict=True):
+            one.bias = bias
+    with torch.enable_grad():
+        functions = attached.weights(weights, cores)
+    for layer, weight, function, m, kept in zip(layers, weights, functions, entries, biases, strict=True):
+        layer.keep(weight, m, kept)
+        layer.settled.weight = function
+
+
+def _updates(cores: list[Core], entries: Tensor) -> Tensor:
+    """U M Vᵀ of the cores with entries (L, k), as (L, d1, d2)."""
+    basis, pattern = cores[0].basis, cores[0].pattern
+    both = [(core.basis.u, core.basis.vt) for core in cores]
+    left, right = ([factor for factor in side if factor is not None] for side in zip(*both, strict=True))
+    m = entries.to(basis.dtype)
+    if any(core.pattern != pattern for core in cores):
+        folded: Sequence[Tensor] = [core.pattern.fold(*each) for core, *each in zip(cores, m, right, strict=True)]
+    else:
+        folded = pattern.fold_all(m, right)
+    updates = m.new_empty(len(cores), left[0].shape[0], right[0].shape[1])
+    for u, part, update in zip(left, folded, updates, strict=True):
+        torch.mm(u, part, out=update)
+    return updates

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from svft_bench.tuners import bands
-from svft_bench.tuners.bands import Band
-from svft_bench.tuners.cores import Diagonal, Pattern, Scattered, core_product
+from svft_bench.tuners.bands import Band, WholeBand
+from svft_bench.tuners.cores import Diagonal, Full, Pattern, Scattered, core_product
 from svft_bench.tuners.svft import patterns
 
 
@@ -17,7 +17,8 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 CORES: list[tuple[Pattern, int]] = [
     (Diagonal(7), 7),
     *((Band(n, d), patterns.band_count(n, d)) for n, d in ((1, 0), (5, 0), (7, 1), (8, 3), (9, 8), (13, 5))),
-    (Scattered(9, bands.band_index(Band(9, 2), torch.device("cpu"))), patterns.band_count(9, 2)),
+    (WholeBand(9, 2), patterns.band_count(9, 2)),
+    (Full(5), 25),
     (Scattered(6, patterns.random(6, entries=14, seed=2).int()), 14),
     (Scattered(6, patterns.random(6, entries=50, seed=2, replacement=True).int()), 50),
 ]
@@ -44,6 +45,20 @@ def test_the_products_of_a_pattern_are_those_of_its_dense_core(pattern: Pattern,
     every = torch.arange(pattern.n)
     wanted = (g.T @ p)[every if rows is None else rows, every if columns is None else columns]
     torch.testing.assert_close(pattern.project(g, p), wanted)
+
+
+@pytest.mark.parametrize(("pattern", "k"), CORES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_done_for_several_layers_at_once_is_to_the_bit_what_is_done_for_each(
+    pattern: Pattern, k: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    m, a = torch.randn(3, k).to(dtype), torch.randn(3, 11, pattern.n).to(dtype)
+    b, right = torch.randn(3, 11, pattern.n).to(dtype), torch.randn(3, pattern.n, 8).to(dtype)
+    for folded, *each in zip(pattern.fold_all(m, right.unbind()), m, right, strict=True):
+        assert torch.equal(folded, pattern.fold(*each))
+    wanted = [pattern.project(*each) for each in zip(a, b, strict=True)]
+    assert torch.equal(pattern.project_all(a.unbind(), b), torch.stack(wanted))
 
 
 @pytest.mark.parametrize(("pattern", "k"), CORES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from svft_bench.tuners import SVFTConfig, bands, cores
+from svft_bench.tuners import SVFTConfig, bands
 from tests.tuners.layers import EXACT, LARGER, PATHS, PATTERNS, SHAPES, One, dense, layer_of
 
 
@@ -49,7 +49,7 @@ def test_a_band_that_is_multiplied_whole_is_the_band_in_tiles(
     found = []
     for whole in (0, 256):
         monkeypatch.setattr("svft_bench.tuners.bands.WHOLE", whole)
-        assert isinstance(layer.core("default").pattern, bands.Band if whole == 0 else cores.Scattered)  # type: ignore[union-attr]
+        assert isinstance(layer.core("default").pattern, bands.WholeBand if whole else bands.Band)  # type: ignore[union-attr]
         y = layer(x)
         found.append([y, *torch.autograd.grad(y.square().sum(), layer.trained("default"))])
     for tiles, whole in zip(*found, strict=True):
