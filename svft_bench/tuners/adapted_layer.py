@@ -217,12 +217,12 @@ class AdaptedLayer(BasisLayer):
             self._adapted_bias.see()
 
     def _key(self, settled: Settled) -> Hashable:
-        made_of = [settled.base, *self.trained(settled.adapter), *settled.core.tensors]
+        made_of = [settled.base, *settled.trained, *settled.core.tensors]
         return key_of(made_of, dtype=settled.weight.dtype, scaling=settled.scaling)
 
     def _key_of_bias(self, settled: Settled) -> Hashable:
         assert settled.base_bias is not None
-        made_of = [settled.base_bias, *self.trained(settled.adapter)]
+        made_of = [settled.base_bias, *settled.trained]
         return key_of(made_of, dtype=settled.base_bias.dtype, scaling=settled.scaling)
 
 

@@ -7,15 +7,17 @@ is the weight's product with a fixed row, which a CPU takes no longer over than 
 
 from __future__ import annotations
 
+from functools import cache
+from math import isqrt
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .kept import kept
+from .kernels import without_autocast
 from .svd import waves
 
-# The first that is above twice the root of the count of words, and so above the sides of a square weight.
-PRIMES = (67, 131, 257, 521, 1031, 2053, 4099, 8209)
 # Rows of the product of a weight in 16 bits that cannot be read as words: roundings hide a small change from one row.
 ROWS = 8
 
@@ -27,12 +29,24 @@ def answer(weight: Tensor) -> Tensor:
         return weight.clone()
     if weight.dtype.itemsize == 2 and _has_words(weight):
         words = weight.view(-1).view(torch.int64)
-        stride = next((prime for prime in PRIMES if prime * prime > 4 * len(words)), PRIMES[-1])
+        stride = _stride(len(words))
         rows = max(1, len(words) // stride)
         # The last row is longer by what is left, so all of them are; what two rows share counts in both.
         return words.as_strided((rows, len(words) - (rows - 1) * stride), (stride, 1), words.storage_offset()).sum(0)
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-        return F.linear(_question(weight.shape[1], weight.dtype, weight.device), weight).view(-1)
+    question = _question(weight.shape[1], weight.dtype, weight.device)
+    with without_autocast(weight.device):
+        return F.linear(question, weight).view(-1)
+
+
+@cache
+def _stride(words: int) -> int:
+    """A prime above twice the root of the count of words, and so above the sides of a square weight.
+
+    Of those, the one that leaves the least over, which is read twice.
+    """
+    least = 2 * isqrt(words) + 1
+    primes = [n for n in range(least, 2 * least) if all(n % d for d in range(2, isqrt(n) + 1))]
+    return min(primes, key=lambda prime: words % prime)
 
 
 def _has_words(weight: Tensor) -> bool:

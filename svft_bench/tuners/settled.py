@@ -39,6 +39,11 @@ class Settled:
     base_bias: Tensor | None
     scope: Scope
 
+    @property
+    def trained(self) -> list[Tensor]:
+        """The adapter's trained tensors, where they are the entries and the offset themselves."""
+        return [self.core.m] if self.offset is None else [self.core.m, self.offset]
+
     def is_for(self, x: Tensor, *, active: object, scaling: dict[str, float]) -> bool:
         """Whether it holds in the present forward for this input."""
         if self.scope is not current() or self.trains is not torch.is_grad_enabled() or self.active is not active:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from svft_bench.tuners import answers
 from svft_bench.tuners.answers import answer
 
 SHAPES = [(64, 64), (96, 260), (33, 31), (1, 3)]
@@ -58,3 +59,11 @@ def test_an_answer_is_small_beside_a_weight_and_a_bias_is_its_own() -> None:
     assert 8 * len(answer(weight)) < weight.numel() * 2 / 50
     bias = weight[0].float()
     assert torch.equal(answer(bias), bias) and answer(bias).data_ptr() != bias.data_ptr()
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (768, 768), (2048, 2048), (3072, 768), (256, 2048), (16384, 2048)])
+def test_hardly_a_word_is_read_twice_and_neighbouring_rows_count_in_other_sums(shape: tuple[int, int]) -> None:
+    words, row = shape[0] * shape[1] // 4, shape[1] // 4
+    stride = answers._stride(words)
+    assert words % stride < stride / 10
+    assert all(place * row % stride for place in range(1, min(shape[0], stride)))
