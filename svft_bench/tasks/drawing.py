@@ -28,7 +28,7 @@ def draw(task: TaskSpec, pool: Pool, held_out: Pool | None, *, seed: int) -> Par
     """Split the training data; validation rows come from `held_out` where the data set has such a split.
 
     Raises:
-        ValueError: a class has too few images, or fewer rows than are to be held out.
+        ValueError: a class has too few rows, or fewer rows than are to be held out.
     """
     if task.few_shot is not None:
         return _few_shot(task.few_shot, pool, held_out, labels=task.labels or 0, seed=seed)
@@ -44,7 +44,7 @@ def draw(task: TaskSpec, pool: Pool, held_out: Pool | None, *, seed: int) -> Par
 
 
 def _few_shot(few: FewShotSpec, pool: Pool, held_out: Pool | None, *, labels: int, seed: int) -> Parts:
-    """In one shuffled pass the first images of each class train and the next ones validate."""
+    """In one shuffled pass the first rows of each class train and the next ones validate."""
     if held_out is not None:
         train = _balanced(pool, few.train_per_class, labels=labels, seed=seed)
         validation = _balanced(held_out, few.validation_per_class, labels=labels, seed=seed)
@@ -73,7 +73,7 @@ def _balanced(pool: Pool, per_class: int, *, labels: int, seed: int) -> list[lis
     for label, indices in enumerate(chosen):
         if len(indices) < per_class:
             raise ValueError(
-                f"{pool.file.origin}: class {label} has {len(indices)} usable images, the draw needs {per_class}"
+                f"{pool.file.origin}: class {label} has {len(indices)} usable rows, the draw needs {per_class}"
             )
     return chosen
 

@@ -17,6 +17,7 @@ from scripts.measure_plan import STEPS, compare_step
 from svft_bench.analysis.estimates import THIS, device, device_names, error, estimate, unfit
 from svft_bench.analysis.estimates.launches import training_launches
 from svft_bench.analysis.estimates.paths import core_macs, path_of, relative_cost
+from svft_bench.analysis.estimates.work import evaluation_work
 from svft_bench.analysis.estimates.workload import body, workload
 from svft_bench.compose import cells
 from svft_bench.config.spec import RunSpec
@@ -56,9 +57,16 @@ def test_an_encoder_counts_what_is_read_and_a_decoder_what_is_written() -> None:
     assert model.block_parameters == 12 * 28 * 1024**2
     one = 12 * 1024**2  # a square matrix of every block
     assert found.positions * model.block_parameters == pytest.approx(one * (14 * 768 + 14 * 64), rel=0.01)
-    written = found.eval_positions + found.new_tokens
-    assert written * model.block_parameters == pytest.approx(one * (14 * 768 + 14 * 63), rel=0.01)
+    written = found.eval_positions + 8 * found.new_tokens
+    eight_beams = 12 * 768 + 8 * (2 * 768 + 14 * 63)
+    assert written * model.block_parameters == pytest.approx(one * eight_beams, rel=0.01)
     assert (found.targets, found.longest, found.new_tokens) == (64, found.positions, 63)
+
+
+def test_each_of_a_decoder_s_beams_is_worked_for() -> None:
+    greedy, searched = (_spec(f"{MATHS} task.evals.gsm8k.generation.num_beams={n}") for n in (1, 4))
+    work = [evaluation_work(size=workload(spec), model=body(spec)) for spec in (greedy, searched)]
+    assert work[1] == 4 * work[0]
 
 
 def test_steps_are_those_that_training_takes() -> None:

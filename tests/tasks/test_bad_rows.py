@@ -92,7 +92,7 @@ def test_a_draw_that_leaves_nothing_to_score_is_refused(tmp_path: Path) -> None:
     spec = task_spec("digits", "task.few_shot.train_per_class=170", "task.few_shot.validation_per_class=4")
     rest = load_task(spec, data_root=None, limit=ALL, seed=0).evals["digits"]
     assert len(rest) == 1797 - 10 * 174
-    with pytest.raises(ValueError, match="class 8 has 174 usable images, the draw needs 175"):
+    with pytest.raises(ValueError, match="class 8 has 174 usable rows, the draw needs 175"):
         load("digits", None, "task.few_shot.train_per_class=171", "task.few_shot.validation_per_class=4")
 
 
@@ -110,7 +110,7 @@ def test_a_limit_counts_images_that_decode(tmp_path: Path) -> None:
 def test_a_class_with_too_few_images_is_refused(tmp_path: Path) -> None:
     spec = task_spec("cifar10")
     write_layout(tmp_path, spec, per_class=11)
-    with pytest.raises(ValueError, match="class 0 has 11 usable images, the draw needs 12"):
+    with pytest.raises(ValueError, match="class 0 has 11 usable rows, the draw needs 12"):
         load_task(spec, data_root=tmp_path, limit=ALL, seed=0)
 
 
@@ -141,6 +141,19 @@ def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
         load(name, tmp_path)
 
 
+FEW = "+task.few_shot={train_per_class: 2, validation_per_class: 1}"
+WITHOUT_CLASSES = ("glue/stsb", "squad", "gsm8k", "xsum", "dreambooth")
+
+
+def test_a_few_texts_of_each_class_are_drawn(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        rows = [{"sentence": f"{split} {n}", "label": n % 2} for n in range(20)]
+        write_rows(tmp_path / f"glue/sst2/{split}.jsonl", rows)
+    data = load_task(task_spec("glue/sst2", FEW), data_root=tmp_path, limit=ALL, seed=0)
+    assert sorted(row["label"] for row in data.train) == [0, 0, 1, 1]
+    assert sorted(row["label"] for row in data.validation) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "override", "sentence"),
     [
@@ -148,6 +161,7 @@ def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
         ("gsm8k", "task.prompt=null", "needs prompt"),
         ("cifar10", "task.labels=null", "needs labels"),
         ("cifar10", "task.validation_rows=5", "with few_shot, use few_shot.validation_per_class"),
+        *((name, FEW, "few_shot draws rows of each class, and task .* has none") for name in WITHOUT_CLASSES),
         ("gsm8k", "task.evals.gsm8k.generation=null", "answer and generation belong together"),
         ("gsm8k", "task.reader=csv", "'image_label', 'img_label'"),
         ("gsm8k", "task.evals.gsm8k.metrics=[meteor]", "'accuracy', 'accuracy_strict'"),

@@ -29,11 +29,16 @@ def training_work(spec: RunSpec, *, size: Workload, model: Body) -> float:
 
 
 def evaluation_work(*, size: Workload, model: Body) -> float:
-    """FLOPs of all forwards without gradients; the update is merged then, so every method costs what the base does."""
-    positions = size.eval_positions + size.new_tokens
-    scored = size.new_tokens * model.width * model.vocabulary
-    each = 2 * (positions * model.block_parameters + scored) + 4 * model.layers * positions**2 * model.attention
-    return float(size.evaluated * each)
+    """FLOPs of all forwards without gradients; the update is merged then, so every method costs what the base does.
+
+    Every beam of a decoder reads the prompt, as transformers has it; an encoder reads once for all.
+    """
+    reads = 1 if size.targets else size.beams
+    whole, written = size.eval_positions + size.new_tokens, size.beams * size.new_tokens
+    products = (
+        reads * size.eval_positions + written
+    ) * model.block_parameters + written * model.width * model.vocabulary
+    return float(size.evaluated * (2 * products + 4 * model.layers * reads * whole**2 * model.attention))
 
 
 def paths(spec: RunSpec, *, size: Workload, model: Body) -> dict[tuple[int, int], Path]:

@@ -20,7 +20,7 @@ from svft_bench.models import architectures
 class Workload:
     """Counts over a whole run; `positions` are the tokens or patches of one training example, padding included.
 
-    `read` are the rows of its training set.
+    `read` are the rows of its training set. For each text that is kept, `beams` are written side by side.
 
     `longest` are those of the longest example, which decides the peak of memory. Of an encoder with a decoder both are
     what a matrix sees on average, and `targets` those at which words are scored, which are all of them elsewhere.
@@ -36,6 +36,7 @@ class Workload:
     eval_positions: int
     new_tokens: int
     decode_steps: int
+    beams: int = 1
     targets: int | None = None
 
 
@@ -85,24 +86,30 @@ def workload(spec: RunSpec) -> Workload:
         eval_positions=_length(spec, "prompt") if any(new) else positions,
         new_tokens=max(new, default=0),
         decode_steps=int(decode),
+        beams=max((item.generation.num_beams for item in task.evals if item.generation), default=1),
     )
     targets = task.max_target_length
     return whole if targets is None else _in_two_parts(whole, spec.model, targets=targets)
 
 
 def _in_two_parts(whole: Workload, model: ModelSpec, *, targets: int) -> Workload:
-    """What is read passes the encoder and the keys and values of the attention to it, what is written the rest."""
+    """What is read passes the encoder and the keys and values of the attention to it, what is written the rest.
+
+    The encoder reads once for all beams.
+    """
     sizes = {letters: i * o for letters, (i, o) in model.matrices.items()}
-    reading = sum(size for name, size in sizes.items() if name.startswith("encoder") or name in ("cross_k", "cross_v"))
+    encoder = sum(size for name, size in sizes.items() if name.startswith("encoder")) / sum(sizes.values())
+    crossed = sum(sizes.get(name, 0) for name in ("cross_k", "cross_v")) / sum(sizes.values())
 
-    def mean(read: int, written: int) -> int:
-        return round(written + (read - written) * reading / sum(sizes.values()))
+    def mean(read: int, written: int, *, beams: int = 1) -> int:
+        return round(encoder * read + beams * (crossed * read + (1 - encoder - crossed) * written))
 
+    new, beams = whole.new_tokens, whole.beams
     return replace(
         whole,
         positions=mean(whole.positions, targets),
         longest=mean(whole.longest, targets),
-        eval_positions=max(0, mean(whole.eval_positions, whole.new_tokens) - whole.new_tokens),
+        eval_positions=max(0, mean(whole.eval_positions, new, beams=beams) - beams * new),
         targets=targets,
     )
 

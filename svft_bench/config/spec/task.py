@@ -37,7 +37,7 @@ SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution
 
 
 class FewShotSpec(Spec):
-    """A balanced draw: this many images of every class for training and for validation."""
+    """A balanced draw: this many rows of every class for training and for validation."""
 
     train_per_class: Count
     validation_per_class: StrictInt = Field(ge=0, le=LARGEST)
@@ -209,6 +209,14 @@ class TaskSpec(Spec):
             raise ValueError(f"validation_rows={self.validation_rows} leaves nothing of {plural(rows, 'row')}")
         if self.few_shot is None and any(item.data.split == "rest" and item.data.builtin for item in self.evals):
             raise ValueError("split=rest is what few_shot leaves over, and few_shot is null")
+        if self.few_shot is not None and self.validation_rows:
+            raise ValueError(
+                f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
+            )
+        if self.few_shot is not None and (not KINDS[self.kind].labelled or self.labels == 1):
+            of = " or ".join(kind for kind, described in KINDS.items() if described.labelled)
+            told = f"kind={self.kind} with labels={self.labels}; {of} with 2 labels or more has them"
+            raise ValueError(f"few_shot draws rows of each class, and task {self.name} has none: it is {told}")
         return self
 
     @model_validator(mode="after")
@@ -255,9 +263,7 @@ class TaskSpec(Spec):
         if missing:
             raise ValueError(f"task {self.name} is {self.kind} and needs {' and '.join(missing)}")
         if not described.two_parts and (self.max_target_length is not None or self.prefix):
-            raise ValueError(
-                f"max_target_length and prefix are for an encoder with a decoder, this task is {self.kind}"
-            )
+            raise ValueError(f"max_target_length and prefix are for an encoder with a decoder, this is {self.kind}")
         for item in (*self.evals, self.chooser):
             if item.by_overlap != described.two_parts:
                 raise ValueError(
@@ -277,10 +283,6 @@ class TaskSpec(Spec):
         for place, reader in self._readers():
             if reader not in described.readers:
                 raise ValueError(f"{place}={reader} reads no rows for {self.kind}")
-        if self.few_shot is not None and self.validation_rows:
-            raise ValueError(
-                f"validation_rows={self.validation_rows}: with few_shot, use few_shot.validation_per_class"
-            )
         return self
 
 
