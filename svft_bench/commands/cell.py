@@ -51,7 +51,7 @@ def trial(config: DictConfig) -> float:
     """One cell of a search and its value, perhaps in a process of its own."""
     from svft_bench.running.sweeping.searching import value
 
-    return value(config, job(config))
+    return value(config, job)
 
 
 def job(config: DictConfig) -> int:

@@ -182,7 +182,9 @@ def _explained(error: Exception, overrides: Sequence[str]) -> str:
         return f"{error.full_key} has no value in what these choose; {error.full_key}=VALUE gives it one"
     key = re.search(r"Could not override '([^']+)'", str(error))
     if key is None:
-        return str(error).partition("\n")[0]
+        line, cause = str(error).partition("\n")[0], error.__cause__
+        told = isinstance(cause, OmegaConfBaseException)  # of what cannot be merged the override alone
+        return f"{line.removeprefix('Error merging override ')}: {cause}".partition("\n")[0] if told else line
     hint = f"; +{key.group(1)}=VALUE adds a field to an adapter's config" if key.group(1).startswith("method.") else ""
     return f"{key.group(1)} is not a field here; {nearest(key.group(1), _fields(key.group(1), overrides))}{hint}"
 

@@ -1,6 +1,7 @@
-"""What a tuner's schedule knows beside the trained parameters, for checkpoints and for what a training ships.
+"""What a tuner knows beside the trained parameters, for checkpoints.
 
-AdaLoRA's: how much each number has mattered so far, and which ranks are left. PEFT keeps it in `rankallocator`.
+AdaLoRA's schedule: how much each number has mattered so far, and which ranks are left. PEFT keeps it in
+`rankallocator`. Layers in the singular basis: the forwards of the last step.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-RANKS = "rank_pattern"
+from svft_bench.tuners.adapted import forwards, go_on
+
+RANKS, FORWARDS = "rank_pattern", "forwards"
 
 
 def schedule_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies on the CPU, by `kind/name of a parameter`; empty for a tuner whose schedule remembers nothing."""
+    """Copies on the CPU, by `kind/name of a parameter` or layer; empty for a tuner that remembers nothing."""
     allocator = _allocator(model)
     if allocator is None:
-        return {}
+        return {f"{FORWARDS}/{name}": torch.tensor(number) for name, number in forwards(model).items()}
     state = {f"{kind}/{name}": value.cpu().clone() for kind, held in _held(allocator) for name, value in held.items()}
     ranks = allocator.peft_config.rank_pattern or {}
     return state | {f"{RANKS}/{name}": torch.tensor(kept) for name, kept in ranks.items()}
 
 
 def load_schedule_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Let the schedule go on from what `schedule_state` gave."""
+    """Let the tuner go on from what `schedule_state` gave."""
     allocator = _allocator(model)
     if allocator is None:
+        go_on(model, {place.removeprefix(f"{FORWARDS}/"): int(number) for place, number in state.items()})
         return
     device = next(model.parameters()).device
     parts: dict[str, dict[str, Tensor]] = {}

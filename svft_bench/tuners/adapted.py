@@ -7,11 +7,12 @@ Everywhere else its ingredients are compared: the entries by value, and the base
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .answers import answer
@@ -20,6 +21,7 @@ from .unchanging import current
 
 # How often any optimizer has stepped.
 _steps = 0
+_counting = True
 
 # An accelerator has to be waited for to know the outcome of a comparison. From about so many multiply-adds on (a tenth
 # of a millisecond of a fast one), building the weight anew takes longer.
@@ -44,6 +46,38 @@ def key_of(made_of: Sequence[Tensor], *, dtype: torch.dtype, scaling: float) -> 
     # A tensor made in inference mode can never be saved for a backward, so the two modes do not share.
     mode = (_steps, dtype, scaling, torch.is_inference_mode_enabled())
     return (mode, *((t.data_ptr(), 0 if t.is_inference() else t._version, t.dtype) for t in made_of))
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """While this lasts, training forwards are of no step, as those that only look how a loss is made."""
+    global _counting
+    _counting = False
+    try:
+        yield
+    finally:
+        _counting = True
+
+
+def forwards(model: nn.Module) -> dict[str, int]:
+    """How many training forwards each adapted layer has had for the last optimizer step, by its name.
+
+    Its path in the next step depends on it, and with its path the rounding: a checkpoint that leaves it out goes on to
+    other bits.
+    """
+    return {name: kept.forwards for name, kept in _of_layers(model)}
+
+
+def go_on(model: nn.Module, counts: Mapping[str, int]) -> None:
+    """Let the layers be as after the step that `forwards` was asked after."""
+    for name, kept in _of_layers(model):
+        kept.go_on(counts[name])
+
+
+def _of_layers(model: nn.Module) -> Iterator[tuple[str, AdaptedWeight]]:
+    for name, module in model.named_modules():
+        if isinstance(kept := getattr(module, "_adapted", None), AdaptedWeight):
+            yield name, kept
 
 
 class AdaptedWeight:
@@ -71,13 +105,17 @@ class AdaptedWeight:
     def count_forward(self) -> None:
         """Note a training forward; `accumulation` is how many there were for the previous optimizer step."""
         self.begin_step()
-        self.forwards += 1
+        self.forwards += _counting
 
     def begin_step(self) -> None:
         """Begin to count anew where an optimizer has stepped."""
         if self._counted_at != _steps:
             self.accumulation, self.alone = max(1, self.forwards), self.forwards == 1
             self._counted_at, self.forwards = _steps, 0
+
+    def go_on(self, forwards: int) -> None:
+        """Be as after a step of so many training forwards."""
+        self.forwards, self._counted_at = forwards, _steps - 1
 
     def get(
         self,

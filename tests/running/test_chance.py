@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -23,6 +24,8 @@ from transformers import (
 from svft_bench.running.training import chance
 from svft_bench.running.training.additive import additive
 from svft_bench.running.training.sharing import own
+from svft_bench.tuners import SVFTConfig
+from svft_bench.tuners.adapted import forwards
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = SMALL | {"vocab_size": 20, "intermediate_size": 16, "max_position_embeddings": 12}
@@ -99,6 +102,12 @@ def test_the_gradient_of_all_rows_is_the_sum_of_the_parts_for_any_dropout(name: 
         parts.append(gradients(model))
     for whole, *shares in zip(expected, *parts, strict=True):
         torch.testing.assert_close(sum(shares), whole, rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_looked_at_before_the_first_step_is_no_forward_of_it() -> None:
+    model = get_peft_model(bert("sdpa"), SVFTConfig(target_modules=["query"])).train()
+    additive(model, inputs_of(model), told=False, rounded=False)
+    assert set(forwards(model).values()) == {0}
 
 
 class Drawing(nn.Module):

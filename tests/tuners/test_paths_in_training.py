@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from svft_bench.tuners.adapted import forwards, go_on, uncounted
 from tests.tuners.layers import EXACT, PATHS, PATTERNS, SHAPES, gradients, layer_of
 
 
@@ -70,3 +71,24 @@ def test_a_compiled_layer_is_compiled_once_for_all_steps(path: str) -> None:
         compiled(torch.ones(6, 12)).sum().backward()
         optimizer.step()
     assert len(graphs) == 1
+
+
+def stepped(layer: nn.Module, forwards: int, *, looked: int = 0) -> None:
+    with uncounted():
+        for _ in range(looked):
+            layer(torch.ones(6, 12))
+    optimizer = torch.optim.SGD(layer.trained("default"), lr=0.1)
+    for _ in range(forwards):
+        layer(torch.ones(6, 12)).sum().backward()
+    optimizer.step()
+
+
+def test_a_training_that_goes_on_chooses_its_next_path_as_one_that_was_never_ended() -> None:
+    """By the forwards of the last step; what was looked at before a step is none of its forwards."""
+    whole, again = (layer_of("auto", shape="square", dtype=torch.float32).train() for _ in range(2))
+    stepped(whole, 3, looked=5)
+    go_on(again, forwards(whole))
+    for layer in (whole, again):
+        stepped(layer, 1)
+        assert layer._adapted.accumulation == 3 and not layer._adapted.alone
+    assert forwards(whole) == forwards(again) == {"": 1}

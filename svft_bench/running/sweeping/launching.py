@@ -15,9 +15,10 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
+from joblib import cpu_count
 from omegaconf import DictConfig
 
 from svft_bench.compose import Cell, hydra_over
@@ -76,7 +77,7 @@ def launch(cells: Sequence[Cell], *, overrides: Sequence[str], job: Job) -> int:
         side_by_side = any(f"hydra/launcher={name}" in overrides for name in PLUGINS)
         with watched(cells) if side_by_side else nullcontext(), _each_waited_for(launcher):
             try:
-                return _together(launcher, cells, range(len(cells)))
+                return max(_together(launcher, cells, numbers) for numbers in _rounds(launcher, len(cells)))
             except Exception as error:  # a launcher's own, which may be anything; a cell's are told by its job
                 print(f"svft-bench: the launcher ended: {reason_of(error)}", file=sys.stderr)
                 for number in left_by_the_dead(len(cells)):
@@ -108,6 +109,55 @@ def _each_waited_for(launcher: Launcher) -> Iterator[None]:
         setattr(owner, name, wait)
 
 
+class Trials:
+    """A launcher that fails a trial whose process was killed, where it would end the search.
+
+    What was killed with a pool of processes is tried again, each trial alone; one with a record is through at once.
+    """
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.launcher = launcher
+        self.lost: dict[int, Exception] = {}
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """What has become of each trial."""
+        try:
+            with _each_waited_for(self.launcher):
+                found: Sequence[JobReturn | Lost] = self.launcher.launch(job_overrides, initial_job_idx)
+        except BrokenProcessPool as error:
+            stopping.check()
+            numbered = list(enumerate(job_overrides, initial_job_idx))
+            if len(numbered) > 1:
+                return [one for number, own in numbered for one in self.launch([own], number)]
+            found = [Lost(error)]
+        return [
+            self._lost(number, one.error) if isinstance(one, Lost) else one
+            for number, one in enumerate(found, initial_job_idx)
+        ]
+
+    def _lost(self, number: int, error: Exception) -> JobReturn:
+        self.lost[number] = error
+        return JobReturn(status=JobStatus.FAILED, _return_value=error)
+
+
+@contextmanager
+def trials_waited_for() -> Iterator[dict[int, Exception]]:
+    """While this lasts, a sweeper's launcher waits for every trial; gives the errors of lost ones by their numbers."""
+    plugins: Any = Plugins.instance()
+    make, lost = plugins.instantiate_launcher, dict[int, Exception]()
+
+    def made(**arguments: Any) -> Any:
+        trials = Trials(make(**arguments))
+        trials.lost = lost
+        return trials
+
+    plugins.instantiate_launcher = made
+    try:
+        yield lost
+    finally:
+        plugins.instantiate_launcher = make
+
+
 def _launcher(overrides: Sequence[str], job: Job) -> Launcher:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
@@ -119,6 +169,14 @@ def _launcher(overrides: Sequence[str], job: Job) -> Launcher:
         print(f"what each cell prints: {place}/JOB_0_log.out, its errors in .err beside it", flush=True)
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
     return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
+
+
+def _rounds(launcher: Launcher, cells: int) -> list[range]:
+    """Numbers of the cells that it is given at once: of this machine submitit would begin any number."""
+    if type(launcher).__name__ != "LocalLauncher" or cells <= (size := cpu_count()):
+        return [range(cells)]
+    print(f"{size} cells at once, one for each processor; hydra/launcher=joblib has n_jobs for any number", flush=True)
+    return [range(first, min(first + size, cells)) for first in range(0, cells, size)]
 
 
 def _together(launcher: Launcher, cells: Sequence[Cell], numbers: Sequence[int]) -> int:
@@ -160,6 +218,10 @@ def _failed(cell: Cell, error: Exception) -> int:
 
 
 def _code(cell: Cell, found: JobReturn | Lost) -> int:
-    if not isinstance(found, Lost):
-        return int(found.return_value)
-    return _killed(cell, found.error) if type(found.error).__name__ in OF_KILLED else _failed(cell, found.error)
+    return tell_lost(cell, found.error) if isinstance(found, Lost) else int(found.return_value)
+
+
+def tell_lost(cell: Cell, error: Exception) -> int:
+    """Keep and say why a cell has failed whose process has left nothing; its exit code."""
+    was_killed = isinstance(error, BrokenProcessPool) or type(error).__name__ in OF_KILLED
+    return _killed(cell, error) if was_killed else _failed(cell, error)

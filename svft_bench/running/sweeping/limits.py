@@ -20,7 +20,7 @@ def timed(overrides: Sequence[str], planned: Sequence[Cell]) -> list[str]:
     if LAUNCHER not in overrides or FIELD in given:
         return list(overrides)
     if not all(is_estimated(cell.spec) for cell in planned):
-        print(f"the time of a UNet is not estimated; {FIELD}=MINUTES gives its jobs a limit", flush=True)
+        print(f"the time of a UNet is not estimated: a job of it has {LEAST} minutes, or {FIELD}=MINUTES", flush=True)
         return list(overrides)
     longest = max(estimate(cell.spec, on=device(ON)).seconds for cell in planned)
     limit = f"{FIELD}={max(LEAST, math.ceil(TIMES * longest / 60))}"

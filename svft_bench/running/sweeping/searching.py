@@ -25,8 +25,16 @@ from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_record, record_path
 from svft_bench.running.sweeping import sweep
 from svft_bench.running.sweeping.failures import reason, state
+from svft_bench.running.sweeping.launching import tell_lost, trials_waited_for
 
 SWEEPER = "hydra/sweeper=optuna"
+# In place of the plugin's own; a file of ours for them would not go with its, which chooses the sampler.
+DEFAULTS = {
+    "direction": "maximize",  # every headline metric is better the higher it is
+    "n_trials": "20",
+    "n_jobs": "1",  # trials at once, by the launcher
+    "max_failure_rate": "1.0",  # a trial that fails is told at the end and the search goes on
+}
 
 
 def is_search(overrides: Sequence[str]) -> bool:
@@ -73,21 +81,32 @@ def check(planned: Sequence[Cell], overrides: Sequence[str]) -> None:
 
 def search(overrides: Sequence[str], job: Callable[[DictConfig], float]) -> int:
     """Run the trials that Optuna asks for, list the best first and those without a record; the exit code."""
-    lines = list(overrides)
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # each cell tells of itself
+    lines = _with_defaults(overrides)
     with hydra_over(lines):
         config = compose("config", [line for line in lines if line.startswith("hydra")], return_hydra_config=True)
         number = int(config.hydra.sweeper.n_trials)
         print(f"{plural(number, 'trial')}; the mean headline metric on held-out rows is maximised", flush=True)
-        with sweep.going_of(number) as notes:
+        with sweep.going_of(number) as notes, trials_waited_for() as lost:
             hydra: Any = GlobalHydra.instance().hydra
             broken = _broken(lambda: hydra.multirun("config", job, lines), notes)
-            asked = [shlex.split(path.read_text(encoding="utf-8")) for path in _trials(notes)]
-    tried = (cell for own in asked for cell in cells(fixed(own)))
-    trials = list({cell.spec.run_id: cell for cell in tried}.values())  # Optuna may ask for the same twice
+            asked = {int(path.stem): shlex.split(path.read_text(encoding="utf-8")) for path in _trials(notes)}
+    tried = {number: cell for number, own in asked.items() for cell in cells(fixed(own))}
+    for number, error in lost.items():
+        tell_lost(tried[number], error)
+    trials = list({cell.spec.run_id: cell for cell in tried.values()}.values())  # Optuna may ask for the same twice
     left = [*sweep.outcome(trials), *broken]
     print(*best(trials), sep="\n", flush=True)
     print(*left, sep="\n", end="\n" if left else "", file=sys.stderr)
     return 1 if left else 0
+
+
+def _with_defaults(overrides: Sequence[str]) -> list[str]:
+    given = {line.partition("=")[0].lstrip("+") for line in overrides}
+    ours = {f"hydra.sweeper.{name}": value for name, value in DEFAULTS.items()}
+    return [*overrides, *(f"{name}={value}" for name, value in ours.items() if name not in given)]
 
 
 def _broken(run: Callable[[], object], notes: Path) -> list[str]:
@@ -105,8 +124,8 @@ def _trials(notes: Path) -> list[Path]:
     return sorted(notes.glob("*.trial"), key=lambda path: int(path.stem))
 
 
-def value(config: DictConfig, code: int) -> float:
-    """What Optuna is told of a trial that has ended so.
+def value(config: DictConfig, run: Callable[[DictConfig], int]) -> float:
+    """What Optuna is told of a trial, which `run` runs.
 
     Raises:
         RuntimeError: the trial has failed, and has no score.
@@ -114,6 +133,7 @@ def value(config: DictConfig, code: int) -> float:
     job = HydraConfig.get()
     overrides = list(job.overrides.task)
     sweep.say(int(job.job.num), shlex.join(overrides))
+    code = run(config)
     values: Any = OmegaConf.to_container(config, resolve=True)
     cell = build_cell(values, overrides=overrides)
     if code:

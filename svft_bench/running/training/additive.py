@@ -9,6 +9,7 @@ import torch
 
 from svft_bench.running import ranks
 from svft_bench.running.training import chance
+from svft_bench.tuners.adapted import uncounted
 
 # How far the loss of two rows together may be from the two alone, which models take in float32 even of float64; in
 # bfloat16 rounding alone is more.
@@ -49,7 +50,7 @@ def additive(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -
 
     def loss(batch: dict[str, Any], draws: chance.Draws, number: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         chance.set_state(before, device)
-        with torch.no_grad(), draws:
+        with torch.no_grad(), uncounted(), draws:
             found: torch.Tensor = model(**batch, **({"num_items_in_batch": torch.tensor(number)} if told else {})).loss
         return found.double(), chance.state(device)
 
