@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -156,15 +155,15 @@ def test_a_stored_picture_that_does_not_decode_is_named(
 def test_a_report_has_the_pictures_a_plan_no_time_and_leakage_the_pictures_that_are_seen(
     tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from svft_bench.analysis.report.content import shown_predictions
+    from svft_bench.analysis.report.runs import shown_predictions
 
     overrides = pipelines.line(tmp_path, pipeline, "method=vectorfit")
     assert command(overrides) == 0
     record = find_record(record_path(tmp_path / "results", cells(overrides)[0].spec))
     assert record is not None
-    shown: dict[str, Any] = shown_predictions(record, "pictures", folder=tmp_path / "results", limit=2)
-    assert shown["total"] == 3 and len(shown["rows"]) == 2
-    assert all(row["prediction"].startswith("data:image/jpeg;base64,") for row in shown["rows"])
+    total, shown = shown_predictions(record, "pictures", folder=tmp_path / "results", limit=2)
+    assert (total, len(shown)) == (3, 2)
+    assert all(row["prediction"].startswith("data:image/jpeg;base64,") for row in shown)
     capsys.readouterr()
     assert command(["plan", *overrides, "seed=1", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)["cells"][0]
