@@ -18,6 +18,7 @@ from svft_bench.compose.tree import conf_dir, own_dir, own_state
 from svft_bench.config.wording import nearest
 
 MOST = 10_000  # cells of one command: they are composed one by one before the first runs
+NOUNS = ("model", "method", "task")  # the groups of which a cell has one each
 SWEEPING = ("experiment", "rows", "hydra")  # only these can add a sweep to what is typed
 
 
@@ -42,7 +43,7 @@ def sweeps(overrides: Sequence[str]) -> list[Sweep]:
     """What these overrides stand for: one product, or one for each of the `rows` of an experiment.
 
     A row is a product too. What is typed wins over what the experiment sweeps, and leaves only what agrees with it of
-    the rows.
+    the rows; where some rows name a model, a method or a task, the others are of the experiment's own.
 
     Raises:
         ValueError: an override cannot be parsed, names something unknown, or agrees with no row; too many cells.
@@ -65,12 +66,14 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
         typed = {item.get_key_element(): item for item in parsed(overrides)}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
         sweeping = tuple(line for line in fixed if line.startswith(SWEEPING))
-        params, lists = _swept((conf_dir(), own_state(own_dir())), sweeping) if sweeping else ({}, [])
+        params, lists, own = _swept((conf_dir(), own_state(own_dir())), sweeping) if sweeping else ({}, [], {})
         lines = [f"{key}={value}" for key, value in params.items() if key not in typed]
         swept = [*parsed(lines), *(item for item in typed.values() if item.is_sweep_override())]
         rows = [[_axis(item) for item in parsed(row.split())] for row in lists]
         axes = [_axis(item) for item in swept]
         agreed = {_key(axis): set(axis) for axis in map(_axis, typed.values())} if rows else {}
+        some = {_key(axis) for row in rows for axis in row} & set(NOUNS) & agreed.keys() - params.keys()
+        rows = [[*row, *((f"{key}={own[key]}",) for key in sorted(some - set(map(_key, row))))] for row in rows]
     if not rows:
         return [Sweep(tuple(fixed), tuple(axes))]
     kept = [[tuple(line for line in axis if line in agreed.get(_key(axis), axis)) for axis in row] for row in rows]
@@ -83,13 +86,16 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
 
 
 @lru_cache(maxsize=256)
-def _swept(tree: Hashable, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
-    """What an experiment of the tree that Hydra is over, as it is now, sweeps: its parameters and its rows."""
+def _swept(tree: Hashable, sweeping: tuple[str, ...]) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """What an experiment of the tree that Hydra is over, as it is now, sweeps: its parameters and its rows.
+
+    Also the options that it chooses itself, by group.
+    """
     config = compose("config", list(sweeping), return_hydra_config=True)
     rows = [] if config.rows is None else config.rows
     if isinstance(rows, str) or not isinstance(rows, Sequence) or not all(isinstance(row, str) for row in rows):
         raise ValueError(f"rows={rows} is no list of overrides, as an experiment has them")
-    return dict(config.hydra.sweeper.get("params") or {}), list(rows)
+    return dict(config.hydra.sweeper.get("params") or {}), list(rows), dict(config.hydra.runtime.choices)
 
 
 def _no_row(agreed: dict[str, set[str]], rows: Sequence[Sequence[tuple[str, ...]]]) -> str:

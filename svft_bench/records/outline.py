@@ -11,7 +11,7 @@ Place = tuple[str, str, str]  # the names of a record's task, model and method
 
 
 class Outline(NamedTuple):
-    """Names and digests alone: no score, and nothing that is ever shown but a seed and a rate.
+    """Names and digests alone: no score, and nothing that is ever shown but a seed, a rate and a size of batch.
 
     `measured` names what repetitions of one measurement share; `tried` says that a search may have chosen by this run.
     """
@@ -22,10 +22,11 @@ class Outline(NamedTuple):
     method: str
     seed: int
     lr: float
+    batch: int
     cell_id: str
     measured: str
     tried: bool
-    trial_id: str
+    tried_id: str
     search_id: str
     adapter_id: str
 
@@ -43,10 +44,11 @@ def outline(record: RunRecord) -> Outline:
         *spec.place,
         seed=spec.seed,
         lr=spec.train.lr,
+        batch=spec.train.batch_size,
         cell_id=spec.cell_id,
         measured=digest(record.measurement),
         tried=spec.score_on == "validation" or record.selected["by"] == "best_validation",
-        trial_id=spec.trial_id,
+        tried_id=spec.tried_id,
         search_id=spec.search_id,
         adapter_id=spec.adapter_id,
     )

@@ -60,6 +60,23 @@ def test_a_seed_that_chose_the_rate_of_the_biases_is_in_no_score_either() -> Non
     assert any("0.001 (head 0.004, biases 0.0001)" in note for note in notes)
 
 
+def test_a_seed_that_chose_the_size_of_batch_at_one_rate_is_in_no_score_either() -> None:
+    line = [*LINE, "method=lora", "train.lr=1e-3"]
+    tried = cells([*line, "train.batch_size=16,64", "seed=0", "limit.eval=20"], any_data=True)
+    asked = cells([*line, "train.batch_size=64", "seed=0,1,2"], any_data=True)
+    records = [run(cell, score=0.8) for cell in (*tried, *asked)]
+    (found,) = with_searches(cell_results(asked, records), map(outline, records))
+    assert found.set_aside == (0,) and found.seeds == (1, 2)
+
+
+def test_rates_that_were_tried_at_another_size_of_batch_are_not_alike() -> None:
+    tried = cells([*LINE, "method=lora", "train.lr=1e-3,3e-3", "train.batch_size=16", "seed=5"], any_data=True)
+    asked = cells([*LINE, "method=lora", "train.lr=3e-3", "train.batch_size=64", "seed=0,1,2"], any_data=True)
+    records = [run(cell, score=0.8) for cell in (*tried, *asked)]
+    (found,) = with_searches(cell_results(asked, records), map(outline, records))
+    assert found.search is not None and not found.search.alike and found.search.rates == (1e-3, 3e-3)
+
+
 def test_where_fewer_than_two_seeds_are_fresh_all_are_in_the_mean_and_the_others_beside() -> None:
     table = experiment_table([searched("3e-3", at="0,1")], name="n", title="")
     assert table.rows[0].cells[-1] == "3 (0, 1 chose)" and table.rows[0].facts["choosing_seeds"] == "0 1"

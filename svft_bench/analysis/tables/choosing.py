@@ -54,7 +54,7 @@ def choices(results: Sequence[CellResult], *, capped: bool = False) -> list[Choi
         told = ", ".join(f"{name} {rates} x {seeds}" for name, (rates, seeds) in budgets.items())
         raise ValueError(f"unequal trial budgets (rates x seeds) would favour a method: {told}")
     if all(rates == 1 for rates, _ in budgets.values()):
-        raise ValueError("nothing to choose from: every cell has one learning rate; sweep train.lr")
+        raise ValueError("nothing to choose from: every cell has one learning rate and batch; sweep train.lr")
     order = {id(result): index for index, result in enumerate(results)}
     return [_choice(group) for group in sorted(groups.values(), key=lambda group: min(order[id(one)] for one in group))]
 
@@ -65,11 +65,12 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
     for choice in found:
         spec = choice.best.spec
         edge = f"# The {choice.edge} rate tried: the best one may lie beyond the grid.\n" if choice.edge else ""
+        trials = "rates" if set(choice.settled) <= {"lr", "lr_bias"} else "trials"
         settled = "".join(f"  {name}: {getattr(spec.train, name):g}\n" for name in choice.settled)
         parts.append(
             f"# conf/tuned/{spec.model.name}+{spec.method.name}+{spec.task.name}.yaml\n# @package _global_\n{edge}"
             f"train:\n{settled}"
-            f'  source: "ours: best validation score of {choice.rates} rates over {plural(choice.seeds, "seed")}, '
+            f'  source: "ours: best validation score of {choice.rates} {trials} over {plural(choice.seeds, "seed")}, '
             f'{100 * choice.score:.1f} (experiment={name})"\n'
         )
     return "\n".join(parts)

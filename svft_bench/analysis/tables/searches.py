@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from svft_bench.analysis.tables.results import CellResult, Search
@@ -64,7 +64,10 @@ def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]], *, tasks: Co
     Else of any other task.
     """
     found = [
-        search for kind, of_kind in trials.items() if (search := _tried(spec, of_kind, alike=kind == spec.search_id))
+        search
+        for kind, of_kind in trials.items()
+        for some in _at_batches(of_kind, spec.train.batch_size if kind == spec.search_id else None)
+        if (search := _tried(spec, some[1], alike=kind == spec.search_id and some[0]))
     ]
     best = sorted(
         found,
@@ -73,13 +76,28 @@ def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]], *, tasks: Co
     return best[0] if best else None
 
 
+def _at_batches(trials: Sequence[Outline], own: int | None) -> Iterator[tuple[bool, Sequence[Outline]]]:
+    """The trials at each size of batch, and all of them where the cell's `own` was tried beside others at some seed.
+
+    With each, whether the cell's own size is among them.
+    """
+    seeds: dict[int, set[int]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.batch, set()).add(trial.seed)
+    for size in seeds:
+        yield size == own, [trial for trial in trials if trial.batch == size]
+    if own in seeds and any(seeds[own] & seeds[size] for size in seeds if size != own):
+        yield True, trials
+
+
 def _tried(spec: RunSpec, trials: Sequence[Outline], *, alike: bool) -> Search | None:
     """The rates and the seeds that have several trials; None where nothing was searched.
 
-    The cell's own runs are trials where others differ from them in the rate alone; else the search scored other rows.
+    The cell's own runs are trials where others differ from them in what is tried alone; else the search scored other
+    rows.
     """
-    own, trial_id = spec.cell_id, spec.trial_id
-    beside = any(trial.cell_id != own and trial.trial_id == trial_id for trial in trials)
+    own, tried_id = spec.cell_id, spec.tried_id
+    beside = any(trial.cell_id != own and trial.tried_id == tried_id for trial in trials)
     tried: dict[int, dict[str, float]] = {}
     for trial in trials:
         if trial.cell_id == own and not beside:

@@ -15,6 +15,8 @@ from svft_bench.config.spec.train import TrainSpec
 
 ScoredOn = Literal["reported", "validation"]
 
+RATES = ("lr", "lr_head", "lr_bias")  # of the training
+
 
 class LimitSpec(Spec):
     """Fewer rows than the data set has; `None` takes them all."""
@@ -207,8 +209,16 @@ class RunSpec(Spec):
     @property
     def trial_id(self) -> str:
         """What a cell shares with itself at other learning rates."""
+        return self._but(*RATES)
+
+    @property
+    def tried_id(self) -> str:
+        """What a cell shares with itself at other learning rates and sizes of batch."""
+        return self._but(*RATES, "batch_size")
+
+    def _but(self, *names: str) -> str:
         identity = self.identity()
-        return digest(identity | {"seed": None, "data": None, "train": _but_rate(identity["train"])})
+        return digest(identity | {"seed": None, "data": None, "train": _without(identity["train"], names)})
 
     @property
     def adapter_id(self) -> str:
@@ -217,8 +227,8 @@ class RunSpec(Spec):
 
     @property
     def search_id(self) -> str:
-        """What the trials of one search share: everything about the training but its rate and seed."""
-        train = _but_rate(self.train.identity())
+        """What the trials of one search share: everything about the training but its rate, size of batch and seed."""
+        train = _without(self.train.identity(), (*RATES, "batch_size"))
         task = {"name": self.task.name, "rows": self.task.train.identity()}
         return digest({"adapter": self.adapter_id, "task": task, "train": train})
 
@@ -241,8 +251,8 @@ class RunSpec(Spec):
         return digest(identity)
 
 
-def _but_rate(train: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in train.items() if key not in ("lr", "lr_head", "lr_bias")}
+def _without(train: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in train.items() if key not in names}
 
 
 def check_kind(kind: Kind, *, task: str, kinds: Sequence[str], model: str) -> None:
