@@ -38,7 +38,8 @@ class Tracked(BaseModel):
 class Settings(BaseModel):
     """Folders, device and conveniences of one command.
 
-    `cell_process` is what runs a cell of a sweep: a process of its own, or one that other cells share.
+    `cell_process` is what runs a cell of a sweep: a process of its own, or one that other cells share. `strategy` is
+    what each of several processes that share a run holds of the model: all, or while it trains a shard.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     force: StrictBool
     table: str | None
     cell_process: Literal["own", "shared"] = "own"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
 
 
 def split_settings(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -100,7 +100,7 @@ class Provenance(Part):
     platform: str
     command: str
     processes: int = 1
-    strategy: Literal["ddp"] | None = None
+    strategy: Literal["ddp", "fsdp"] | None = None
     devices: tuple[str, ...] = ()
     train_parts: int = 1
     eval_parts: int = 1

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from svft_bench.compose import Cell
 from svft_bench.config.settings import Settings
-from svft_bench.config.spec import ModelSpec, RunSpec
+from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
 from svft_bench.config.spec.base import HUB_ID
 from svft_bench.config.wording import nearest
 from svft_bench.models.carriers.catalogue import CARRIERS
+from svft_bench.running.ranks import FSDP
 
 # What launchers of several processes set, beside the number of processes that it counts.
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -23,7 +24,7 @@ RANKS = ("RANK", "LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WOR
 
 # How accelerate launch says that it wants something else than to share the rows, and what says that it does not.
 MODES = {
-    "ACCELERATE_USE_FSDP": ("false",),
+    FSDP: ("false", "true"),
     "ACCELERATE_USE_DEEPSPEED": ("false",),
     "ACCELERATE_USE_MEGATRON_LM": ("false",),
     "ACCELERATE_USE_PARALLELISM_CONFIG": ("false",),
@@ -31,6 +32,12 @@ MODES = {
     "ACCELERATE_MIXED_PRECISION": ("no",),
     "ACCELERATE_DYNAMO_BACKEND": ("no",),
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1",),
+}
+# And where it asks for FSDP, for another than this one.
+OF_FSDP = {
+    "FSDP_VERSION": ("2",),
+    "FSDP_OFFLOAD_PARAMS": ("false",),
+    "FSDP_ACTIVATION_CHECKPOINTING": ("false",),
 }
 
 
@@ -49,7 +56,8 @@ def check_processes(
     Raises:
         ValueError: names what the environment or the cell says.
     """
-    for name, plain in MODES.items():
+    shards = environment.get(FSDP, "").lower() == "true"
+    for name, plain in (MODES | (OF_FSDP if shards else {})).items():
         if (value := environment.get(name, "").lower()) and value not in plain:
             raise ValueError(f"{name}={environment[name]}: a run takes that from its own fields, or not at all; {HOW}")
     sizes = {name: _number(environment.get(name), but=1) for name in SIZES}
@@ -64,11 +72,11 @@ def check_processes(
         raise ValueError(f"{several} on more than one machine; {HOW}")
     if swept or len(cells) > 1:
         raise ValueError(f"{several} for a sweep: several processes share one cell, without -m; {HOW}")
-    for spec, _ in cells:
-        _check_shared(spec, size=sizes["WORLD_SIZE"])
+    for spec, settings in cells:
+        _check_shared(spec, size=sizes["WORLD_SIZE"], sharded=shards or settings.strategy == "fsdp")
 
 
-def _check_shared(spec: RunSpec, *, size: int) -> None:
+def _check_shared(spec: RunSpec, *, size: int, sharded: bool) -> None:
     if spec.train.batch_size % size:
         raise ValueError(
             f"train.batch_size={spec.train.batch_size} is what all processes take together, and {size} of them cannot "
@@ -76,6 +84,11 @@ def _check_shared(spec: RunSpec, *, size: int) -> None:
         )
     if spec.model.load_in:
         raise ValueError(f"model.load_in={spec.model.load_in} with WORLD_SIZE={size}: {QUANTISED}")
+    if sharded and KINDS[spec.task.kind].draws:
+        raise ValueError(
+            f"strategy=fsdp with task={spec.task.name}: how far shards of a model that draws pictures agree is not "
+            "known; strategy=ddp holds it whole, and models that read texts and pictures or write texts train in shards"
+        )
     if spec.eval.backend == "vllm":
         raise ValueError(f"eval.backend=vllm with WORLD_SIZE={size}: its engine is for one process")
 

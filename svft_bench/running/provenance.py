@@ -24,7 +24,13 @@ PACKAGES = ("svft-bench", "torch", "transformers", "peft", "accelerate", "datase
 
 
 def provenance(
-    device: torch.device, *, command: str, packages: Sequence[str] = (), train_parts: int = 1, eval_parts: int = 1
+    device: torch.device,
+    *,
+    command: str,
+    strategy: ranks.Strategy | None = None,
+    packages: Sequence[str] = (),
+    train_parts: int = 1,
+    eval_parts: int = 1,
 ) -> Provenance:
     """The state of code, packages and machine now, and the command that asked for the run.
 
@@ -38,7 +44,7 @@ def provenance(
         dirty=dirty,
         device=_name(device),
         processes=ranks.size(),
-        strategy="ddp" if ranks.size() > 1 else None,
+        strategy=strategy,
         devices=tuple(ranks.gathered(_name(device))),
         train_parts=train_parts,
         eval_parts=eval_parts,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
-from typing import Any, TextIO, TypeVar, cast
+from typing import Any, Literal, TextIO, TypeVar, cast
 
 import psutil
 
@@ -18,6 +18,8 @@ from svft_bench.config.wording import sentence
 from svft_bench.running import stopping
 
 T = TypeVar("T")
+Strategy = Literal["ddp", "fsdp"]
+FSDP = "ACCELERATE_USE_FSDP"  # how `accelerate launch --use_fsdp` asks for it
 RENDEZVOUS = timedelta(minutes=5)  # for all to meet; they begin together, and one that died before is not noticed
 PATIENCE = timedelta(days=7)  # one process waits while another decomposes, or for a lock; one that died is noticed
 GRACE = 2.0  # seconds in which the process with the reason speaks before those that only miss it
@@ -41,6 +43,20 @@ def rank() -> int:
 def leads() -> bool:
     """Whether this process is the one that writes records, logs and bars."""
     return rank() == 0
+
+
+@contextmanager
+def sharing(asked: Strategy) -> Iterator[Strategy | None]:
+    """How the processes share the model, as a command or their launcher has asked; None where there is one.
+
+    Meanwhile nobody else hears of the launcher's wish: transformers would load weights, and accelerate wrap them,
+    otherwise.
+    """
+    wish = os.environ.pop(FSDP, None)
+    try:
+        yield None if size() == 1 else "fsdp" if wish is not None and wish.lower() == "true" else asked
+    finally:
+        os.environ |= {} if wish is None else {FSDP: wish}
 
 
 @contextmanager

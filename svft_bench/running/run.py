@@ -28,6 +28,7 @@ from svft_bench.running.predicting.finished import Finished, forget
 from svft_bench.running.predicting.vllm_engine import AT_A_TIME, check_engine, engine_of, installed
 from svft_bench.running.preflight import check_processes
 from svft_bench.running.provenance import peak_memory, provenance
+from svft_bench.running.ranks import Strategy
 from svft_bench.running.stopping import check, stopping_between_steps
 from svft_bench.running.tracking import About, Tracker, tracking
 from svft_bench.running.training.memory import Parts, saying_what_would_fit
@@ -48,11 +49,12 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         Stopped: a signal came; a training has a checkpoint of that moment.
     """
     check_processes(os.environ, [(spec, settings)])
-    with ranks.joined(on=settings.device), saying_what_would_fit(spec):
-        return _run(spec, settings, command=command)
+    sharing = ranks.sharing(settings.strategy)
+    with sharing as strategy, ranks.joined(on=settings.device), saying_what_would_fit(spec):
+        return _run(spec, settings, command=command, strategy=strategy)
 
 
-def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
+def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy | None) -> RunRecord:
     path = record_path(settings.results_dir, spec)
     if not settings.force and (found := ranks.lead(lambda: find_record(path))) is not None:
         return found
@@ -81,11 +83,13 @@ def _run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
         found = ranks.lead(lambda: None if again.is_due(spec, settings) else find_record(path))
         if found is not None:
             return found
-        record, predictions = _made(spec, settings, folder=folder, command=command)
+        record, predictions = _made(spec, settings, folder=folder, command=command, strategy=strategy)
         return ranks.lead(keep)
 
 
-def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> tuple[RunRecord, list[dict[str, Any]]]:
+def _made(
+    spec: RunSpec, settings: Settings, *, folder: Path, command: str, strategy: Strategy | None
+) -> tuple[RunRecord, list[dict[str, Any]]]:
     """The record of a run that takes place now, and its predictions."""
     title = f"{spec.model.name} · {spec.method.name} · {spec.task.name}"
     parts = Parts()
@@ -99,7 +103,8 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
             if fitted is not None and not ranks.leads():
                 load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
             if fitted is None:
-                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts)
+                sharded = strategy == "fsdp"
+                fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts, sharded=sharded)
         start = time.perf_counter()
         if spec.eval.backend != "transformers":
             tracker.stage(f"start {spec.eval.backend}", total=1, unit="engine")
@@ -138,9 +143,8 @@ def _made(spec: RunSpec, settings: Settings, *, folder: Path, command: str) -> t
     cut = {reason: count for item in spec.task.evals for reason, count in cuts(item, predictions[item.name]).items()}
     writer = installed() or "vllm" if spec.eval.backend == "vllm" else spec.eval.backend
     packages = [writer, *(["bitsandbytes"] if spec.model.load_in else [])]
-    origin = provenance(
-        ready.device, command=command, packages=packages, train_parts=fitted.parts, eval_parts=parts.number
-    )
+    done = {"train_parts": fitted.parts, "eval_parts": parts.number}
+    origin = provenance(ready.device, command=command, strategy=strategy, packages=packages, **done)
     record = _record(spec, ready, fitted, scores=scores, cut=cut, seconds=seconds, origin=origin, above=above)
     return record, [{"eval": name, **row} for name, found in predictions.items() for row in found]
 
@@ -151,7 +155,9 @@ def _defined(scores: dict[str, dict[str, float | None]]) -> dict[str, float]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker, parts: Parts) -> Fitted:
+def fit(
+    ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tracker: Tracker, parts: Parts, sharded: bool
+) -> Fitted:
     """Train, go back to the epoch that the protocol chooses, and keep the weights in `folder`."""
     first = spec.task.evals[0]
     choices: dict[str, tuple[EvalSpec, Sequence[Example]]] = {
@@ -183,6 +189,7 @@ def fit(ready: Assembly, spec: RunSpec, settings: Settings, *, folder: Path, tra
                 tracker=tracker,
                 origin=code_state(),
                 best=best.file,
+                sharded=sharded,
             )
         chosen = best.restore() if rows else None
         selected: dict[str, float | int | str] = {"by": spec.train.selection}

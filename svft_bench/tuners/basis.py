@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,8 +22,8 @@ Side = Literal["both", "left", "right"]
 class Basis(nn.Module):
     """`u` (d1, n) and `vt` (n, d2) in the run-time dtype, and `s` (n,); a side that is not needed is None.
 
-    The factors are in no state dict, and follow the module to another device but into no other dtype. They are buffers:
-    FSDP shards the base weights and the trained entries, and leaves the factors whole on every process.
+    The factors are in no state dict, and follow the module to another device but into no other dtype. They are buffers,
+    which FSDP leaves whole on every process, until they are made `shardable`.
     """
 
     u: Tensor | None
@@ -46,8 +46,26 @@ class Basis(nn.Module):
         """The same basis with its factors in another dtype."""
         other = copy.copy(self)
         factors = {name: None if part is None else part.to(dtype) for name, part in (("u", self.u), ("vt", self.vt))}
-        other._buffers = self._buffers | factors
+        other._buffers, other._parameters = self._buffers | factors, {}
         return other
+
+    @property
+    def held(self) -> Mapping[str, Tensor | None]:
+        """Where `u` and `vt` are kept by their names."""
+        return self._parameters or self._buffers
+
+    def make_shardable(self, shardable: bool = True) -> None:
+        """Keep the factors as frozen parameters, of which FSDP leaves a process its shard, or as buffers again.
+
+        As parameters they are part of a state dict, and follow the module into another dtype.
+        """
+        for name in ("u", "vt"):
+            part = getattr(self, name)
+            delattr(self, name)
+            if shardable:
+                self.register_parameter(name, None if part is None else nn.Parameter(part, requires_grad=False))
+            else:
+                self.register_buffer(name, None if part is None else part.data, persistent=False)
 
     def has(self, fingerprint: Tensor, *, diagonal: bool) -> bool:
         """Whether a saved fingerprint is that of this basis; one without values always is."""

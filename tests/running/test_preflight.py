@@ -14,6 +14,7 @@ from svft_bench.running.assembly import pick_device
 from svft_bench.running.preflight import check_processes, check_surroundings
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "false"}
 SHARED = TORCHRUN | {"LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "29500"}
 ELSEWHERE = ["results_dir=/tmp/r", "output_dir=/tmp/o"]
 
@@ -39,7 +40,8 @@ def test_one_of_several_processes_that_no_launcher_of_ours_began_is_refused(envi
     ("environment", "line", "sentence"),
     [
         (SHARED | {"WORLD_SIZE": "4"}, [], "WORLD_SIZE=4 on more than one machine"),
-        (SHARED | {"ACCELERATE_USE_FSDP": "true"}, [], "ACCELERATE_USE_FSDP=true"),
+        (SHARED | FSDP | {"FSDP_VERSION": "1"}, [], "FSDP_VERSION=1"),
+        (SHARED | FSDP | {"FSDP_OFFLOAD_PARAMS": "true"}, [], "FSDP_OFFLOAD_PARAMS=true"),
         (SHARED | {"ACCELERATE_USE_DEEPSPEED": "true"}, [], "ACCELERATE_USE_DEEPSPEED=true"),
         ({"ACCELERATE_MIXED_PRECISION": "fp16"}, [], "ACCELERATE_MIXED_PRECISION=fp16"),
         ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, [], "ACCELERATE_DYNAMO_BACKEND=INDUCTOR"),
@@ -70,7 +72,7 @@ def test_what_torchrun_and_accelerate_launch_begin_runs() -> None:
         "ACCELERATE_DYNAMO_BACKEND": "NO",
         "ACCELERATE_USE_CPU": "true",
     }
-    for environment in (SHARED, SHARED | {"RANK": "1", "LOCAL_RANK": "1"}, SHARED | by_accelerate):
+    for environment in (SHARED, SHARED | {"RANK": "1", "LOCAL_RANK": "1"}, SHARED | by_accelerate, SHARED | FSDP):
         check_processes(environment, found)
 
 

@@ -92,7 +92,7 @@ def run_in_group(rank: int, size: int, port: int, folder: str, lines: Lines) -> 
 
 def in_group(size: int, folder: Path, lines: Lines) -> None:
     """Run these lines by as many processes, which have to succeed, and of which the first alone speaks."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     start_processes(run_in_group, args=(size, free_port(), str(folder), lines), nprocs=size, start_method="fork")
     for rank in range(size):
         said = (folder / f"log-{rank}").read_text()
@@ -107,7 +107,7 @@ def left(folder: Path) -> Left:
     return record, load_predictions(path), weights
 
 
-def assert_same(several: Left, one: Left, *, size: int) -> None:
+def assert_same(several: Left, one: Left, *, size: int, strategy: str = "ddp") -> None:
     (record, predictions, weights), (expected, foretold, trained) = several, one
     assert record.run_id == expected.run_id
     assert (record.scores, record.selected, record.costs.steps) == (
@@ -123,7 +123,7 @@ def assert_same(several: Left, one: Left, *, size: int) -> None:
     for name, value in weights.items():
         tolerance = FREE_TOLERANCE if "qa_outputs" in name and name.endswith("bias") else TOLERANCE
         torch.testing.assert_close(value, trained[name], rtol=tolerance, atol=tolerance)
-    assert (record.provenance.processes, record.provenance.strategy) == (size, "ddp")
+    assert (record.provenance.processes, record.provenance.strategy) == (size, strategy)
     assert record.provenance.devices == ("cpu",) * size
 
 

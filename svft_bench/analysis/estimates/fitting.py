@@ -10,7 +10,7 @@ from svft_bench.analysis.estimates.memory import Memory
 from svft_bench.config.spec import RunSpec
 from svft_bench.config.wording import plural
 
-DEVICES = (2, 4, 8, 16, 32, 64)  # over which FSDP would shard
+DEVICES = (2, 4, 8, 16, 32, 64)  # of one machine, over which strategy=fsdp would shard
 Changes = dict[str, object]
 
 
@@ -66,7 +66,10 @@ def _fits(need: Memory, *, on: Device) -> bool:
 
 
 def _sharded(need: Memory, devices: int, *, on: Device) -> str | None:
-    """Weights, factors and optimizer spread over devices, each with the activations of a row of its own."""
-    each = (need.weights + need.factors + need.optimizer) / devices + need.activations
-    told = f"with FSDP over {devices} devices alone, which is refused here until it is exact"
-    return told if each <= USABLE * on.memory else None
+    """Weights, factors and optimizer spread over devices, each with the activations of a row of its own.
+
+    Before and after training each device has all weights and factors.
+    """
+    whole = need.weights + need.factors
+    each = max((whole + need.optimizer) / devices + need.activations, whole)
+    return f"strategy=fsdp over {devices} devices" if each <= USABLE * on.memory else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from svft_bench.methods.applying import bad_weight
 from svft_bench.running import ranks, stopping
 from svft_bench.running.tracking import Tracker
 from svft_bench.running.training.checkpoints import Checkpoint
+
+Whole = Callable[[], AbstractContextManager[None]]  # while it lasts, a model is whole that is trained in shards
 
 
 class Schedule(TrainerCallback):  # type: ignore[misc]
@@ -44,6 +47,9 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
 class Finite(TrainerCallback):  # type: ignore[misc]
     """Ends a training that has diverged, whose scores would be those of a model that knows nothing."""
 
+    def __init__(self, whole: Whole) -> None:
+        self.whole = whole
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -55,14 +61,18 @@ class Finite(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         for name, title in {"loss": "the loss", "grad_norm": "the gradient norm"}.items():
             if not math.isfinite(logs.get(name, 0.0)):
-                if found := bad_weight(model):
+                with self.whole():
+                    found = bad_weight(model)
+                if found:
                     raise ValueError(f"{title} is not finite{found}")
                 raise _diverged(title, logs[name], state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, model: nn.Module, **_: Any
     ) -> None:
-        if not all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad):
+        with self.whole():
+            finite = all(bool(part.isfinite().all()) for part in model.parameters() if part.requires_grad)
+        if not finite:
             raise _diverged("a trained parameter", math.nan, state)
 
 
@@ -94,8 +104,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.began, self.cpu_began = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
         self.cpu_seconds.append(time.process_time() - self.cpu_began)
@@ -112,8 +122,12 @@ class Epochs(TrainerCallback):  # type: ignore[misc]
     again: a kill may have come before, and nobody is harmed by hearing it twice.
     """
 
-    def __init__(self, after_epoch: Callable[[int], None]) -> None:
-        self.after_epoch = after_epoch
+    def __init__(self, after_epoch: Callable[[int], None], *, whole: Whole) -> None:
+        self.told, self.whole = after_epoch, whole
+
+    def after_epoch(self, epoch: int) -> None:
+        with self.whole():
+            self.told(epoch)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.epoch and state.epoch == int(state.epoch):

@@ -21,14 +21,15 @@ from svft_bench.config.wording import plural
 from svft_bench.running import ranks
 from svft_bench.running.batches.encoding import learned
 from svft_bench.running.training import chance
-from svft_bench.running.training.additive import Additive, additive
-from svft_bench.running.training.sharing import SHARE, own, targets
+from svft_bench.running.training.additive import Additive
+from svft_bench.running.training.sharing import SHARE, Share, own, sum_gradients, targets
 
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
 SIGNS = ("out of memory", "alloc_cpu", "defaultcpuallocator", "cublas_status_alloc_failed")
 T = TypeVar("T")
 NO_ROOM = "has no room for one row at a time"
 ALIKE = "the batch of an optimizer step and its average stay the same"
+WAITING = "with strategy=fsdp the others already wait for its part of the model"
 
 
 class OutOfMemory(RuntimeError):
@@ -70,74 +71,92 @@ class Parts:
         )
 
 
-def fit_in_memory(trainer: Trainer, parts: Parts) -> None:
-    """Let a micro-batch that has no room go through the model in parts, and the optimizer step begin again with them.
+class FittingStep:
+    """In a trainer's step, let a micro-batch that has no room go through the model in parts.
 
-    The trainer counts steps and micro-batches as before, so that checkpoints know nothing of it. Each part draws what
-    the whole would, and takes its rows' numbers.
+    The optimizer step begins again with them. The trainer counts steps and micro-batches as before, so that checkpoints
+    know nothing of it. Each part draws what the whole would, and takes its rows' numbers. Where one of several
+    processes lacks room, all begin again: they agree after every micro-batch, and sum their gradients after the last.
+    `learn` tells how the loss adds up. Of a `sharded` model processes wait for one another within a micro-batch.
     """
-    whole, plain = trainer.training_step, trainer.compute_loss
-    begun: list[dict[str, Any]] = []  # micro-batches of this optimizer step
-    before = torch.empty(0)  # the generator's state before the first of them
-    known: list[Additive] = []  # how the model's loss adds up, once that matters
-    device = trainer.args.device
 
-    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        share = inputs.pop(SHARE, 1.0) if parts.number > 1 else 1.0
-        loss = plain(model, inputs, *args, **kwargs)
-        return loss if share == 1.0 or known[0].divides else loss * share
+    def __init__(
+        self, trainer: Trainer, parts: Parts, *, learn: Callable[[dict[str, Any]], Additive], sharded: bool
+    ) -> None:
+        self.trainer, self.whole, self.device = trainer, trainer.training_step, trainer.args.device
+        self.parts, self.learn, self.sharded = parts, learn, sharded
+        self.begun: list[dict[str, Any]] = []  # micro-batches of this optimizer step
+        self.before = torch.empty(0)  # the generator's state before the first of them
+        self.start: dict[nn.Parameter, torch.Tensor] = {}  # what gradients start from, as from a penalty
 
-    def learn(inputs: dict[str, Any], number: Any) -> None:
-        known[:] = known or [_additive(trainer, inputs, told=number is not None)]
-
-    def in_parts(model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
-        rows = len(inputs[learned(inputs)])
-        if parts.number == 1 or not targets(inputs):
-            return cast(torch.Tensor, whole(model, inputs, number))
-        learn(inputs, number)
-        losses = []
-        for part, drawing in _parts(inputs, parts.of(rows), loss=known[0], device=device):
-            with drawing:
-                losses.append(whole(model, part, number))
-        return torch.stack(losses).sum()
-
-    def training_step(model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        nonlocal before
-        before = before if begun else chance.state(device)
-        begun.append(inputs)
-        todo = [inputs]
-        while True:
-            try:
-                loss = [in_parts(model, batch, num_items_in_batch) for batch in todo][-1]
-                break
-            except (RuntimeError, MemoryError) as error:
-                if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
-                    raise
-                if ranks.size() > 1:  # whose gradients would no longer meet
-                    raise OutOfMemory("training has no room for a process's rows") from error
-            trainer.model.zero_grad()  # here, where the error no longer holds what it was raised among
+    def __call__(self, model: nn.Module, inputs: dict[str, Any], number: Any = None) -> torch.Tensor:
+        if ranks.size() > 1:
+            self.learn(inputs)
+        if not self.begun:
+            self.begin()
+        self.begun.append(inputs)
+        loss = self.losses(model, [inputs], number)
+        while loss is None:
             clear_device_cache(garbage_collection=True)
-            learn(inputs, num_items_in_batch)
-            parts.double(len(inputs[learned(inputs)]), where="training", so=f"; {ALIKE}")
-            todo = [*begun]
-            chance.set_state(before, device)
-        if trainer.accelerator.sync_gradients:
-            begun.clear()
+            _learn(self.trainer, inputs, self.learn)
+            rows = ranks.highest(len(inputs[learned(inputs)]))
+            self.parts.double(rows, where="training", so=f"; {ALIKE}")
+            self.begin_again()
+            loss = self.losses(model, self.begun, number)
+        if self.trainer.accelerator.sync_gradients:
+            self.begun.clear()
+            sum_gradients(self.trainer.model)
         return loss
 
-    trainer.training_step, trainer.compute_loss = training_step, compute_loss
+    def begin(self) -> None:
+        """What gradients start from counts once, in the first process."""
+        self.before = chance.state(self.device)
+        there = {part: part.grad for part in self.trainer.model.parameters() if part.grad is not None}
+        self.start = {part: gradient.clone() for part, gradient in there.items() if ranks.leads()}
+        for part in there.keys() - self.start.keys():
+            part.grad = None
+
+    def begin_again(self) -> None:
+        chance.set_state(self.before, self.device)
+        self.trainer.model.zero_grad()
+        for part, gradient in self.start.items():
+            part.grad = gradient.clone()
+
+    def losses(self, model: nn.Module, batches: Sequence[dict[str, Any]], number: Any) -> torch.Tensor | None:
+        """The loss of the last of these micro-batches, None where a process has no room for one."""
+        loss, no_room = torch.empty(0), False
+        try:
+            for batch in batches:
+                loss = self.in_parts(model, batch, number)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
+                raise
+            if self.sharded and ranks.size() > 1:
+                raise OutOfMemory(f"training has no room for a process's rows, and {WAITING}") from error
+            no_room = True
+        return None if ranks.highest(no_room) else loss
+
+    def in_parts(self, model: nn.Module, inputs: dict[str, Any], number: Any) -> torch.Tensor:
+        rows = len(inputs[learned(inputs)])
+        if self.parts.number == 1 or not targets(inputs):
+            return cast(torch.Tensor, self.whole(model, inputs, number))
+        _learn(self.trainer, inputs, self.learn)
+        drawn, losses = chance.state(self.device), []
+        for part in _parts(inputs, self.parts.of(rows)):
+            chance.set_state(drawn, self.device)
+            losses.append(self.whole(model, part, number))
+        return torch.stack(losses).sum()
 
 
-def _parts(
-    inputs: dict[str, Any], cut: Sequence[range], *, loss: Additive, device: torch.device
-) -> Iterator[tuple[dict[str, Any], chance.Draws]]:
-    """The parts of a micro-batch that have a share in its loss, each with what draws for it as for the whole."""
-    drawn, rows, of_all = chance.state(device), len(inputs[learned(inputs)]), targets(inputs)
+def _parts(inputs: dict[str, Any], cut: Sequence[range]) -> Iterator[dict[str, Any]]:
+    """The parts of a micro-batch, or of a process's share of one, that have a share in its loss."""
+    rows, of_all = len(inputs[learned(inputs)]), targets(inputs)
+    share = inputs.get(SHARE) or Share(range(rows), rows, of_all, of_all)
     for at in cut:
         part = {name: v[at.start : at.stop] if _of_rows(v) else v for name, v in inputs.items()}
-        if share := targets(part) / of_all:
-            chance.set_state(drawn, device)
-            yield part | {SHARE: share}, loss.drawing((at, rows))
+        if mine := targets(part):
+            places = share.places[at.start : at.stop]
+            yield part | {SHARE: Share(places, share.rows, mine, share.targets)}
 
 
 def in_parts(
@@ -159,17 +178,17 @@ def _of_rows(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0
 
 
-def _additive(trainer: Trainer, inputs: dict[str, Any], *, told: bool) -> Additive:
-    """How the loss of a batch's rows adds up.
+def _learn(trainer: Trainer, inputs: dict[str, Any], learn: Callable[[dict[str, Any]], Additive]) -> None:
+    """Learn how the loss of a batch's rows adds up.
 
     Raises:
         OutOfMemory: it is not made of the rows' own, or what they draw is not.
     """
-    model = trainer.model
     why = "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm)"
     try:
-        if not any(isinstance(module, _BatchNorm) for module in model.modules()):
-            return additive(model, trainer._prepare_inputs(inputs), told=told, rounded=trainer.args.bf16)
+        if not any(isinstance(module, _BatchNorm) for module in trainer.model.modules()):
+            learn(inputs)
+            return
     except chance.NotAsOne as error:
         why = str(error)
     except ValueError:

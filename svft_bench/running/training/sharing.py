@@ -1,19 +1,23 @@
-"""One training step on several processes: each takes its rows of every micro-batch, and the sum is that of one process.
+"""One training step of rows apart, by several processes or one after another, whose sum is that of all rows together.
 
-L = sum over the processes of w L_own, w = own targets / targets of the micro-batch
+L = sum over the shares of w L_share, w = targets of the share / targets of the micro-batch
 A model that is told the number it divides by is told that of the whole, and w is 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate.data_loader import prepare_data_loader
+from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset
 from transformers import Trainer
 
@@ -24,7 +28,18 @@ from svft_bench.running.preflight import QUANTISED
 from svft_bench.running.training.additive import Additive, additive
 from svft_bench.tasks import Example
 
-SHARE = "share"  # of a batch: this process's part of the micro-batch's targets, those targets, and the rows
+SHARE = "share"  # the name of a batch's own, where it is not all of a micro-batch
+TOGETHER = 2**26  # bytes of gradients that are summed at once
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of a micro-batch: the places of some of its `rows`, and how many `own` targets they have of `targets`."""
+
+    places: range
+    rows: int
+    own: int
+    targets: int
 
 
 def own(rows: int, *, rank: int, size: int) -> range:
@@ -60,25 +75,25 @@ def shared_collate(collate: Collate) -> Collate:
     """
 
     def collate_own(examples: Sequence[Example | None]) -> Batch:
-        places = own(len(examples), rank=ranks.rank(), size=ranks.size())
+        places, rows = own(len(examples), rank=ranks.rank(), size=ranks.size()), len(examples)
         mine = places or range(1)
         if None in examples:
             batch = collate([examples[place] for place in mine])  # type: ignore[misc]
-            return _with_share(batch, len(places), of=len(examples), rows=len(examples))
+            return _with_share(batch, Share(mine, rows, len(places), rows))
         whole = collate(examples)  # type: ignore[arg-type]
         batch = {
             name: value[mine.start : mine.stop] if isinstance(value, torch.Tensor) else value
             for name, value in whole.items()
         }
-        return _with_share(batch, targets(batch) if places else 0, of=targets(whole), rows=len(examples))
+        return _with_share(batch, Share(mine, rows, targets(batch) if places else 0, targets(whole)))
 
     return collate_own
 
 
-def _with_share(batch: Batch, mine: int, *, of: int, rows: int) -> Batch:
-    if not mine:
+def _with_share(batch: Batch, share: Share) -> Batch:
+    if not share.own:
         batch[learned(batch)] = torch.full_like(batch[learned(batch)], IGNORED)
-    return batch | {SHARE: (mine, of, rows)}
+    return batch | {SHARE: share}
 
 
 def targets(batch: Batch) -> int:
@@ -88,54 +103,91 @@ def targets(batch: Batch) -> int:
     return int((labels if whole else labels[:, 1:]).ne(IGNORED).sum())
 
 
-def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> None:
-    """Let every process read every micro-batch, of which its collate keeps a share, and weigh its loss by that.
+def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> Callable[[dict[str, Any]], Additive]:
+    """Let batches that are a share of a micro-batch have their part in its loss; what tells how that adds up.
 
-    Alone, nothing changes. Of several processes `Trainer` would give each micro-batches of its own, repeat rows where
-    they do not come out even, and take the mean of means. `accepts`: the model can be told the number of targets, which
-    are those of all micro-batches of a step `by_tokens`.
+    Every process reads every micro-batch, of which its collate keeps a share. By itself `Trainer` would give each
+    micro-batches of its own, repeat rows where they do not come out even, take the mean of means, and have no way back
+    from a process that has no room. `accepts`: the model can be told the number of targets, which are those of all
+    micro-batches of a step `by_tokens`.
 
     Raises:
-        ValueError: the base is quantised.
+        ValueError: the base is quantised, of several processes.
     """
-    if ranks.size() == 1:
-        return
-    if getattr(trainer.model, "is_quantized", False):
-        raise ValueError(f"WORLD_SIZE={ranks.size()} with a base whose files are quantised: {QUANTISED}")
-    accelerator, step, args = trainer.accelerator, trainer.training_step, trainer.args
-    accelerator.prepare_data_loader = partial(_prepared, accelerator)
+    accelerator, step, plain, args = trainer.accelerator, trainer.training_step, trainer.compute_loss, trainer.args
+    if ranks.size() > 1:
+        if getattr(trainer.model, "is_quantized", False):
+            raise ValueError(f"WORLD_SIZE={ranks.size()} with a base whose files are quantised: {QUANTISED}")
+        accelerator.prepare_data_loader = partial(_prepared, accelerator)
+        accelerator.prepare_model = partial(
+            accelerator.prepare_model, evaluation_mode=True
+        )  # gradients are ours to sum
     known: list[Additive] = []
 
-    def training_step(model: Any, inputs: dict[str, Any], number: Any = None) -> torch.Tensor:
-        rows = inputs[SHARE][2]
+    def learn(inputs: dict[str, Any]) -> Additive:
         if not known:
-            model.register_comm_hook(None, lambda _, bucket: _summed(bucket.buffer()))
-            model.train()
+            trainer.model.train()
             tensors = {name: value for name, value in trainer._prepare_inputs(inputs).items() if name != SHARE}
             known.append(additive(trainer.model, tensors, told=accepts, rounded=args.bf16))
-        mine = own(rows, rank=ranks.rank(), size=ranks.size()) or range(1)
-        with known[0].drawing((mine, rows)) if known[0].draws else nullcontext():
+        return known[0]
+
+    def training_step(model: Any, inputs: dict[str, Any], number: Any = None) -> torch.Tensor:
+        own = inputs.get(SHARE)
+        drawing = known[0].drawing((own.places, own.rows)) if own is not None and known[0].draws else nullcontext()
+        with drawing:
             loss: torch.Tensor = step(model, inputs, number)
         return loss * ranks.size()  # of what is logged the mean is taken
 
     def compute_loss(
         model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        mine, of_all, _ = inputs.pop(SHARE)
-        number = num_items_in_batch if by_tokens and num_items_in_batch is not None else torch.tensor(of_all)
-        outputs = model(**inputs, **({"num_items_in_batch": number} if accepts else {}))
-        if not mine:
+        own = inputs.pop(SHARE, None)
+        if own is None:
+            whole: torch.Tensor = plain(model, inputs, return_outputs, num_items_in_batch)
+            return whole
+        by = num_items_in_batch if by_tokens and num_items_in_batch is not None else torch.tensor(own.targets)
+        outputs = model(**inputs, **({"num_items_in_batch": by} if accepts else {}))
+        if not own.own:
             nothing: torch.Tensor = torch.stack([one.sum() for one in logits_of(outputs)]).sum() * 0.0
             return nothing
-        loss: torch.Tensor = outputs.loss if known[0].divides else outputs.loss * (mine / of_all)
+        loss: torch.Tensor = outputs.loss if known[0].divides else outputs.loss * (own.own / own.targets)
         return loss
 
     trainer.training_step, trainer.compute_loss = training_step, compute_loss
+    return learn
 
 
-def _summed(gradients: torch.Tensor) -> Any:
-    """Of all processes' gradients the sum, of which the mean would be rounded once more; known in the future."""
-    return dist.all_reduce(gradients, async_op=True).get_future().then(lambda future: future.value()[0])
+def sum_gradients(model: nn.Module) -> None:
+    """Give every process the sum of all processes' gradients; None stays where nobody has one.
+
+    Those of parameters in shards are summed by backward.
+    """
+    if ranks.size() == 1:
+        return
+    parts = [part for part in model.parameters() if part.requires_grad and not isinstance(part, DTensor)]
+    there = torch.tensor([part.grad is not None for part in parts], dtype=torch.int32)
+    dist.all_reduce(there, op=dist.ReduceOp.MAX)
+    alike: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
+    for part, somewhere in zip(parts, there.tolist(), strict=True):
+        if somewhere:
+            part.grad = torch.zeros_like(part) if part.grad is None else part.grad
+            alike[part.grad.dtype].append(part.grad)
+    for some in (some for gradients in alike.values() for some in _together(gradients)):
+        flat = torch.cat([gradient.reshape(-1) for gradient in some])
+        dist.all_reduce(flat)
+        for gradient, total in zip(some, torch.split(flat, [gradient.numel() for gradient in some]), strict=True):
+            gradient.copy_(total.view_as(gradient))
+
+
+def _together(gradients: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    some: list[torch.Tensor] = []
+    for gradient in gradients:
+        if some and sum(one.nbytes for one in some) + gradient.nbytes > TOGETHER:
+            yield some
+            some = []
+        some.append(gradient)
+    if some:
+        yield some
 
 
 def _prepared(accelerator: Any, loader: Any, **_: Any) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from svft_bench.config.spec import TrainSpec
 from svft_bench.methods.applying import load_trained, save_trained, trainable_names
@@ -22,8 +23,10 @@ from svft_bench.running.batches.encoding import Collate, SimilarLengths
 from svft_bench.running.batches.rows import TrainingRows
 from svft_bench.running.tracking import Tracker
 from svft_bench.running.training import callbacks, chance
+from svft_bench.running.training.additive import Additive
 from svft_bench.running.training.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
-from svft_bench.running.training.memory import Parts, fit_in_memory
+from svft_bench.running.training.memory import FittingStep, Parts
+from svft_bench.running.training.shards import Shards, begin_alike, optimizer_state, shard_optimizer
 from svft_bench.running.training.sharing import share, shared
 
 CURVE_POINTS = 50
@@ -74,11 +77,13 @@ def train(
     tracker: Tracker,
     origin: str = "",
     best: Path | None = None,
+    sharded: bool = False,
 ) -> Trained:
     """Train in place; a checkpoint in `folder` of the same `origin` that an earlier, killed call left is taken up.
 
     `head` names the parameters that learn at `lr_head`; `after_epoch`, if given, hears the number of finished epochs
-    and may keep what it learns in the file `best`, which is part of every checkpoint.
+    and may keep what it learns in the file `best`, which is part of every checkpoint. While several processes train a
+    model that is `sharded`, each holds a part of it.
 
     Raises:
         FloatingPointError: a loss, a gradient or a trained parameter is not finite.
@@ -87,6 +92,7 @@ def train(
     steps = total_steps(spec, rows=len(data.rows))
     best = best or folder.with_name("best.safetensors")
     taken = ranks.lead(lambda: take_up(folder, origin=origin, best=best))
+    shards = _begin(model, taken, sharded=sharded and steps > (0 if taken is None else taken.step))
     rows, collate = shared(data, collate)
     clock = callbacks.Clock(checkpoint_minutes)
     trainer = Trainer(
@@ -95,75 +101,108 @@ def train(
         train_dataset=rows,
         data_collator=collate,
         optimizers=(_optimizer(model, spec, head=head), None),
-        callbacks=[
-            *(callbacks.Schedule(model), callbacks.Finite(), clock, callbacks.Report(tracker, steps), callbacks.Stop()),
-            *([callbacks.Epochs(after_epoch)] if after_epoch is not None else []),
-        ],
+        callbacks=_callbacks(model, shards.whole, clock, callbacks.Report(tracker, steps), after_epoch=after_epoch),
     )
     trainer.remove_callback(PrinterCallback)
-    _draw_and_average(trainer, spec, lengths=data.lengths, seed=seed)
+    learn = _draw_and_average(trainer, spec, lengths=data.lengths, seed=seed)
     parts = Parts(1 if taken is None else taken.parts)
-    fit_in_memory(trainer, parts)
-    _keep_checkpoints(trainer, folder, origin=origin, best=best, names=trainable_names(model), parts=parts)
+    trainer.training_step = FittingStep(trainer, parts, learn=learn, sharded=sharded)
+    kept: dict[str, Any] = {"origin": origin, "best": best, "names": trainable_names(model), "parts": parts}
+    _keep_checkpoints(trainer, folder, shards=shards, **kept)
     seconds, cpu_seconds = _go_on(trainer, taken, steps=steps)
-    step_seconds, step_cpu_seconds = clock.medians()
+    shards.dissolve()
     return Trained(
         steps=steps,
         timed_steps=len(clock.seconds),
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        step_seconds=step_seconds,
-        step_cpu_seconds=step_cpu_seconds,
+        step_seconds=clock.medians()[0],
+        step_cpu_seconds=clock.medians()[1],
         curve=_curve(trainer.state),
         resumed=taken is not None,
         parts=parts.number,
     )
 
 
-def _draw_and_average(trainer: Trainer, spec: TrainSpec, *, lengths: Sequence[int], seed: int) -> None:
-    """Let rows meet, and their losses be averaged, as the specification says, on however many processes."""
+def _begin(model: nn.Module, taken: Checkpoint | None, *, sharded: bool) -> Shards:
+    """Let the weights be those of the checkpoint, on all processes the same, and then in shards."""
+    if taken is not None:
+        load_trained(model, **_weights(taken.folder))
+        load_schedule_state(model, load_file(taken.folder / SCHEDULE))
+    begin_alike(model)
+    return Shards(model, sharded=sharded)
+
+
+def _callbacks(
+    model: nn.Module, whole: callbacks.Whole, *more: TrainerCallback, after_epoch: Callable[[int], None] | None
+) -> list[TrainerCallback]:
+    epochs = [] if after_epoch is None else [callbacks.Epochs(after_epoch, whole=whole)]
+    return [callbacks.Schedule(model), callbacks.Finite(whole), *more, callbacks.Stop(), *epochs]
+
+
+def _draw_and_average(
+    trainer: Trainer, spec: TrainSpec, *, lengths: Sequence[int], seed: int
+) -> Callable[[dict[str, Any]], Additive]:
+    """Let rows meet, and their losses be averaged, as the specification says, on however many processes.
+
+    What tells how the losses add up.
+    """
     accepts, by_tokens = trainer.model_accepts_loss_kwargs, spec.loss_average == "tokens"
     trainer.model_accepts_loss_kwargs &= by_tokens  # with it, the model divides by all targets
     if spec.sampling == "group_by_length":
         alike = SimilarLengths(lengths, together=spec.batch_size * spec.gradient_accumulation, seed=seed)
         trainer._get_train_sampler = lambda dataset=None: alike
-    share(trainer, accepts=accepts, by_tokens=by_tokens)
+    return share(trainer, accepts=accepts, by_tokens=by_tokens)
 
 
 def _keep_checkpoints(
-    trainer: Trainer, folder: Path, *, origin: str, best: Path, names: frozenset[str], parts: Parts
+    trainer: Trainer,
+    folder: Path,
+    *,
+    origin: str,
+    best: Path,
+    names: frozenset[str],
+    parts: Parts,
+    shards: Shards,
 ) -> None:
     """Let the Trainer write checkpoints that are whole or absent, and read them.
 
     Its own would hold all of a model of which a head alone is trained, and of some models the weights under names that
-    it does not find again. Of several processes the first one writes, and the others wait for it.
+    it does not find again. Of several processes the first one writes, and the others wait for it; what they hold in
+    shards is written whole, and any number of processes goes on from it.
     """
 
     def save(model: nn.Module, trial: object) -> None:
         losses = ranks.gathered(trainer._tr_loss.item())
-        if ranks.leads():
-            write(trainer.model, loss=sum(losses) / len(losses))
-        ranks.meet()
+        optimizer = optimizer_state(trainer.optimizer)
+        with shards.whole():
+            if ranks.leads():
+                write(trainer.model, optimizer, loss=sum(losses) / len(losses))
+            ranks.meet()
 
-    def write(model: nn.Module, *, loss: float) -> None:
+    def write(model: nn.Module, optimizer: dict[str, Any], *, loss: float) -> None:
         step, logged = trainer.state.global_step, trainer._globalstep_last_logged
         known: dict[str, Any] = {"origin": origin, "loss": loss, "logged": logged, "parts": parts.number, "best": best}
         with new_checkpoint(folder, step, **known) as written:
             save_trained(model, names, **_weights(written))
             save_file(schedule_state(model), written / SCHEDULE)
-            trainer._save_optimizer_and_scheduler(str(written))
+            torch.save(optimizer, written / OPTIMIZER_NAME)
+            torch.save(trainer.lr_scheduler.state_dict(), written / SCHEDULER_NAME)
             chance.save(written, trainer.args.device)
             trainer.state.save_to_json(str(written / STATE))
 
-    def load(checkpoint: str) -> None:
-        load_trained(trainer.model, **_weights(Path(checkpoint)))
-        load_schedule_state(trainer.model, load_file(Path(checkpoint) / SCHEDULE))
+    load_optimizer = trainer._load_optimizer_and_scheduler
+
+    def load(checkpoint: str | None) -> None:
+        load_optimizer(checkpoint)
+        shard_optimizer(trainer.optimizer)
 
     def load_chance(checkpoint: str | None) -> None:
         if checkpoint is not None:
             chance.load(Path(checkpoint), trainer.args.device)
 
-    trainer._save_checkpoint, trainer._load_from_checkpoint, trainer._load_rng_state = save, load, load_chance
+    trainer._save_checkpoint, trainer._load_from_checkpoint = save, lambda checkpoint: None  # the weights are there
+    trainer._load_optimizer_and_scheduler, trainer._load_rng_state = load, load_chance
 
 
 def _weights(checkpoint: Path) -> dict[str, Path]:
@@ -183,7 +222,6 @@ def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> tuple[f
         trainer.add_callback(callbacks.Taken(trainer, taken))
         trainer.train(resume_from_checkpoint=str(taken.folder))
     else:
-        trainer._load_from_checkpoint(str(taken.folder))
         trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
         for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
             event(trainer.args, trainer.state, trainer.control)
@@ -219,8 +257,6 @@ def _arguments(spec: TrainSpec, *, steps: int, folder: Path, seed: int, use_cpu:
         disable_tqdm=True,
         dataloader_pin_memory=not use_cpu,
         use_cpu=use_cpu,
-        ddp_broadcast_buffers=False,
-        ddp_find_unused_parameters=True,
         seed=seed,
         data_seed=seed,
     )
