@@ -57,8 +57,25 @@ def load_predictions(path: Path) -> list[dict[str, Any]]:
 @lru_cache(maxsize=4)
 def _parsed(beside: Path, of: str | None) -> list[dict[str, Any]]:
     """The rows of a file with this digest, which the evals of a run ask for one after the other."""
+    lines = _content(beside).splitlines()
+    return _at_once(lines) or _one_by_one(lines, beside)
+
+
+def _at_once(lines: list[bytes]) -> list[dict[str, Any]] | None:
+    """The rows of these lines, in less than half the time of one by one; None where any is not as it should be."""
+    if not all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+        return None
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        return None
+    whole = len(rows) == len(lines) and all(isinstance(row, dict) and row.keys() >= PREDICTED for row in rows)
+    return rows if whole else None
+
+
+def _one_by_one(lines: list[bytes], beside: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(_content(beside).splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
             missing = PREDICTED - row.keys()
