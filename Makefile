@@ -40,7 +40,7 @@ bench: $(VENV)/installed    ## time the layers against their peers on this machi
 
 kills: $(VENV)/installed    ## kill runs at random moments, and see that nothing shows: a quarter of an hour
 	$(BIN)/python scripts/kill_test.py --write
-	$(BIN)/python scripts/kill_workers.py --write
+	$(or $(wildcard build/launchers/bin/python),$(BIN)/python) scripts/kill_workers.py --write  # of all launchers after test-launchers
 
 peft-suite: $(VENV)/installed  ## PEFT's own tests of custom models with our configs: a quarter of an hour at most
 	$(BIN)/python -m scripts.peft_suite --write

@@ -69,7 +69,7 @@ CELLS |= {
     f"{title}{SHARED}": CELLS[title]
     for title in ("text, VectorFit with freezing, best on validation", "language, SVFT random, rows by length")
 }
-PATIENCE = 60.0  # seconds for the other process of a shared run, which else would wait for days
+PATIENCE = 120.0  # seconds for the other of a shared run: it tries twice to meet the killed one, with a delay between
 svft_bench.running.ranks.RENDEZVOUS /= 15  # who is left alone before they meet ends within that patience
 CHECKPOINT_MINUTES = ("0", "0.002", "10")  # at every step, at some, at none
 OVER = "over already"
