@@ -20,6 +20,15 @@ from tests.toy import free_port
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "3", "--master-port"]
 ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port"]
+SHARDS = [
+    "accelerate.commands.launch",
+    "--use_fsdp",
+    "--fsdp_version",
+    "2",
+    "--num_processes",
+    "2",
+    "--main_process_port",
+]
 BOUND = 200  # seconds, of which nearly all are imports: a process that waits for a dead one would wait for days
 LINE = ["method=lora", "method.lora_dropout=0.1", "train.batch_size=6", "train.max_steps=5", "train.epochs=5"]
 
@@ -65,3 +74,14 @@ def test_a_process_that_dies_is_named_and_fewer_go_on_to_the_result_of_one(
     assert [loss for _, loss in several.curve] == pytest.approx([loss for _, loss in alone.curve], rel=1e-5)
     for name, value in trained.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_asks_for_shards(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    through = started(SHARDS, ["-m", "svft_bench"], arguments("text", *LINE))
+    assert through.returncode == 0, through.stderr
+    (record,) = load_records(tmp_path / "results")
+    assert (record.provenance.processes, record.provenance.strategy) == (2, "fsdp")
