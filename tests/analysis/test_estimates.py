@@ -192,9 +192,9 @@ def test_a_timed_step_of_a_gpu_is_foreseen(path: Path) -> None:
 
 def test_launches_of_a_matrix_are_those_that_were_timed() -> None:
     shapes = json.loads((BENCH / "layer-cuda-tiny-n16-a16-float32.json").read_text(encoding="utf-8"))["results"]
-    for method, line in STEPS.items():
+    for method in set(STEPS) & set(shapes[0]["ratios"]):
         timed = fmean(1e3 * shape["frozen_seconds"] * shape["ratios"][method]["median"] for shape in shapes)
-        spec = _spec(f"model=gemma-2b task=gsm8k {line} train.max_steps=1 train.gradient_accumulation=1")
+        spec = _spec(f"model=gemma-2b task=gsm8k {STEPS[method]} train.max_steps=1 train.gradient_accumulation=1")
         part = replace(body(spec), layers=1)
         one, other = (
             training_launches(spec, size=workload(spec), model=replace(part, matrices=matrices, adapted=adapted))
