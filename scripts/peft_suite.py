@@ -42,6 +42,8 @@ PLACES: list[tuple[str, dict[str, Any]]] = [
     ("MLP", {"target_modules": ["lin0", "lin1"]}),
     ("MLP", {"target_modules": ["lin0"], "modules_to_save": ["lin1"]}),
     ("EmbConv1D", {"target_modules": ["conv1d"]}),
+    ("Conv2d", {"target_modules": ["conv2d"]}),
+    ("Conv2d", {"target_modules": ["conv2d", "lin0"]}),
     ("MlpUsingParameters", {"target_modules": [], "target_parameters": ["lin0.weight", "lin1.weight"]}),
 ]
 # The tests of what tuners share, which are written for LoRA: LoRA's fields that ours lack are left out there, and what

@@ -136,9 +136,10 @@ class AdaptedLayer(BasisLayer):
 
     @property
     def settled(self) -> Settled:
-        """What it has settled on, where it has."""
+        """What it has settled on; missing, as an attribute is, where it has not."""
         settled = self._adapted.settled
-        assert settled is not None
+        if settled is None:
+            raise AttributeError("the layer has not settled on a weight")
         return settled
 
     def would_settle_again(self) -> bool:
