@@ -104,8 +104,9 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.began, self.cpu_began = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if torch.accelerator.is_available():
-            torch.accelerator.synchronize()
+        device: Any = torch.get_device_module(args.device)
+        if hasattr(device, "synchronize"):
+            device.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self.began)
         self.cpu_seconds.append(time.process_time() - self.cpu_began)
