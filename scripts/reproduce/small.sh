@@ -11,6 +11,9 @@ svft-bench experiment=small_text_rates
 svft-bench table small_text_rates --write      # the best are in conf/experiment/small_text.yaml
 svft-bench experiment=small_text
 svft-bench experiment=small_seeds              # cells of both at five fresh seeds
+svft-bench experiment=small_freezing_rates
+svft-bench table small_freezing_rates --write  # the best are in conf/experiment/small_freezing.yaml
+svft-bench experiment=small_freezing
 svft-bench experiment=small_glue_rates
 svft-bench table small_glue_rates --write     # the best are in conf/experiment/small_glue.yaml
 svft-bench experiment=small_glue
