@@ -35,7 +35,9 @@ ADAPTERS: dict[str, Callable[[list[str]], PeftConfig]] = {
     "svft_banded8": lambda targets: SVFTConfig(target_modules=targets, pattern="banded", off_diag=8),
     "svft_banded16": lambda targets: SVFTConfig(target_modules=targets, pattern="banded", off_diag=16),
     "svft_random16": lambda targets: SVFTConfig(target_modules=targets, pattern="random", off_diag=16),
-    "svft_topk16": lambda targets: SVFTConfig(target_modules=targets, pattern="top_k", off_diag=16),
+    "svft_topk16": lambda targets: SVFTConfig(
+        target_modules=targets, pattern="top_k", off_diag=16, top_k_rule="released"
+    ),
     "vectorfit": lambda targets: VectorFitConfig(target_modules=targets),
 }
 RELEASED = {"released_plain": 0, "released_banded8": 8, "released_banded16": 16}

@@ -105,7 +105,7 @@ def test_a_head_is_timed_only_of_a_model_that_has_one(monkeypatch: pytest.Monkey
 
 
 def test_a_head_trains_alone_and_a_copy_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small = ViTConfig(hidden_size=32, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1, num_labels=3)
+    small = ViTConfig(hidden_size=32, num_attention_heads=2, intermediate_size=64, num_hidden_layers=1, num_labels=3)
     monkeypatch.setattr(bench_step, "ViTConfig", lambda **_: small)
     methods = ["--methods", "head", "lora_r8", "svft_topk16"]
     monkeypatch.setattr("sys.argv", ["bench_step.py", "--device", "cpu", "--batch", "1", "--rounds", "1", *methods])
