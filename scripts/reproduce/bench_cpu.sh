@@ -5,15 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
-python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 8 --rounds 9
-python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 9 --methods lora_r8 full_ft dora_r16 boft_b8_m2 svft_plain svft_banded16 vectorfit
-python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 1 --dtype bfloat16 --rounds 9 --methods lora_r8 full_ft dora_r16 vera_r1024 svft_plain svft_banded16 vectorfit
-python scripts/bench_step.py --device cpu --model llama-3-8b --batch 4 --length 512 --dtype bfloat16 --rounds 9 --methods lora_r8 full_ft svft_plain svft_banded16 vectorfit
-python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 16 --dtype bfloat16 --rounds 3 --methods lora_r8 full_ft svft_plain svft_banded16 vectorfit
+python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 8 --rounds 9 --methods head full_ft lora_r8 dora_r16 vera_r1024 boft_b8_m2 svft_plain svft_banded16 svft_random16 svft_topk16 vectorfit
+python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 9 --methods lora_r8 full_ft svft_plain svft_banded16 vectorfit
+python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 1 --dtype bfloat16 --rounds 9 --methods lora_r8 full_ft svft_plain svft_banded16 vectorfit
+python scripts/bench_step.py --device cpu --model llama-3-8b --batch 4 --length 512 --dtype bfloat16 --rounds 9 --methods lora_r8 svft_plain svft_banded16 vectorfit
+python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --accumulation 16 --dtype bfloat16 --rounds 3 --methods lora_r8 svft_plain svft_banded16 vectorfit
 python scripts/bench_step.py --device cpu --model gemma-2b --batch 4 --length 512 --dtype bfloat16 --rounds 9 --methods svft_plain vectorfit --to svft_plain
 python scripts/bench_step.py --device cpu --model vit-b --layers 2 --batch 64 --dtype bfloat16 --rounds 9 --methods svft_plain vectorfit --to svft_plain
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 1 --decode --dtype bfloat16 --rounds 9 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit
-python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 64 --decode --dtype bfloat16 --rounds 9 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit released_plain
+python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 64 --decode --dtype bfloat16 --rounds 9 --methods frozen lora_r8 svft_plain svft_banded16 vectorfit
 python scripts/bench_layer.py --device cpu --models tiny --tokens 16 --accumulation 16 --rounds 50
 python scripts/bench_layer.py --device cpu --models vit-b --tokens 1576
 python scripts/bench_step.py --device cpu --model gemma-2b --batch 1 --length 256 --accumulation 2 --dtype bfloat16 --rounds 3 --methods lora_r8 dora_r16 vera_r1024 svft_plain svft_banded16 vectorfit released_plain
