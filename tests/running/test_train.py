@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,11 +180,11 @@ def test_a_machine_with_four_gpus_trains_on_one_with_the_batch_that_is_asked_for
 
 def test_a_step_that_waits_for_others_has_little_of_the_processor() -> None:
     clock: Any = Clock(10)
-    state = type("State", (), {"global_step": 1, "max_steps": 1})
+    arguments, state = SimpleNamespace(device="cpu"), SimpleNamespace(global_step=1, max_steps=1)
     for _ in range(2):
-        clock.on_step_begin(None, state, None)
+        clock.on_step_begin(arguments, state, None)
         time.sleep(0.05)
-        clock.on_step_end(None, state, None)
+        clock.on_step_end(arguments, state, None)
     seconds, of_processor = clock.medians()
     assert seconds >= 0.05
     assert of_processor < 0.5 * seconds
