@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CPU records of results/bench, the targets first: whole steps and decoding against their peers, layers, the SVD, the
 # error of `svft-bench plan`, and the page of what published tables cost, which quotes it.
-# Leave the machine idle: an hour and a half on two cores.
+# Leave the machine idle; it takes hours on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1

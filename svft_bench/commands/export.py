@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         _check_name(asked.push)
     record = load_record(asked.run)
 
-    from svft_bench.running.keeping.exporting import export, push
+    from svft_bench.running.exporting import export, push
 
     lost = export(
         record,

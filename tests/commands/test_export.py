@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from svft_bench.cli import command
 from svft_bench.records import load_record
-from svft_bench.running.keeping.exporting import base_of_run, lost_by_rank, trained_model
+from svft_bench.running.exporting import base_of_run, lost_by_rank, trained_model
 
 Arguments = Callable[..., list[str]]
 BOUND = {
@@ -95,6 +96,11 @@ def test_the_card_of_a_run_has_its_score_and_loads_its_adapter(
     torch.testing.assert_close(
         answer(loaded_by(text, folder, monkeypatch), "language"), answer(model, "language"), atol=1e-5, rtol=1e-4
     )
+
+
+def test_a_card_that_lies_beside_somebody_s_adapter_finds_the_base_of_its_run() -> None:
+    written = "svft_bench.running.exporting"  # stands in cards since they have such lines
+    assert importlib.import_module(written).base_of_run is base_of_run
 
 
 def test_a_card_is_no_part_of_what_a_later_start_checks(arguments: Arguments, tmp_path: Path) -> None:

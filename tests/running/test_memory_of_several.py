@@ -17,7 +17,7 @@ from torch.multiprocessing import start_processes
 from svft_bench.cli import command
 from svft_bench.running import assembly
 from tests.running.test_memory import GPU, with_room_for
-from tests.running.test_several_processes import assert_same, in_float64, left, lines_of, run_in_group
+from tests.running.test_several_processes import assert_same, each_alone, in_float64, left, lines_of, run_in_group
 from tests.toy import free_port
 
 CELLS = [("image", "lora"), ("text", "full_ft"), ("language", "svft_banded"), ("text", "vectorfit")]
@@ -50,9 +50,8 @@ def test_one_process_without_room_has_all_begin_the_step_again(
     several.mkdir()
     start_processes(run_in_group, args=(2, free_port(), str(several), lines), nprocs=2, start_method="fork")
     assert {code for file in several.glob("codes-*") for code in json.loads(file.read_text()).values()} == {0}
-    for name, line in lines.items():
-        assert command([*line, f"output_dir={tmp_path}/one/{name}", f"results_dir={tmp_path}/one/{name}"]) == 0
-        one, shared = left(tmp_path / "one" / name), left(several / name)
+    for name, one in each_alone(lines, tmp_path / "one"):
+        shared = left(several / name)
         assert shared[0].provenance.train_parts == 2 and one[0].provenance.train_parts == 1
         assert_same(shared, one, size=2)
 

@@ -16,7 +16,7 @@ from svft_bench.methods.applying import ThroughTuner
 from svft_bench.models.loading import load_model
 from svft_bench.records import load_records
 from svft_bench.running.assembly import assemble
-from svft_bench.running.keeping.exporting import trained_model
+from svft_bench.running.exporting import trained_model
 from svft_bench.running.training.selection import BestEpoch
 from tests.running.test_kills import Killed, end_at_step, killed, left, the_record, undisturbed
 

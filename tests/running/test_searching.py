@@ -55,7 +55,7 @@ class Pool:
 
 
 def test_a_trial_whose_process_is_killed_fails_and_the_others_of_its_pool_have_their_scores() -> None:
-    trials = Trials(Pool())  # type: ignore[arg-type]
+    trials = Trials(Pool(), {})  # type: ignore[arg-type]
     found = trials.launch([["one"], ["killed"], ["other"]], 4)
     assert [one.status for one in found] == [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.COMPLETED]
     assert list(trials.lost) == [5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,13 @@ def left(folder: Path) -> Left:
     return record, load_predictions(path), weights
 
 
+def each_alone(lines: Lines, folder: Path) -> Iterator[tuple[str, Left]]:
+    """What every line leaves that one process runs, by its name."""
+    for name, line in lines.items():
+        assert command([*line, f"output_dir={folder}/{name}", f"results_dir={folder}/{name}"]) == 0
+        yield name, left(folder / name)
+
+
 def assert_same(several: Left, one: Left, *, size: int, strategy: str = "ddp") -> None:
     (record, predictions, weights), (expected, foretold, trained) = several, one
     assert record.run_id == expected.run_id
@@ -154,7 +161,5 @@ def test_a_shared_run_is_the_run_of_one_process(
     cells = CELLS[size % 2 :: 2]
     lines = lines_of(arguments, cells, tiny_models)
     in_group(size, tmp_path / "several", lines)
-    for name, line in lines.items():
-        assert command([*line, f"output_dir={tmp_path}/one/{name}", f"results_dir={tmp_path}/one/{name}"]) == 0
-        one, several = left(tmp_path / "one" / name), left(tmp_path / "several" / name)
-        assert_same(several, one, size=size)
+    for name, one in each_alone(lines, tmp_path / "one"):
+        assert_same(left(tmp_path / "several" / name), one, size=size)

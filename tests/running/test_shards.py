@@ -19,6 +19,7 @@ from svft_bench.running.training.shards import Shards
 from tests.running.test_several_processes import (
     CELLS,
     assert_same,
+    each_alone,
     in_float64,
     in_group,
     left,
@@ -44,10 +45,8 @@ def test_a_run_in_shards_is_the_run_of_one_process(
     monkeypatch.setattr(assembly, "load_model", in_float64(assembly.load_model))
     lines = lines_of(arguments, CELLS[1 - size % 2 :: 2], tiny_models)
     in_group(size, tmp_path / "several", {name: [*line, SHARDS] for name, line in lines.items()})
-    for name, line in lines.items():
-        assert command([*line, f"output_dir={tmp_path}/one/{name}", f"results_dir={tmp_path}/one/{name}"]) == 0
-        one, several = left(tmp_path / "one" / name), left(tmp_path / "several" / name)
-        assert_same(several, one, size=size, strategy="fsdp")
+    for name, one in each_alone(lines, tmp_path / "one"):
+        assert_same(left(tmp_path / "several" / name), one, size=size, strategy="fsdp")
 
 
 def test_a_checkpoint_of_shards_is_whole_and_any_number_of_processes_goes_on_from_it(

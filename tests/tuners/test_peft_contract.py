@@ -293,9 +293,8 @@ def test_every_field_of_a_config_says_what_it_is(config: type[PeftConfig]) -> No
 def test_every_attribute_of_a_layer_can_be_looked_at_and_none_knows_a_deleted_adapter(name: str) -> None:
     model = build(name)
     layers = [model, *(module for module in model.modules() if isinstance(module, BaseTunerLayer))]
-    named = [(layer, name) for layer in layers for name in dir(layer) if not name.startswith("_")]
-    found = [(name, getattr(layer, name, None)) for layer, name in named]
-    by_adapter = [(name, held) for name, held in found if hasattr(held, "keys") and "default" in held]
+    found = [(own, getattr(layer, own, None)) for layer in layers for own in dir(layer) if not own.startswith("_")]
+    by_adapter = [(own, held) for own, held in found if hasattr(held, "keys") and "default" in held]
     assert by_adapter
     model.delete_adapter("default")
-    assert [name for name, held in by_adapter if "default" in held] == []
+    assert [own for own, held in by_adapter if "default" in held] == []

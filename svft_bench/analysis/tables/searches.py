@@ -66,8 +66,8 @@ def _search(spec: RunSpec, trials: Mapping[str, Sequence[Outline]], *, tasks: Co
     found = [
         search
         for kind, of_kind in trials.items()
-        for some in _at_batches(of_kind, spec.train.batch_size if kind == spec.search_id else None)
-        if (search := _tried(spec, some[1], alike=kind == spec.search_id and some[0]))
+        for own, of_size in _at_batches(of_kind, spec.train.batch_size if kind == spec.search_id else None)
+        if (search := _tried(spec, of_size, alike=own))
     ]
     best = sorted(
         found,

@@ -1,1 +1,1 @@
-"""What runs keep in folders: trained weights, adapters for others, and what of it may go."""
+"""What runs keep in folders: trained weights, cards, and what of it may go."""

@@ -83,7 +83,7 @@ def _lines(record: RunRecord, *, kind: Kind, name: str) -> tuple[str, ...]:
             f'model = {library}.{AUTO[spec.task.kind].__name__}.from_pretrained("{name}"{trust})',
         )
     return (
-        "import peft, svft_bench.running.keeping.exporting, svft_bench.tuners",
-        f'base = svft_bench.running.keeping.exporting.base_of_run("{name}")  # as in the run',
+        "import peft, svft_bench.running.exporting, svft_bench.tuners",
+        f'base = svft_bench.running.exporting.base_of_run("{name}")  # as in the run',
         f'model = peft.PeftModel.from_pretrained(base, "{name}")',
     )

@@ -115,9 +115,8 @@ class Trials:
     What was killed with a pool of processes is tried again, each trial alone; one with a record is through at once.
     """
 
-    def __init__(self, launcher: Launcher) -> None:
-        self.launcher = launcher
-        self.lost: dict[int, Exception] = {}
+    def __init__(self, launcher: Launcher, lost: dict[int, Exception]) -> None:
+        self.launcher, self.lost = launcher, lost
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """What has become of each trial."""
@@ -146,12 +145,7 @@ def trials_waited_for() -> Iterator[dict[int, Exception]]:
     plugins: Any = Plugins.instance()
     make, lost = plugins.instantiate_launcher, dict[int, Exception]()
 
-    def made(**arguments: Any) -> Any:
-        trials = Trials(make(**arguments))
-        trials.lost = lost
-        return trials
-
-    plugins.instantiate_launcher = made
+    plugins.instantiate_launcher = lambda **arguments: Trials(make(**arguments), lost)
     try:
         yield lost
     finally:
