@@ -59,7 +59,8 @@ def check_processes(
     shards = environment.get(FSDP, "").lower() == "true"
     for name, plain in (MODES | (OF_FSDP if shards else {})).items():
         if (value := environment.get(name, "").lower()) and value not in plain:
-            raise ValueError(f"{name}={environment[name]}: a run takes that from its own fields, or not at all; {HOW}")
+            told = f"{name}={environment[name]}, where {' or '.join(plain)} runs"
+            raise ValueError(f"{told}: a run takes that from its own fields, or not at all; {HOW}")
     sizes = {name: _number(environment.get(name), but=1) for name in SIZES}
     ranks = {name: _number(environment.get(name), but=0) for name in RANKS}
     several = next((f"{name}={environment[name]}" for name in SIZES if sizes[name] > 1), None)
