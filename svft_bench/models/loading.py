@@ -56,9 +56,17 @@ Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
 
 
 def load_model(
-    spec: ModelSpec, *, kind: Kind, num_labels: int, seed: int, device: torch.device | str = "cpu"
+    spec: ModelSpec,
+    *,
+    kind: Kind,
+    num_labels: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    processor: Processor | None = None,
 ) -> tuple[PreTrainedModel, Processor]:
     """The pre-trained model, on this device and in eval mode, with a fresh head drawn from `seed` alone.
+
+    Its `processor` is loaded too, where `load_processor` has not given it.
 
     Raises:
         ValueError: weights or tokenizer cannot be had, or the checkpoint lacks more than the head.
@@ -85,7 +93,7 @@ def load_model(
         model.config._name_or_path = model.name_or_path = spec.path
     if stand_in(checkpoint.folder) is None:
         check_numbers(model, spec, kind=kind)
-    processor = _processor(spec, checkpoint)
+    processor = _processor(spec, checkpoint) if processor is None else processor
     _draw_head(model, spec=spec, head=spec.head_of(kind), missing=found["missing_keys"], seed=seed)
     if spec.image:
         resize_positions(model, size=spec.image.size)

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ LEFTOVERS = (
     "merged-*",
 )  # also of libraries
 ASIDE = "aside"  # the folder for what cannot be trusted, beside it
+TICK = 2.0  # seconds within which a file may change and keep its time
 OLD = 3600.0  # seconds after which nobody writes to a partial file any more
 
 
@@ -130,6 +132,20 @@ def digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             found.update(chunk)
     return found.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes; remembered until the file changes."""
+    state = path.stat()
+    if time.time() - state.st_mtime < TICK:
+        return _sha256.__wrapped__(path, state.st_size, state.st_mtime_ns)
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def set_aside(path: Path, *, why: str, then: str, into: Path | None = None) -> None:

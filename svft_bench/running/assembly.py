@@ -68,7 +68,12 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
     steps = total_steps(spec.train, rows=len(rows.rows))
     config = peft_config(spec.method, kind=spec.task.kind, head_modules=head, total_steps=steps, seed=spec.seed)
     model, processor = load_model(
-        spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed, device=device
+        spec.model,
+        kind=spec.task.kind,
+        num_labels=spec.task.labels or 0,
+        seed=spec.seed,
+        device=device,
+        processor=tokenizer,
     )
     if KINDS[spec.task.kind].two_parts:
         forget_search(model)

@@ -17,6 +17,7 @@ from typing import Any
 
 from svft_bench.config.spec import SourceSpec
 from svft_bench.config.wording import plural
+from svft_bench.records.durable import sha256
 from svft_bench.tasks.spans import official_rows
 
 Row = dict[str, Any]
@@ -167,18 +168,6 @@ def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable table ({error})") from None
     return rows
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file; remembered until the file changes."""
-    state = path.stat()
-    return _sha256(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")

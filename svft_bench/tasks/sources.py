@@ -6,13 +6,15 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from svft_bench.config.spec import SourceSpec
 from svft_bench.config.wording import plural
 from svft_bench.models.hub import commit_now, is_commit
-from svft_bench.tasks.files import Row, local_files, own_rows, own_sha256, read_file, sha256
+from svft_bench.records.durable import sha256
+from svft_bench.tasks.files import Row, local_files, own_rows, own_sha256, read_file
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,13 @@ def _account(source: SourceSpec, *, origin: str, digest: str | None = None) -> D
 def _builtin(source: SourceSpec) -> tuple[Sequence[Row], DataFile]:
     import numpy as np
     from PIL import Image
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)  # sixteen grey levels in the source
+    found = find_spec("sklearn")  # whose `load_digits` reads this file, and half a second of modules first
+    assert found is not None and found.origin is not None
+    digits = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    grey = np.round(digits[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # sixteen grey levels in the source
     rows = [
-        {"image": Image.fromarray(image), "label": int(label)} for image, label in zip(grey, digits.target, strict=True)
+        {"image": Image.fromarray(image), "label": int(label)} for image, label in zip(grey, digits[:, -1], strict=True)
     ]
     return rows, _account(source, origin="sklearn.datasets.load_digits")
 

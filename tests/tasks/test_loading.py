@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from svft_bench.config.spec import LimitSpec
 from svft_bench.tasks import data_fingerprint, load_task
@@ -63,6 +65,16 @@ def test_glue_tasks_read_the_hub_s_columns(tmp_path: Path, name: str) -> None:
     expected = {"id": "0", "text": "a", "text_pair": pair, "label": GLUE_ROWS[name]["label"]}
     assert list(task.train) == [expected]
     assert [list(rows) for rows in task.evals.values()] == [[expected]] * len(spec.evals)
+
+
+def test_digits_are_those_of_scikit_learn_in_256_greys() -> None:
+    read, theirs = load("digits"), load_digits()
+    rows = {row["id"]: row for row in [*read.train, *read.validation, *read.evals["digits"]]}
+    assert len(rows) == len(theirs.target)
+    for row in rows.values():
+        at = int(str(row["id"]))
+        assert row["label"] == theirs.target[at]
+        assert np.array_equal(np.asarray(row["image"].convert("L")), np.round(theirs.images[at] * (255 / 16)))
 
 
 def test_digits_are_parted_into_100_20_and_1677() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from svft_bench.models.carriers.catalogue import CARRIERS, Carrier
-from svft_bench.models.carriers.fetch import fetch, sha256
+from svft_bench.models.carriers.fetch import fetch
+from svft_bench.records.durable import sha256
 from svft_bench.records.kept import cache_folder
 
 MANIFEST = "manifest.json"

