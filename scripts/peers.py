@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ METHODS = ("frozen", "full_ft", *ADAPTERS, *RELEASED)
 # Those of the independent replication, which timed a band of 8 against LoRA of rank 64; only its setting asks for them.
 REPLICATED = ("lora_r64", "svft_banded8", "released_banded8")
 USUAL = tuple(method for method in METHODS if method not in REPLICATED)
+CODE = ("svft_bench", "scripts", "pyproject.toml")  # what a timing is of; its record may change beside it
 RECORDS = Path(__file__).parents[1] / "results" / "bench"
 
 
@@ -194,16 +196,19 @@ def machine(device: str) -> dict[str, Any]:
     """What the figures were taken on, and of which code."""
     name = torch.cuda.get_device_name() if device == "cuda" else _processor()
     facts = {"device": device, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    return facts | {"commit": _commit()}
+    return facts | {"commit": _commit(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with a mark where files differ from it; None where there is no history."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """The commit of this checkout, with a mark where its code differs from it; None where there is no history."""
+    root = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        return git("rev-parse", "--short", "HEAD") + "-dirty" * bool(git("status", "--porcelain", "--", *CODE))
     except (OSError, subprocess.CalledProcessError):
         return None
 

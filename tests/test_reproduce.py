@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts import bench_layer, bench_step, bench_svd
+from scripts.bench_tables import QUESTIONS
 from svft_bench.compose import options
 from svft_bench.records import load_records
 
@@ -64,48 +66,89 @@ def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: p
     assert (ROOT / script).is_file() and module.parse().threads in (1, 2)
 
 
-ALONE = """
-import sys
-for name in ("hydra", "omegaconf", "datasets", "evaluate", "wandb", "pydantic", "matplotlib"):
+BARE = """
+import json, sys
+for name in ("hydra", "omegaconf", "pydantic", "datasets", "evaluate", "wandb", "matplotlib", "scipy.stats"):
     sys.modules[name] = None
-sys.path.insert(0, sys.argv.pop(1))
-from scripts import bench_layer, bench_step
-bench_layer.LAYERS["vit-b"] = [(12, 8)]
-bench_layer.main()
-"""
-
-
-def test_the_benchmarks_need_torch_transformers_and_peft_only(tmp_path: Path) -> None:
-    arguments = ["--device", "cpu", "--tokens", "5", "--rounds", "1", "--methods", "svft_plain", "released_plain"]
-    command = [sys.executable, "-c", ALONE, str(ROOT), *arguments, "--out", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
-    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("layer-cpu-*.json"))
-    assert set(record["results"][0]["ratios"]) == {"frozen", "svft_plain", "released_plain"}
-
-
-REPLICATION = """
-import sys
-for name in ("hydra", "omegaconf", "datasets", "evaluate", "wandb", "pydantic", "matplotlib"):
-    sys.modules[name] = None
-sys.path.insert(0, sys.argv.pop(1))
+root, lines = sys.argv[1], json.loads(sys.argv[2])
+sys.path.insert(0, root)
+from functools import partial
 from pathlib import Path
-from scripts import bench_step, bench_tables
-bench_step.SHAPES["llama-3-8b"] |= {"hidden_size": 32, "intermediate_size": 48}
-bench_step.main()
+from scripts import bench_layer, bench_step, bench_svd, bench_tables
+bench_layer.LAYERS = {name: [(64, 32), (32, 64)] for name in bench_layer.LAYERS}
+sizes = {"hidden_size": 128, "intermediate_size": 160}
+bench_step.SHAPES = {name: shape | sizes for name, shape in bench_step.SHAPES.items()}
+bench_step.ViTConfig = partial(bench_step.ViTConfig, num_attention_heads=2, **sizes)
+modules = {"bench_layer.py": bench_layer, "bench_step.py": bench_step, "bench_svd.py": bench_svd}
+small = {
+    "bench_layer.py": ["--tokens", "5"], "bench_step.py": ["--batch", "2", "--length", "5"], "bench_svd.py": []
+}
+for script, *arguments in lines:
+    name = Path(script).name
+    sys.argv = [script, *arguments, *small[name], "--device", "cpu", "--rounds", "1", "--out", "results/bench"]
+    modules[name].main()
 bench_tables.write_bench_page(Path("results"))
 """
 
 
-def test_the_setting_of_the_replication_runs_at_any_size_and_its_page_answers_it(tmp_path: Path) -> None:
-    (line,) = (line for line in LINES if "lora_r64" in line)
-    small = ["--device", "cpu", "--batch", "2", "--length", "5", "--rounds", "1", "--out", "results/bench"]
-    command = [sys.executable, "-c", REPLICATION, str(ROOT), *shlex.split(line)[2:], *small]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
-    (path,) = (tmp_path / "results" / "bench").iterdir()
-    record = json.loads(path.read_text())
-    assert path.name == "step-cpu-llama-3-8b-l1-n2x5-a2-bfloat16-checkpointing-udog-to-lora_r64.json"
-    assert set(record["results"]) == {"lora_r64", "svft_banded8", "released_banded8"}
-    assert "the band takes" in (tmp_path / "results" / "tables" / "bench.md").read_text(encoding="utf-8")
+def gpu_lines() -> list[list[str]]:
+    text = (ROOT / "scripts" / "reproduce" / "bench_gpu.sh").read_text(encoding="utf-8")
+    return [shlex.split(line)[1:] for line in text.splitlines() if re.match(r"python scripts/bench_\w+\.py --", line)]
+
+
+def test_every_line_for_a_gpu_runs_where_torch_transformers_and_peft_are_alone_and_its_page_answers(
+    tmp_path: Path,
+) -> None:
+    """On a processor, small: each line with its own methods, precision, accumulation and switches."""
+    lines = gpu_lines()
+    environment = os.environ | {"SVFT_BENCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", BARE, str(ROOT), json.dumps(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results" / "bench").iterdir()}
+    decoding = sum("--decode" in line for line in lines)
+    assert len(records) == len(lines) - (decoding - 1)  # those differ in their tokens alone, which are 5 here
+    name = "step-cpu-llama-3-8b-l1-n2x5-a2-bfloat16-checkpointing-udog-to-lora_r64"
+    assert set(records[name]["results"]) == {"lora_r64", "svft_banded8", "released_banded8"}
+    page = (tmp_path / "results" / "tables" / "bench.md").read_text(encoding="utf-8")
+    unanswered = {line.split("**")[1] for line in page.splitlines()[:12] if "Not measured yet" in line}
+    assert unanswered == {question.asks for question in QUESTIONS if question.command.endswith("bench_cpu.sh")} - {
+        question.asks for question in QUESTIONS if any(question.takes(record) for record in records.values())
+    }
+
+
+def test_target_rows_for_a_gpu_have_nine_rounds() -> None:
+    steps = [line for line in gpu_lines() if line[0].endswith("bench_step.py")]
+    assert len(steps) == 6 and all(line[line.index("--rounds") + 1] == "9" for line in steps)
+
+
+def test_one_that_hangs_and_one_that_fails_leave_time_for_the_others_and_each_says_how_long_it_took(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "scripts" / "reproduce" / "bench_gpu.sh"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((ROOT / "scripts" / "reproduce" / "bench_gpu.sh").read_bytes())
+    stub = tmp_path / "bin" / "python"
+    stub.parent.mkdir()
+    stub.write_text('#!/bin/bash\ncase "$*" in *autocast*) sleep 60;; *bench_svd*vit-b*) exit 3;; -c*) exit 1;; esac\n')
+    stub.chmod(0o755)
+    environment = os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", str(copy), "8"], capture_output=True, text=True, env=environment, timeout=50)
+    said = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert [bool(re.match(r"\d+ s(, exit code \d+)?: scripts/bench_", line)) for line in said].count(True) == 13
+    assert sum(bool(re.match(r"[23] s, exit code 124: .*--autocast", line)) for line in said) == 1
+    assert sum(", exit code 3: scripts/bench_svd.py" in line for line in said) == 1
+    assert said[-2].endswith(" s in all") and not any("left out, since" in line for line in said)
+
+
+def test_what_no_time_is_left_for_is_left_out_and_said(tmp_path: Path) -> None:
+    copy = tmp_path / "scripts" / "reproduce" / "bench_gpu.sh"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((ROOT / "scripts" / "reproduce" / "bench_gpu.sh").read_bytes())
+    done = subprocess.run(["bash", str(copy), "0"], capture_output=True, text=True, timeout=50)
+    said = [line for line in done.stdout.splitlines() if line.startswith("left out, since 0 seconds are over: scripts")]
+    assert done.returncode == 1 and len(said) == 13
 
 
 def test_the_benchmark_of_the_svd_finds_the_factors_sound_whichever_way_they_were_made() -> None:
