@@ -1,4 +1,4 @@
-"""One record of results/bench as Markdown: a layer, a whole step, a decomposition."""
+"""One record of results/bench as Markdown: a layer, a whole step, a decomposition, a start, an evaluation."""
 
 from __future__ import annotations
 
@@ -54,6 +54,31 @@ def svd_section(record: dict[str, Any]) -> Iterator[str]:
             yield line([f"{shape}, {method}", ratio(row), f"{row['seconds']:.2f}", *errors])
 
 
+def start_section(record: dict[str, Any]) -> Iterator[str]:
+    """A line for each cell and each side of its steps."""
+    yield f"### Around {record['steps']} steps of a cell with LoRA: {record['rows']} rows to train on and to score"
+    told = "Seconds of processor, beside a script that trains on as many made-up rows by the Trainer's own defaults."
+    yield from ("", f"{told} {conditions(record)}", "")
+    yield from head(["model, task, part", "time", "seconds", "seconds of the bare script"])
+    parts = {"before": "from the command to the first step", "after": "from the last step to the record"}
+    for cell in record["results"]:
+        for part, name in parts.items():
+            row = cell[part]
+            title = f"{cell['model']}, {cell['task']}, {name}"
+            yield line([title, ratio(row), f"{row['ours']:.2f}", f"{row['bare']:.2f}"])
+
+
+def evaluation_section(record: dict[str, Any]) -> Iterator[str]:
+    """A line for each way in which texts end."""
+    size = f"{record['rows']} prompts of {record['task']}, {record['batch']} a batch, at most {record['tokens']} tokens"
+    yield f"### Texts by {record['model']}: {size}"
+    told = "Tokens a second of processor, relative to `generate` called with the same arguments on rows in their order."
+    yield from ("", f"{told} {conditions(record)}", "")
+    yield from head(["texts", "rate", "tokens a second", "tokens a second plainly"])
+    for name, row in record["results"].items():
+        yield line([name, ratio(row), f"{row['ours']:.1f}", f"{row['plain']:.1f}"])
+
+
 def conditions(record: dict[str, Any]) -> str:
     """Precision, switches, machine, rounds and code of one record."""
     machine, switches = record["machine"], [name for name in ("autocast", "checkpointing") if record.get(name)]
@@ -90,4 +115,10 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-SECTIONS = {"layer": layer_section, "step": step_section, "svd": svd_section}
+SECTIONS = {
+    "layer": layer_section,
+    "step": step_section,
+    "svd": svd_section,
+    "start": start_section,
+    "evaluation": evaluation_section,
+}

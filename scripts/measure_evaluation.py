@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
+from scripts import peers
+from scripts.bench_sections import evaluation_section
 from svft_bench.compose import cells
-from svft_bench.config.spec import EvalSpec
+from svft_bench.config.spec import EvalSpec, TaskSpec
 from svft_bench.records.durable import write_whole
 from svft_bench.running.assembly import Assembly, assemble
 from svft_bench.running.predicting.evaluation import evaluating, predict
-from svft_bench.running.provenance import provenance
 from svft_bench.tasks import Example
 
 CELL = ["model=smollm2-135m", "method=svft_banded", "task=gsm8k", "protocol=ours", "device=cpu", "limit.train=8"]
@@ -40,18 +40,38 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
+    torch.set_num_threads(1)
+    record = {"schema": 1, "bench": "evaluation", "machine": peers.machine("cpu")} | vars(asked)
     (cell,) = cells([*CELL, f"limit.eval={asked.rows}"])
+    record |= {"model": cell.spec.model.name, "task": cell.spec.task.name}
     ready = assemble(cell.spec, cell.settings)
-    evaluation = cell.spec.task.evals[0]
+    (evaluation,) = cell.spec.task.evals
     assert evaluation.generation is not None
-    mode = evaluation.generation.model_copy(update={"max_new_tokens": asked.tokens, "num_beams": 1, "stop": ()})
-    evaluation = evaluation.model_copy(update={"generation": mode})
+    ways = {"without stop strings": (), "with the task's stop strings": evaluation.generation.stop}
+    record["results"] = {
+        name: compared(ready, cell.spec.task, stopping_at(evaluation, stops, tokens=asked.tokens), asked)
+        for name, stops in ways.items()
+    }
+    print("\n".join(evaluation_section(record)))
+    if asked.write:
+        write_whole(PATH, json.dumps(record, indent=1) + "\n")
+
+
+def stopping_at(evaluation: EvalSpec, stops: tuple[str, ...], *, tokens: int) -> EvalSpec:
+    """The eval with short texts, which these strings end."""
+    assert evaluation.generation is not None
+    mode = evaluation.generation.model_copy(update={"max_new_tokens": tokens, "num_beams": 1, "stop": stops})
+    return evaluation.model_copy(update={"generation": mode})
+
+
+def compared(ready: Assembly, task: TaskSpec, evaluation: EvalSpec, asked: argparse.Namespace) -> dict[str, float]:
+    """Tokens a second of both, and how many times as many ours are in the same round."""
     examples = ready.task.evals[evaluation.name]
     both: dict[str, Callable[[], object]] = {
         "ours": lambda: predict(
             ready.model,
             examples,
-            task=cell.spec.task,
+            task=task,
             evaluation=evaluation,
             processor=ready.processor,
             batch_size=asked.batch,
@@ -62,14 +82,8 @@ def main() -> None:
     }
     written = plainly(ready, examples, evaluation=evaluation, batch=asked.batch)
     seconds = measure(both, rounds=asked.rounds)
-    ratios = [plain / ours for ours, plain in zip(seconds["ours"], seconds["plain"], strict=True)]
-    rates = {name: written / median(taken) for name, taken in seconds.items()}
-    found: dict[str, Any] = {"tokens_a_second": rates, "ratio": median(ratios), "ratios": sorted(ratios)}
-    print(f"{rates['ours']:.1f} tokens a second, plainly {rates['plain']:.1f}; ratios {sorted(ratios)}")
-    if asked.write:
-        here = provenance(torch.device("cpu"), command="")
-        origin = {"cpu": here.cpu, "threads": here.threads, "commit": here.commit, "created": here.created}
-        write_whole(PATH, json.dumps(origin | vars(asked) | {"written": written} | found, indent=1) + "\n")
+    rates = {name: [1 / taken for taken in every] for name, every in seconds.items()}
+    return {name: written * median(rate) for name, rate in rates.items()} | peers.ratios(rates, to="plain")["ours"]
 
 
 def measure(both: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
@@ -88,6 +102,8 @@ def plainly(ready: Assembly, examples: Sequence[Example], *, evaluation: EvalSpe
     """Write the texts as a script of a few lines would; says how many tokens they have."""
     assert evaluation.generation is not None
     processor, model, written = ready.processor, ready.model, 0
+    stops = evaluation.generation.stop
+    ends = {"stop_strings": list(stops), "tokenizer": processor} if stops else {}
     with evaluating(model, merged=True):
         for start in range(0, len(examples), batch):
             prompts = [example["prompt"] for example in examples[start : start + batch]]
@@ -97,6 +113,7 @@ def plainly(ready: Assembly, examples: Sequence[Example], *, evaluation: EvalSpe
                 max_new_tokens=evaluation.generation.max_new_tokens,
                 do_sample=False,
                 pad_token_id=processor.pad_token_id,
+                **ends,
             )[:, padded["input_ids"].shape[1] :]
             processor.batch_decode(tokens, skip_special_tokens=True)
             written += int((tokens != processor.pad_token_id).sum())

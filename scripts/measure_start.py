@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scripts.bench_sections import start_section
+
 PATH = Path(__file__).parents[1] / "results" / "bench" / "start-cpu.json"
 ROWS, STEPS, BATCH, NEW = 16, 2, 4, 8
 SHORT = [
@@ -53,33 +55,45 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one:
         return one(*asked.one)
-    rows = [row for model in CELLS for row in compared(model, rounds=asked.rounds)]
-    for row in rows:
-        print(row["model"], row["kind"], f"before {row['before']:.2f} s, after {row['after']:.2f} s")
+    record = measured(rounds=asked.rounds)
+    print("\n".join(start_section(record)))
     if asked.write:
-        from svft_bench.analysis.estimates.devices import cpu_name
         from svft_bench.records.durable import write_whole
 
-        write_whole(PATH, json.dumps({"cpu": cpu_name(), "threads": 1, "rows": rows}, indent=1) + "\n")
+        write_whole(PATH, json.dumps(record, indent=1) + "\n")
 
 
-def compared(model: str, *, rounds: int) -> list[dict[str, Any]]:
-    """Medians of our cell and of the bare script."""
+def measured(*, rounds: int) -> dict[str, Any]:
+    """The record of all cells."""
+    import torch
+
+    from scripts import peers
+
+    torch.set_num_threads(1)  # as the processes have
+    record = {"schema": 1, "bench": "start", "machine": peers.machine("cpu"), "rounds": rounds}
+    return record | {"rows": ROWS, "steps": STEPS, "results": [compared(model, rounds=rounds) for model in CELLS]}
+
+
+def compared(model: str, *, rounds: int) -> dict[str, Any]:
+    """Seconds of our cell and of the bare script, and their ratio in the same round."""
+    from scripts import peers
     from svft_bench.models.carriers import model_folder
 
     folder = str(model_folder(model))
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
-    for _ in range(rounds + 1):
-        for kind, marks in found.items():
+    marks: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
+    for turn in range(rounds + 1):
+        for kind in sorted(marks, reverse=turn % 2 == 1):
             program = [sys.executable, "-m", "scripts.measure_start", "--one", kind, model, folder]
             env = os.environ | {"OMP_NUM_THREADS": "1"}
             done = subprocess.run(program, env=env, capture_output=True, text=True, check=True)
-            marks.append(json.loads(done.stderr.splitlines()[-1]))
-    return [
-        {"model": model, "kind": kind}
-        | {name: median(mark[name] for mark in marks[1:]) for name in ("before", "after")}
-        for kind, marks in found.items()
-    ]
+            marks[kind].append(json.loads(done.stderr.splitlines()[-1]))
+    found: dict[str, Any] = {"model": model, "task": CELLS[model][0].removeprefix("task=")}
+    for part in ("before", "after"):
+        seconds = {kind: [mark[part] for mark in taken[1:]] for kind, taken in marks.items()}
+        found[part] = {kind: median(taken) for kind, taken in seconds.items()} | peers.ratios(seconds, to="bare")[
+            "ours"
+        ]
+    return found
 
 
 def one(kind: str, model: str, folder: str) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The CPU records of results/bench, the targets first: whole steps and decoding against their peers, layers, the SVD, the
-# error of `svft-bench plan`, and the page of what published tables cost, which quotes it.
+# The CPU records of results/bench, the targets first: whole steps and decoding against their peers, layers, the SVD, what
+# surrounds a cell's steps, texts for an evaluation, the error of `svft-bench plan`, and the page of what published tables
+# cost, which quotes it.
 # Leave the machine idle; it takes hours on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,6 +21,8 @@ python scripts/bench_step.py --device cpu --model gemma-2b --batch 1 --length 25
 python scripts/bench_layer.py --device cpu --models gemma-2b --tokens 512 --accumulation 2 --dtype bfloat16 --rounds 3 --methods frozen lora_r8 dora_r16 boft_b8_m2 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_layer.py --device cpu --models llama-3-8b --tokens 512 --accumulation 2 --dtype bfloat16 --rounds 3 --methods frozen lora_r8 dora_r16 svft_plain svft_banded16 vectorfit released_plain
 python scripts/bench_svd.py --device cpu --threads 2
+python -m scripts.measure_start --write
+python -m scripts.measure_evaluation --write
 python scripts/measure_plan.py --write
 python -m scripts.measure_around    # prints the constants of svft_bench/analysis/estimates/around.yaml
 python -m scripts.measure_around --check

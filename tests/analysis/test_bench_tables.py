@@ -62,15 +62,53 @@ def test_the_first_ten_lines_answer_every_question_from_the_records(tmp_path: Pa
     text = page(
         tmp_path, facts | {"relative_to": "lora_r64", "targets": ["up_proj"], "machine": machine, "results": rows}
     )
-    first = text.splitlines()[:10]
+    first = text.splitlines()[: 2 + len(QUESTIONS)]
     assert [line.split("**")[1] for line in first if line.startswith("- ")] == [one.asks for one in QUESTIONS]
     answer = (
-        "On a GPU (H) the band takes 0.90 times as long as LoRA in 0.50 of its resident memory, the dense rebuild 2.50 "
-        "times as long as the band."
+        "On a GPU (H) the band 0.90 of LoRA's time and 0.50 of its resident memory, the dense rebuild 2.50 of the "
+        "band's time."
     )
     assert sum(answer in line for line in first) == 1 and text.count(answer) == 2
     assert sum("Not measured yet: `bash scripts/reproduce/bench_" in line for line in first) == len(QUESTIONS) - 1
     assert "Adapted are up_proj only." in text and "; code abc1234." in text
+
+
+def test_an_answer_has_the_newest_records_first_and_names_older_code(tmp_path: Path) -> None:
+    sizes = {"seconds": 1.0, "trained": 1, "peak_bytes": None}
+    facts = COMMON | {
+        "bench": "step",
+        "model": "gemma-2b",
+        "layers": 1,
+        "batch": 4,
+        "length": 8,
+        "relative_to": "lora_r8",
+    }
+    made = {"A": {}, "B": {"commit": "abc1234"}, "C": {"commit": "abc1235", "created": "2026-11-27T20:00:00+00:00"}}
+    for number, (name, more) in enumerate(made.items()):
+        rows = {"lora_r8": timed(1.0, **sizes), "svft_plain": timed(0.5 + number / 10, **sizes)}
+        record = facts | {"machine": MACHINE | {"name": name} | more, "results": rows}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    parts = ["CPU (C) 0.70 (bfloat16)", "on a CPU (B) 0.60 (bfloat16)", "older code on a CPU (A) 0.50 (bfloat16)"]
+    (line,) = (line for line in bench_page(tmp_path).splitlines()[:10] if "(C)" in line)
+    assert line.endswith("; ".join(f"{part} of LoRA's time" for part in parts) + ".")
+
+
+def test_what_surrounds_the_steps_stands_beside_a_bare_script_by_seconds_of_processor(tmp_path: Path) -> None:
+    before, after = timed(1.2, ours=6.0, bare=5.0), timed(2.0, ours=0.5, bare=0.25)
+    cell = {"model": "dinov2", "task": "digits", "before": before, "after": after}
+    text = page(tmp_path, {"bench": "start", "rows": 16, "steps": 2, "results": [cell]})
+    assert "| dinov2, digits, from the command to the first step | 1.20 (1.10–1.30) | 6.00 | 5.00 |" in text
+    answer = "1.0 s (digits: 6.0 against 5.0) more of processor before the first step, 0.2 s (digits: 0.5 against 0.2)"
+    assert any(answer in line for line in text.splitlines()[:12])
+
+
+def test_texts_for_an_evaluation_are_told_by_their_tokens_a_second_beside_the_plain_call(tmp_path: Path) -> None:
+    facts = {"model": "smollm2", "task": "gsm8k", "rows": 32, "batch": 8, "tokens": 24}
+    rows = {"without stop strings": timed(1.02, ours=27.5, plain=27.0)}
+    text = page(tmp_path, {"bench": "evaluation", **facts, "results": rows})
+    assert "### Texts by smollm2: 32 prompts of gsm8k, 8 a batch, at most 24 tokens" in text
+    assert "| without stop strings | 1.02 (0.92–1.12) | 27.5 | 27.0 |" in text
+    assert "1.02 times as many tokens a second without stop strings." in text
 
 
 def test_every_committed_timing_stands_under_one_question() -> None:
