@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import time
@@ -19,6 +20,7 @@ from svft_bench.records.durable import (
     sealed,
     set_aside,
     settle,
+    sha256,
     sweep,
     unsealed,
     write_whole,
@@ -115,3 +117,17 @@ def test_only_what_a_kill_left_and_is_old_is_swept(tmp_path: Path) -> None:
             os.utime(tmp_path / name, (time.time() - age, time.time() - age))
         sweep(tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {*kept, *(left if age == 10 else ())}
+
+
+def test_a_digest_is_remembered_until_the_file_changes_and_not_within_a_tick_of_its_clock(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    for content in (b"abc", b"cba"):  # of one size, one after the other
+        path.write_bytes(content)
+        assert sha256(path) == hashlib.sha256(content).hexdigest()
+    os.utime(path, ns=(0, 10**18))
+    read = sha256(path)
+    path.write_bytes(b"bca")
+    os.utime(path, ns=(0, 10**18))
+    assert sha256(path) == read  # the file was not opened
+    os.utime(path, ns=(0, 10**18 + 1))
+    assert sha256(path) == hashlib.sha256(b"bca").hexdigest()
