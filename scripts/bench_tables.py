@@ -151,8 +151,11 @@ def around_steps(records: list[Record]) -> str:
 
 def beside_generate(records: list[Record]) -> str:
     """Tokens a second against those of `generate` called plainly."""
-    ways = [way for record in records for way in record["results"].items()]
-    return ", ".join(f"{row['median']:.2f} times as many tokens a second {name}" for name, row in ways)
+    parts = []
+    for record in records:
+        ways = [f"{row['median']:.2f} times as many a second {name}" for name, row in record["results"].items()]
+        parts.append(f"{' and '.join(ways)}, of texts of {record['tokens']} tokens")
+    return ", ".join(parts)
 
 
 def by_precision(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
@@ -234,7 +237,7 @@ QUESTIONS = (
         CPU,
     ),
     Question(
-        "How fast are texts written for an evaluation, beside `generate` called plainly?",
+        "How many tokens are written for an evaluation, beside `generate` called plainly?",
         lambda record: record["bench"] == "evaluation",
         beside_generate,
         CPU,

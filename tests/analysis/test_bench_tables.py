@@ -108,7 +108,7 @@ def test_texts_for_an_evaluation_are_told_by_their_tokens_a_second_beside_the_pl
     text = page(tmp_path, {"bench": "evaluation", **facts, "results": rows})
     assert "### Texts by smollm2: 32 prompts of gsm8k, 8 a batch, at most 24 tokens" in text
     assert "| without stop strings | 1.02 (0.92–1.12) | 27.5 | 27.0 |" in text
-    assert "1.02 times as many tokens a second without stop strings." in text
+    assert "1.02 times as many a second without stop strings, of texts of 24 tokens." in text
 
 
 def test_every_committed_timing_stands_under_one_question() -> None:
