@@ -11,17 +11,18 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import peers  # noqa: E402
-from svft_bench.tuners.unchanging import unchanging  # noqa: E402
 
 # (out, in) of the distinct linear layers of a block; the tiny ones hardly compute and show what calling them costs.
 LAYERS = {
@@ -30,8 +31,9 @@ LAYERS = {
     "gemma-2b": [(2048, 2048), (256, 2048), (16384, 2048), (2048, 16384)],
     "llama-3-8b": [(4096, 4096), (1024, 4096), (14336, 4096), (4096, 14336)],
 }
-# Tokens of one `generate`: a layer looks at what its weight is made of once for all of them.
-GENERATED = 16
+# Tokens of one `generate`, for which a layer looks once at what its weight is made of. GSM8K's solutions have 127 on
+# average, by SmolLM2's tokenizer.
+GENERATED = 128
 # BOFT multiplies the weight with dense matrices of the input's size.
 BOFT_LARGEST = 2048
 
@@ -64,13 +66,16 @@ def training_step(model: nn.Module, x: Tensor, gradient: Tensor, *, accumulation
     return step
 
 
-def decoding_step(model: nn.Module, x: Tensor, *, repeats: int) -> Callable[[], None]:
-    """Forwards without a gradient, between which nobody writes to the weights, as within `generate`."""
+def decoding_step(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """The forwards of one `generate`, which enters PEFT's hooks once and then calls the model itself."""
+    adapted: Any = model if isinstance(model, PeftModel) else None
+    inner = model if adapted is None else adapted.get_base_model()
+    hooks = nullcontext if adapted is None else adapted.base_model._enable_peft_forward_hooks
 
     def step() -> None:
-        with torch.no_grad(), unchanging():
-            for _ in range(repeats):
-                model(x)
+        with torch.no_grad(), hooks():
+            for _ in range(GENERATED):
+                inner(x)
 
     return step
 
@@ -86,7 +91,7 @@ def measure(shape: tuple[int, int], options: argparse.Namespace) -> dict[str, An
         model = peers.adapt(Layer(shape, dtype=dtype, device=options.device), method, ["linear"])
         x = torch.randn(options.tokens, shape[1], device=options.device).to(dtype)
         if options.decode:
-            steps[method] = decoding_step(model.eval(), x, repeats=GENERATED)
+            steps[method] = decoding_step(model.eval(), x)
         else:
             gradient = torch.randn(options.tokens, shape[0], device=options.device).to(dtype)
             steps[method] = training_step(model, x.requires_grad_(), gradient, accumulation=options.accumulation)

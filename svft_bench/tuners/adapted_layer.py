@@ -110,8 +110,10 @@ class AdaptedLayer(BasisLayer):
         self._adapted.settled = Settled(
             weight,
             bias,
-            least=least,
-            most=most,
+            dtype=weight.dtype,
+            kind=weight.device.type,
+            least=least * self.in_features,
+            most=most * self.in_features,
             trains=trains,
             adapter=adapter,
             active=self._active_adapter,

@@ -11,7 +11,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import onload_layer
 from peft.utils.quantization_utils import quantization_extra_repr
-from torch import Tensor, nn
+from torch import Tensor, is_autocast_enabled, is_grad_enabled, nn
+from torch._C import _are_functorch_transforms_active
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from . import attached, chooser, kernels, rounding
@@ -19,6 +21,7 @@ from .adapted_layer import AdaptedLayer
 from .cores import is_transformed
 from .kernels import Core
 from .offloading import is_hooked, reclaim
+from .unchanging import current
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +45,23 @@ class SingularLayer(AdaptedLayer):
         return self
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        # What it has settled on holds for this forward and input. Asked in one function, of few names: after a large
+        # product the processor's caches hold none of them, and a small layer would wait for each.
         settled = self._adapted.settled
-        if settled is not None and not torch.compiler.is_compiling():
-            # The questions that a small layer asks itself would take longer than its product.
-            asked = args or kwargs or adapter_names is not None
-            if not (asked or self._disable_adapters or self.merged_adapters) and settled.is_for(
-                x, active=self._active_adapter, scaling=self.scaling
-            ):
-                self._adapted.forwards += settled.trains
-                return F.linear(x, settled.weight, settled.bias)
+        if (
+            settled is not None
+            and not torch.compiler.is_compiling()
+            and settled.scope is current()
+            and settled.trains is is_grad_enabled()
+            and settled.active is self._active_adapter
+            and settled.least <= x.numel() <= settled.most
+            and (settled.is_cast_from(x) if is_autocast_enabled(settled.kind) else settled.dtype is x.dtype)
+            and settled.scaling == self.scaling.get(settled.adapter)
+            and not (args or kwargs or adapter_names is not None or self._disable_adapters or self.merged_adapters)
+            and not (_are_functorch_transforms_active() or forward_ad._current_level >= 0)
+        ):
+            self._adapted.forwards += settled.trains
+            return F.linear(x, settled.weight, settled.bias)
         if not torch.compiler.is_exporting():
             self.called = True
         if is_hooked(self.base_layer):

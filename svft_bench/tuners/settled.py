@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .cores import is_transformed
 from .kernels import Core
 from .rounding import Rounding
-from .unchanging import Scope, current
+from .unchanging import Scope
 
 
 @dataclass(slots=True)
@@ -19,7 +18,9 @@ class Settled:
 
     weight: Tensor
     bias: Tensor | None
-    # For which inputs: of the same dtype, of at least and at most so many tokens, with gradients or without.
+    # For which inputs: of this dtype and kind of device, of at least and at most so many numbers, by which grad mode.
+    dtype: torch.dtype
+    kind: str
     least: float
     most: float
     trains: bool
@@ -44,16 +45,6 @@ class Settled:
         """The adapter's trained tensors, where they are the entries and the offset themselves."""
         return [self.core.m] if self.offset is None else [self.core.m, self.offset]
 
-    def is_for(self, x: Tensor, *, active: object, scaling: dict[str, float]) -> bool:
-        """Whether it holds in the present forward for this input."""
-        if self.scope is not current() or self.trains is not torch.is_grad_enabled() or self.active is not active:
-            return False
-        dtype, kind = x.dtype, x.device.type
-        if torch.is_autocast_enabled(kind) and dtype != torch.float64:  # which autocast leaves as it is
-            dtype = torch.get_autocast_dtype(kind)
-        return (
-            dtype == self.weight.dtype
-            and self.least * x.shape[-1] <= x.numel() <= self.most * x.shape[-1]
-            and scaling.get(self.adapter) == self.scaling
-            and not is_transformed()
-        )
+    def is_cast_from(self, x: Tensor) -> bool:
+        """Whether autocast, which leaves float64 as it is, computes with x in the weight's dtype."""
+        return self.dtype == (x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(self.kind))

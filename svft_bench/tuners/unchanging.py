@@ -26,9 +26,8 @@ class Memory(Protocol):
 _scope: ContextVar[Scope | None] = ContextVar("_scope", default=None)
 
 
-def current() -> Scope | None:
-    """The forward or generate that is going on, one for each thread."""
-    return _scope.get()
+# The forward or generate that is going on, one for each thread; not a function of ours, for which a small layer waits.
+current = _scope.get
 
 
 @contextmanager
