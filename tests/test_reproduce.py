@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,55 +67,37 @@ def test_a_benchmark_line_is_one_that_its_script_takes(line: str, monkeypatch: p
     assert (ROOT / script).is_file() and module.parse().threads in (1, 2)
 
 
-BARE = """
-import json, sys
-for name in ("hydra", "omegaconf", "pydantic", "datasets", "evaluate", "wandb", "matplotlib", "scipy.stats"):
-    sys.modules[name] = None
-root, lines = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, root)
-from functools import partial
-from pathlib import Path
-from scripts import bench_layer, bench_step, bench_svd, bench_tables
-bench_layer.LAYERS = {name: [(64, 32), (32, 64)] for name in bench_layer.LAYERS}
-sizes = {"hidden_size": 128, "intermediate_size": 160}
-bench_step.SHAPES = {name: shape | sizes for name, shape in bench_step.SHAPES.items()}
-bench_step.ViTConfig = partial(bench_step.ViTConfig, num_attention_heads=2, **sizes)
-modules = {"bench_layer.py": bench_layer, "bench_step.py": bench_step, "bench_svd.py": bench_svd}
-small = {
-    "bench_layer.py": ["--tokens", "5"], "bench_step.py": ["--batch", "2", "--length", "5"], "bench_svd.py": []
-}
-for script, *arguments in lines:
-    name = Path(script).name
-    sys.argv = [script, *arguments, *small[name], "--device", "cpu", "--rounds", "1", "--out", "results/bench"]
-    modules[name].main()
-bench_tables.write_bench_page(Path("results"))
-"""
-
-
 def gpu_lines() -> list[list[str]]:
     text = (ROOT / "scripts" / "reproduce" / "bench_gpu.sh").read_text(encoding="utf-8")
     return [shlex.split(line)[1:] for line in text.splitlines() if re.match(r"python scripts/bench_\w+\.py --", line)]
 
 
+def records_of_small_lines(device: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Each line for a GPU on this device in a process of its own, small; the records by their names."""
+    environment = os.environ | {"SVFT_BENCH_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "tests" / "small_bench.py"), device, json.dumps(gpu_lines())]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "results" / "bench").iterdir()}
+
+
 def test_every_line_for_a_gpu_runs_where_torch_transformers_and_peft_are_alone_and_its_page_answers(
     tmp_path: Path,
 ) -> None:
-    """On a processor, small: each line with its own methods, precision, accumulation and switches."""
-    lines = gpu_lines()
-    environment = os.environ | {"SVFT_BENCH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", BARE, str(ROOT), json.dumps(lines)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results" / "bench").iterdir()}
-    decoding = sum("--decode" in line for line in lines)
-    assert len(records) == len(lines) - (decoding - 1)  # those differ in their tokens alone, which are 5 here
+    records = records_of_small_lines("cpu", tmp_path)
+    decoding = sum("--decode" in line for line in gpu_lines())
+    assert len(records) == len(gpu_lines()) - (decoding - 1)  # those differ in their tokens alone, which are 5 here
     name = "step-cpu-llama-3-8b-l1-n2x5-a2-bfloat16-checkpointing-udog-to-lora_r64"
     assert set(records[name]["results"]) == {"lora_r64", "svft_banded8", "released_banded8"}
     page = (tmp_path / "results" / "tables" / "bench.md").read_text(encoding="utf-8")
     unanswered = {line.split("**")[1] for line in page.splitlines()[:12] if "Not measured yet" in line}
-    assert unanswered == {question.asks for question in QUESTIONS if question.command.endswith("bench_cpu.sh")} - {
-        question.asks for question in QUESTIONS if any(question.takes(record) for record in records.values())
-    }
+    assert unanswered == {one.asks for one in QUESTIONS if not any(map(one.takes, records.values()))}
+    assert all(one.command.endswith("bench_cpu.sh") for one in QUESTIONS if one.asks in unanswered)
+
+
+def test_no_line_for_a_gpu_leaves_a_tensor_on_the_processor(tmp_path: Path) -> None:
+    records = records_of_small_lines("second", tmp_path)
+    assert records and {record["machine"]["device"] for record in records.values()} == {"second"}
 
 
 def test_target_rows_for_a_gpu_have_nine_rounds() -> None:
