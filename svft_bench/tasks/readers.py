@@ -41,6 +41,8 @@ def _gsm8k(row: Row) -> Fields:
         gold = ""
     strict = row["answer"].rpartition("####")[2].strip() if mark else ""
     fields = {"instruction": row["question"], "response": row["answer"], "reference": gold}
+    if strict == gold:
+        return fields
     read = exact_number(f"#### {strict}")
     return _with_strict(fields, gold if read in (None, exact_number(f"#### {gold}")) else strict)
 
