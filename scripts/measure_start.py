@@ -2,9 +2,9 @@
 
 OMP_NUM_THREADS=1 SVFT_BENCH_DATA=... python -m scripts.measure_start --write
 
-Bare is a script of a few lines: the same model and LoRA by PEFT, as many rows of made-up content, the Trainer with its
-own defaults, two steps, the same number of predictions (and new tokens), the adapter saved. Waiting for a disk is not
-counted. Processes take turns; a first round, which fills caches, does not count.
+Bare is a script of a few lines: the same model and the same LoRA by PEFT, as many rows of made-up content, the Trainer
+with its own defaults, two steps, the same number of predictions (and new tokens), the adapter saved. Waiting for a disk
+is not counted. Processes take turns; a first round, which fills caches, does not count.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def images(folder: str, scratch: str) -> None:
 
     resized: dict[str, Any] = {"image_size": 56, "ignore_mismatched_sizes": True}
     base: Any = AutoModelForImageClassification.from_pretrained(folder, num_labels=10, **resized)
-    model = get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj", "v_proj"], modules_to_save=["classifier"]))
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]
+    model = get_peft_model(base, LoraConfig(r=8, target_modules=targets, modules_to_save=["classifier"]))
     rows = [{"pixel_values": torch.rand(3, 56, 56), "labels": index % 10} for index in range(ROWS)]
     trained(model, rows, scratch)
     with torch.no_grad():
@@ -156,7 +157,8 @@ def texts(folder: str, scratch: str) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    model = get_peft_model(base, LoraConfig(r=8, target_modules=["q_proj", "v_proj"]))
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = get_peft_model(base, LoraConfig(r=8, target_modules=targets))
     ids = torch.randint(0, 1000, (ROWS, 150))
     trained(model, [{"input_ids": row, "labels": row} for row in ids], scratch)
     with torch.no_grad():
