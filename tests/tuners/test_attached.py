@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from svft_bench.tuners import attached
+from svft_bench.tuners.cores import Diagonal
 from tests.tuners.test_renewal import inputs, layers_of, model_of, same, trained
 
 PATTERNS = ["plain", "banded", "random", "vectorfit"]
@@ -78,6 +80,21 @@ def test_a_gradient_is_that_of_the_token_path_however_it_is_asked_for(
     pattern: str, ask: Callable[[Any], list[Tensor]]
 ) -> None:
     same(*(ask(settled(pattern, path=path)) for path in ("weight", "token")))
+
+
+def test_projections_of_16_bits_that_are_summed_are_more_exact_than_that_of_a_sum() -> None:
+    torch.manual_seed(0)
+    u, _, vt = torch.linalg.svd(torch.randn(64, 64))
+    u, vt, shared = u.bfloat16(), vt.bfloat16(), torch.randn(64, 64)
+    dense = [(shared + torch.randn(64, 64)).bfloat16() for _ in range(16)]  # of the micro-batches of a step
+    wanted = (u.double().T @ sum(g.double() for g in dense) @ vt.double().T).diagonal()
+
+    def projected(g: Tensor) -> Tensor:
+        return attached._projected([g], [u], [vt], [Diagonal(64)])[0]
+
+    summed = sum(projected(g) for g in dense)
+    at_once = projected(torch.stack(dense).float().sum(0))
+    assert 2 * torch.linalg.norm(summed - wanted) < torch.linalg.norm(at_once - wanted)
 
 
 def test_gradients_of_layers_of_one_shape_can_be_written_to_one_by_one() -> None:
