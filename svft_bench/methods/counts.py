@@ -1,6 +1,7 @@
 """Trained parameters in closed form, for answers that must not wait for a model; `audit` counts with the real code.
 
-SVFT: n (2d + 1) - d (d + 1) per matrix, or n^2 of a dense core; n = min(in, out), or the rank of a truncated basis
+SVFT: n (2d + 1) - d (d + 1) per matrix, or n^2 of a dense core; n = min(in, out), or the rank of a truncated basis.
+Tied, that is once for all matrices of one shape.
 LoRA: r (in + out)        DoRA: LoRA + out
 VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
 AdaLoRA: r (in + out + 1) with the rank that it starts with; how much of it is left depends on the data
@@ -41,6 +42,8 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
     if formula is None or method.modules is None or any(method.adapter.get(name) for name in SELECTING):
         return None
     chosen = adapted_matrices(model, method.modules)
+    if method.adapter.get("tied"):
+        chosen = [*{one.shape: one._replace(copies=1) for one in chosen}.values()]
     return sum(one.copies * formula(*one.shape, method.adapter, model.has_bias(one.letters)) for one in chosen)
 
 

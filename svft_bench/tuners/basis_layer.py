@@ -263,6 +263,6 @@ class BasisLayer(MergingLayer):
         device = device or self._get_base_layer_device_and_dtype(self.get_base_layer())[0]
         for name in (*self.adapter_layer_names, *self.other_param_names):
             container: Any = getattr(self, name)
-            held = isinstance(container, (nn.ParameterDict, BufferDict)) and adapter_name in container
+            held = isinstance(container, (nn.ParameterDict, nn.ModuleDict, BufferDict)) and adapter_name in container
             if held and not container[adapter_name].is_meta and device.type != "meta":
                 container[adapter_name] = container[adapter_name].to(device)

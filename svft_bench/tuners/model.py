@@ -238,7 +238,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         )
         config.card = card.describe(config, card.base_of(model, config), parameters=_trained(model, adapter_name))
         kept = {}
-        for name, layer in _layers(model, adapter_name):
+        for name, layer in layers_of(model, adapter_name):
             prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
             if fingerprint is None or layer.place(adapter_name).type == "meta":
                 continue  # nothing has been loaded yet
@@ -262,7 +262,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         """Find the basis that a checkpoint was trained in, or refuse it before anything of it is loaded."""
         state_dict = dict(state_dict)
         found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
-        for name, layer in _layers(model, adapter_name):
+        for name, layer in layers_of(model, adapter_name):
             if layer.basis(adapter_name).s.is_meta:
                 raise ValueError(
                     f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
@@ -282,7 +282,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         return remapped
 
 
-def _layers(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:
+def layers_of(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:
     """The layers on which `adapter` has a basis, by name."""
     for name, module in model.named_modules():
         if isinstance(module, SingularLayer) and adapter in module.basis_names:

@@ -51,12 +51,11 @@ def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
 
 def _fill(layer: SingularLayer, weights: dict[str, float], *, name: str) -> None:
     adapters = [adapter for adapter in weights if adapter in layer.configs]
-    for container in [getattr(layer, part) for part in layer.adapter_layer_names]:
-        if name in container:
-            parts = [weights[a] * layer.scaled(a, container[a]) for a in adapters if a in container]
-            with torch.no_grad():
-                container[name].copy_(sum(parts, torch.zeros_like(container[name])))
-            container[name].requires_grad_(False)
+    for place, entries in enumerate(layer.trained(name)):
+        parts = [weights[a] * layer.scaled(a, layer.trained(a)[place]) for a in adapters]
+        with torch.no_grad():
+            entries.copy_(sum(parts, torch.zeros_like(entries)))
+        entries.requires_grad_(False)
     if adapters[0] in layer.basis_names:
         layer.share_basis(name, of=adapters[0])
 
@@ -105,8 +104,8 @@ def _check_configs(configs: dict[str, Any]) -> None:
 
 
 def _from_zero(config: Any) -> dict[str, Any]:
-    """The fields by which the new adapter begins at zero."""
-    return {"init": "zeros"} if hasattr(config, "init") else {}
+    """The fields by which the new adapter begins at zero, and each layer of it with entries of its own."""
+    return {"init": "zeros", "tied": False} if hasattr(config, "init") else {}
 
 
 def _layers(model: Any) -> Iterator[SingularLayer]:

@@ -21,6 +21,7 @@ METHODS = (
     "svft_banded",
     "svft_random",
     "svft_topk",
+    "svft_tied",
     "svft_truncated",
     "lora_xs",
     "vectorfit",

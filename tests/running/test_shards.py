@@ -102,7 +102,7 @@ def _hold_a_shard(rank: int, folder: str, method: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("method", ["svft", "vectorfit"])
+@pytest.mark.parametrize("method", ["svft", "tied", "vectorfit"])
 def test_a_process_holds_its_share_of_frozen_weights_and_factors_and_all_of_what_trains(
     method: str, tmp_path: Path
 ) -> None:

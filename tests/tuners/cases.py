@@ -16,7 +16,10 @@ TARGETS = ["square", "tall", "wide", "conv"]
 
 
 class Shapes(nn.Module):
-    """Square, tall and wide linears with and without bias, and a Conv1D: every kind of base layer in a row."""
+    """Square, tall and wide linears with and without bias, and a Conv1D: every kind of base layer in a row.
+
+    The twin of the square one is adapted where layers of one shape have something in common.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,10 +27,11 @@ class Shapes(nn.Module):
         self.tall = nn.Linear(12, 20)
         self.wide = nn.Linear(20, 8)
         self.conv = Conv1D(12, 8)
+        self.twin = nn.Linear(12, 12, bias=False)
         self.head = nn.Linear(12, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in (self.square, self.tall, self.wide, self.conv):
+        for layer in (self.square, self.tall, self.wide, self.conv, self.twin):
             x = torch.nn.functional.gelu(layer(x) + 0.1)
         return self.head(x)
 
@@ -64,6 +68,9 @@ CASES: dict[str, PeftConfig] = {
     "svft_dense_rank": svft(pattern="dense", rank=3),
     "svft_rank": svft(pattern="banded", off_diag=1, rank=3),
     "svft_rank_filled": svft(pattern="banded", off_diag=1, rank=3, fill_orthonormal=True),
+    "svft_tied": svft(pattern="banded", off_diag=2, tied=True, target_modules=[*TARGETS, "twin"]),
+    "svft_tied_plain": svft(tied=True, target_modules=[*TARGETS, "twin"]),
+    "svft_tied_random": svft(pattern="random", off_diag=2, tied=True, target_modules=[*TARGETS, "twin"]),
     "svft_gate": svft(pattern="banded", off_diag=1, gate=True),
     "svft_saved_basis": svft(pattern="banded", off_diag=2, save_basis=True),
     "svft_exact": svft(svd_precision="float64", basis_dtype="float32"),

@@ -87,8 +87,8 @@ def logits(model: nn.Module) -> Tensor:
 
 def config_for(method: str, architecture: str) -> PeftConfig:
     targets = list(ARCHITECTURES[architecture][1])
-    if method == "svft":
-        return SVFTConfig(target_modules=targets, pattern="banded", off_diag=2)
+    if method.startswith("svft"):
+        return SVFTConfig(target_modules=targets, pattern="banded", off_diag=2, tied=method == "svft_tied")
     return VectorFitConfig(target_modules=targets, freezing="adaptive", total_step=10)
 
 

@@ -53,7 +53,7 @@ def test_a_low_precision_layer_is_one_graph_too(pattern: str) -> None:
     torch.testing.assert_close(compiled(x), layer(x))
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_gate", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_gate", "svft_tied", "vectorfit"])
 def test_a_model_is_one_graph_for_every_number_of_tokens(case: str) -> None:
     model, graphs = adapted(case, moved=True), []
 
@@ -80,7 +80,7 @@ def test_two_active_adapters_are_one_graph(case: str) -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("case", ["svft_plain", "svft_banded", "svft_random", "svft_gate", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_plain", "svft_banded", "svft_random", "svft_gate", "svft_tied", "vectorfit"])
 def test_an_exported_program_computes_the_same_and_the_model_goes_on(case: str, strict: bool) -> None:
     model, x = adapted(case, moved=True), make_input()
     dynamic: Any = ({0: torch.export.Dim("tokens")},)

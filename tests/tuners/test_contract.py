@@ -13,7 +13,7 @@ from tests.tuners.cases import CASES, MOVED_CASES, TARGETS, adapted, config_of, 
 
 ALL = [*CASES, *MOVED_CASES]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
-SIZES = {"square": (12, 12), "tall": (20, 12), "wide": (8, 20), "conv": (12, 8)}
+SIZES = {"square": (12, 12), "tall": (20, 12), "wide": (8, 20), "conv": (12, 8), "twin": (12, 12)}
 
 
 def gap(one: Tensor, other: Tensor) -> float:
@@ -47,7 +47,7 @@ def expected_count(case: str) -> int:
     config = config_of(case)
     total = 0
     for name, (d1, d2) in SIZES.items():
-        if name not in config.target_modules:
+        if name not in config.target_modules or (name == "twin" and config.tied):
             continue
         n = min(d1, d2)
         if case.startswith("vectorfit"):
@@ -106,7 +106,7 @@ def test_unload_gives_the_base_model_back(case: str) -> None:
     assert torch.equal(adapted(case, moved=True).unload()(x), make_base()(x))
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_tied", "vectorfit"])
 def test_adapters_live_side_by_side(case: str) -> None:
     x = make_input()
     model = adapted(case, moved=True)
@@ -140,7 +140,7 @@ def test_adapters_share_one_basis() -> None:
     assert len(model.base_model.model.square.singular_bases) == 1
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_released", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_released", "svft_tied", "vectorfit"])
 def test_a_mixed_batch_gives_every_row_its_adapter(case: str) -> None:
     x = make_input()
     model = adapted(case, moved=True)

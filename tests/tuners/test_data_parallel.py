@@ -14,10 +14,10 @@ from torch.multiprocessing import start_processes
 
 from svft_bench.tuners import SVFTConfig
 from svft_bench.tuners.vectorfit import VectorFitLayer
-from tests.tuners.cases import make_base, make_input, svft, vectorfit
+from tests.tuners.cases import config_of, make_base, make_input, vectorfit
 from tests.tuners.test_architectures import make
 
-METHODS = ["svft", "vectorfit"]
+METHODS = ["svft_banded", "svft_tied", "vectorfit"]
 
 
 def _train_in_parallel(rank: int, folder: str, method: str, find_unused: bool) -> None:
@@ -30,7 +30,7 @@ def _train_in_parallel(rank: int, folder: str, method: str, find_unused: bool) -
         "freezing_interval": 0.3,
         "freezing_fraction": 0.4,
     }
-    config = svft(pattern="banded", off_diag=2) if method == "svft" else vectorfit(**options)
+    config = vectorfit(**options) if method == "vectorfit" else config_of(method)
     model = get_peft_model(make_base(), config)
     parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)

@@ -44,12 +44,18 @@ def test_every_path_on_another_device(elsewhere: tuple[str, Executor], case: str
     _compare(elsewhere, case, torch.float32, moved_after=True, path=path)
 
 
-@pytest.mark.parametrize("case", ALL)
+@pytest.mark.parametrize("case", [case for case in ALL if "tied" not in case])
 def test_every_layer_is_adapted_where_its_weight_lies(elsewhere: tuple[str, Executor], case: str) -> None:
     device, process = elsewhere
     found = process.submit(places, case, device).result()
     assert found.pop("square") == {device}
     assert all(where == {"cpu"} for where in found.values())
+
+
+def test_layers_on_two_devices_share_no_core(elsewhere: tuple[str, Executor]) -> None:
+    device, process = elsewhere
+    with pytest.raises(ValueError, match=rf"on two devices: 'square' on {device}.*, 'twin' on cpu"):
+        process.submit(places, "svft_tied", device).result()
 
 
 def test_a_random_start_is_the_same_on_every_device(elsewhere: tuple[str, Executor]) -> None:

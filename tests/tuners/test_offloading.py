@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from tests.tuners.cases import adapted, config_of, make_base, make_input, move, svft
 from tests.tuners.test_architectures import config_for, logits, make
 
-CASES = ["svft_banded", "svft_random", "svft_gate", "vectorfit"]
+CASES = ["svft_banded", "svft_random", "svft_gate", "svft_tied", "vectorfit"]
 STORES = ["cpu", "disk"]
 
 

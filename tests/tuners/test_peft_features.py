@@ -20,7 +20,7 @@ from svft_bench.tuners import SVFTConfig
 from tests.tuners.cases import adapted, config_of, make_base, make_input, move
 from tests.tuners.test_architectures import TOKENS, config_for, logits, make
 
-METHODS = ["svft", "vectorfit"]
+METHODS = ["svft", "svft_tied", "vectorfit"]
 
 
 @pytest.mark.parametrize("case", ["svft_banded", "vectorfit_sigma"])
@@ -50,7 +50,7 @@ def test_swapping_an_adapter_in_place_is_refused_in_pefts_own_sentence(case: str
     assert torch.equal(model(x), before) and torch.equal(model.merge_and_unload()(x), before)
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_saved_basis", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_saved_basis", "svft_tied", "vectorfit"])
 def test_adapters_can_be_injected_into_a_plain_model(case: str) -> None:
     x = make_input()
     model = inject_adapter_in_model(config_of(case), make_base())

@@ -12,8 +12,13 @@ from torch.utils.checkpoint import checkpoint
 
 from svft_bench.tuners import SVFTConfig, VectorFitConfig, renewal, rounding
 from svft_bench.tuners.layer import SingularLayer
-from tests.tuners.layers import PATTERNS
+from tests.tuners import layers
 
+PATTERNS = layers.PATTERNS | {
+    "tied": {"pattern": "banded", "off_diag": 2, "tied": True},
+    "tied plain": {"tied": True},
+    "tied random": {"pattern": "random", "entries": 25, "tied": True},
+}
 STEPS, MICRO_BATCHES, TOKENS, WIDTH = 3, 3, 40, 12
 
 
@@ -108,7 +113,7 @@ WRITES: dict[str, Callable[[SingularLayer], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize("pattern", ["plain", "banded", "vectorfit"])
+@pytest.mark.parametrize("pattern", ["plain", "banded", "tied", "vectorfit"])
 def test_what_is_written_between_two_micro_batches_is_in_the_next(pattern: str, write: str) -> None:
     def at_second(model: Any, number: int) -> None:
         if number % MICRO_BATCHES == 1:
@@ -146,7 +151,7 @@ def deleted(model: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [frozen, disabled, merged, switched, deleted])
-@pytest.mark.parametrize("pattern", ["plain", "vectorfit"])
+@pytest.mark.parametrize("pattern", ["plain", "tied plain", "vectorfit"])
 def test_what_is_decided_between_two_forwards_counts_in_the_next(pattern: str, change: Callable[[Any], None]) -> None:
     results = []
     for path in ("weight", "token"):

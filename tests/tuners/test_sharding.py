@@ -20,8 +20,9 @@ STEPS = 4
 
 
 def adapted_llama(method: str) -> nn.Module:
-    if method == "svft":
-        return get_peft_model(make("llama"), SVFTConfig(target_modules="all-linear", pattern="banded", off_diag=2))
+    if method != "vectorfit":
+        config = SVFTConfig(target_modules="all-linear", pattern="banded", off_diag=2, tied=method == "tied")
+        return get_peft_model(make("llama"), config)
     rounds = {
         "freezing": "adaptive",
         "total_step": STEPS,

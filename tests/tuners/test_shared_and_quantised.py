@@ -45,7 +45,7 @@ def test_merging_the_head_of_a_language_model_leaves_the_embedding_that_it_share
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("case", ["svft_banded", "vectorfit_sigma", "vectorfit"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_tied", "vectorfit_sigma", "vectorfit"])
 def test_a_quantised_base_starts_as_it_is_trains_and_merges(case: str, bits: int) -> None:
     quantised = pytest.importorskip("bitsandbytes").nn
 

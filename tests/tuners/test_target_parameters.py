@@ -19,10 +19,12 @@ CASES: dict[str, Any] = {
     "plain": lambda **options: SVFTConfig(**options),
     "banded": lambda **options: SVFTConfig(pattern="banded", off_diag=2, **options),
     "random": lambda **options: SVFTConfig(pattern="random", off_diag=1, gate=True, **options),
+    "tied": lambda **options: SVFTConfig(pattern="banded", off_diag=2, tied=True, **options),
     "vectorfit": lambda **options: VectorFitConfig(**options),
 }
 # Trained entries of one core of n singular values.
 COUNTS = {"plain": lambda n: n, "banded": lambda n: 5 * n - 6, "random": lambda n: 3 * n - 1, "vectorfit": lambda n: n}
+COUNTS["tied"] = COUNTS["banded"]
 
 
 def config(case: str, **options: Any) -> PeftConfig:
@@ -47,8 +49,10 @@ def logits(model: nn.Module) -> Tensor:
 def test_every_expert_has_an_adapter_and_the_start_is_the_base_model(name: str, case: str) -> None:
     base, model = mixture(name), adapted(name, case, moved=False)
     assert torch.equal(logits(model), logits(base))
-    sizes = [(p.shape[0], min(p.shape[1:])) for key, p in base.named_parameters() if key.endswith(tuple(STACKS))]
-    wanted = sum(experts * COUNTS[case](n) for experts, n in sizes)
+    shapes = [p.shape for key, p in base.named_parameters() if key.endswith(tuple(STACKS))]
+    if case == "tied":
+        shapes = [torch.Size([1, *shape]) for shape in {shape[1:] for shape in shapes}]
+    wanted = sum(shape[0] * COUNTS[case](min(shape[1:])) for shape in shapes)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == wanted
 
 

@@ -21,7 +21,8 @@ from svft_bench.tuners.layer import SingularLayer
 from tests.tuners.cases import CASES, MOVED_CASES, TARGETS, config_of, make_base, make_input, move
 
 TRAINS_A_CORE = [case for case in [*CASES, *MOVED_CASES] if case != "vectorfit_bias"]
-DIAGONAL = ["svft_plain", "vectorfit", "vectorfit_sigma"]
+TIED = ["svft_tied", "svft_tied_plain", "svft_tied_random"]
+DIAGONAL = ["svft_plain", "svft_tied_plain", "vectorfit", "vectorfit_sigma"]
 # Layer by layer, some with equal singular values, and some that have zeros among them.
 SPECTRA = {"equal": [5.0, 3.0, 3.0, 3.0, 2.0, 1.0, 1.0, 0.5], "null": [5.0, 4.0, 3.0, 2.0, 1.0, 0.0, 0.0, 0.0]}
 
@@ -81,7 +82,7 @@ def on_machine(name: str) -> Iterator[None]:
 def shaped(spectrum: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The shapes model with weights of a given spectrum."""
     base, values = make_base(), torch.tensor(SPECTRA[spectrum])
-    for seed, layer in enumerate((base.square, base.tall, base.wide, base.conv)):
+    for seed, layer in enumerate((base.square, base.tall, base.wide, base.conv, base.twin)):
         d1, d2 = layer.weight.shape
         n = min(d1, d2)
         s = torch.cat([values, 0.01 * values[0] / torch.arange(1, 10)])[:n].sort(descending=True).values
@@ -116,7 +117,7 @@ def entries(model: nn.Module) -> dict[str, Tensor]:
     return {name: part.detach() for name, part in model.named_parameters() if ".default" in name}
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_gate"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_gate", "svft_tied"])
 def test_the_entries_stay_as_they_are_so_that_an_optimizer_s_state_still_belongs_to_them(
     case: str, tmp_path: Path
 ) -> None:
@@ -127,7 +128,7 @@ def test_the_entries_stay_as_they_are_so_that_an_optimizer_s_state_still_belongs
     assert all(torch.equal(value, entries(again)[name]) for name, value in entries(model).items())
 
 
-@pytest.mark.parametrize("case", ["svft_banded", "svft_dense", "vectorfit", "svft_top_k_released"])
+@pytest.mark.parametrize("case", ["svft_banded", "svft_dense", "svft_tied", "vectorfit", "svft_top_k_released"])
 def test_an_adapter_goes_from_machine_to_machine(case: str, tmp_path: Path) -> None:
     model, x = trained(case, shaped("equal")), make_input()
     folder = tmp_path / "first"
@@ -152,11 +153,12 @@ def test_signs_are_nothing_to_a_diagonal_core_however_its_entries_come(case: str
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
 @pytest.mark.parametrize(
-    "case", ["svft_plain", "svft_banded", "svft_random", "svft_dense", "svft_released", "vectorfit"]
+    "case", ["svft_plain", "svft_banded", "svft_random", "svft_dense", "svft_released", "vectorfit", *TIED]
 )
 def test_vectors_of_equal_singular_values_may_be_any(case: str, spectrum: str, tmp_path: Path) -> None:
     model, x = trained(case, shaped(spectrum)), make_input()
-    with pytest.warns(UserWarning, match=r"4 of the adapted modules .* needs their basis.* square, tall, wide, \.\.\."):
+    said = rf"{4 + (case in TIED)} of the adapted modules .* needs their basis.* square, tall, wide, \.\.\."
+    with pytest.warns(UserWarning, match=said):
         model.save_pretrained(tmp_path)
     with on_machine("turned"), torch.no_grad():
         again = loaded(shaped(spectrum), tmp_path)

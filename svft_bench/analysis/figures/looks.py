@@ -14,7 +14,7 @@ KNOWN = (
     *("full_ft", "lora", "svft_banded", "svft_plain", "vectorfit", "dora", "svft_topk", "head"),
     *("boft", "vera", "svft_random", "adalora", "lora_xs", "pissa", "olora", "oft"),
     *("c3a", "randlora", "vblora", "tinylora", "psoft", "beft", "biases", "miss", "ia3", "ln_tuning"),
-    "svft_truncated",
+    *("svft_truncated", "svft_tied"),
 )
 
 

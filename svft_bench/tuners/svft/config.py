@@ -42,6 +42,11 @@ class SVFTConfig(SingularConfig):
         fill_orthonormal: Fill a truncated basis up with random orthonormal pairs.
         init: "zeros" (the start is the base model, bit for bit) or "kaiming" (normal, standard deviation √(2/k)).
         gate: Multiply the core by the sigmoid of one more trained scalar for each layer.
+        tied: Train one M for all layers of one (out, in) shape and one value of the fields above: each becomes
+            W + U M Vᵀ with its own U and V, and the gradient of M is the sum of theirs. Off the diagonal, what an
+            entry does to two layers depends on the signs of their vectors, which a convention fixes at the start and
+            a checkpoint keeps. random draws once for each shape; top_k, which each weight chooses, and gates are
+            refused.
         variant: "ours" keeps the weight and adds U M Vᵀ. "released" is the authors' layer: kaiming, gated, float32
             factors in place of the weight (a truncated rank truncates the weight), rebuilt in every forward.
     """
@@ -61,6 +66,7 @@ class SVFTConfig(SingularConfig):
     fill_orthonormal: bool = field(default=False)
     init: Literal["zeros", "kaiming"] = field(default="zeros")
     gate: bool = field(default=False)
+    tied: bool = field(default=False)
     variant: Literal["ours", "released"] = field(default="ours")
 
     def __post_init__(self) -> None:
@@ -86,8 +92,13 @@ class SVFTConfig(SingularConfig):
             raise ValueError(f"rank={self.rank} must be at least 1.")
         if self.fill_orthonormal and self.rank is None:
             raise ValueError("fill_orthonormal=True fills a truncated basis, so it needs a rank.")
+        if self.tied and self.variant == "released":
+            raise ValueError("tied=True goes with variant='ours'; in the released layer every core is its own.")
         if self.variant == "released":
             self.init, self.gate, self.basis_dtype = "kaiming", True, "float32"
+        if self.tied and (self.pattern == "top_k" or self.gate):
+            own = "pattern='top_k' chooses entries by" if self.pattern == "top_k" else "a gate scales"
+            raise ValueError(f"tied=True trains one core for all layers of one shape, but {own} each layer.")
         for name in PATTERNS:
             self._check_pattern(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft.tuners._buffer_dict import BufferDict
@@ -19,12 +19,13 @@ from ..stacked import Sliced
 from ..svd import Factors
 from . import patterns
 from .config import SVFTConfig
+from .tied import TiedCore
 
 
 class SVFTLayer(SingularLayer):
     """y = W0 x + b + U M Vᵀ x, with M trained on the entries of a pattern."""
 
-    adapter_layer_names = ("svft_m", "svft_gate")
+    adapter_layer_names = ("svft_m", "svft_gate", "svft_tied")
     other_param_names = ("svft_index", "svft_fingerprint", "basis_names", "basis_origins", "configs", "scaling")
 
     def __init__(
@@ -33,6 +34,7 @@ class SVFTLayer(SingularLayer):
         super().__init__(base_layer, key=key, quantization=quantization)
         self.svft_m = nn.ParameterDict()
         self.svft_gate = nn.ParameterDict()
+        self.svft_tied = nn.ModuleDict()
         # A drawn pattern is saved: the draw depends on the release of torch, top_k on the last bits of the basis.
         self.svft_index = BufferDict(persistent=True)
         self.svft_fingerprint = BufferDict(persistent=True)
@@ -43,7 +45,7 @@ class SVFTLayer(SingularLayer):
         """Give the layer one more adapter."""
         config = config.of_layer(self.key, self.shape)
         self.configs[adapter_name], self.scaling[adapter_name] = config, 1.0
-        seed = zlib.crc32(f"{config.pattern_seed} {self.key}".encode())
+        seed = zlib.crc32(f"{config.pattern_seed} {self.shape if config.tied else self.key}".encode())
         fill_seed = seed if config.fill_orthonormal else None
         factors = self.add_basis(adapter_name, rank=config.rank, fill_seed=fill_seed)
         basis = self.basis(adapter_name)
@@ -52,7 +54,10 @@ class SVFTLayer(SingularLayer):
         if (config.init == "kaiming" or not config.init_weights) and not basis.s.is_meta:
             nn.init.kaiming_normal_(m.view(1, -1))  # on the CPU, so that the start is the same on every device
         m = m.to(basis.device)
-        self.svft_m[adapter_name] = nn.Parameter(m)
+        if config.tied:
+            self.svft_tied[adapter_name] = TiedCore(m)
+        else:
+            self.svft_m[adapter_name] = nn.Parameter(m)
         if config.gate:
             self.svft_gate[adapter_name] = nn.Parameter(m.new_zeros(1))
         place = self.place(adapter_name)
@@ -67,22 +72,28 @@ class SVFTLayer(SingularLayer):
         return self.svft_fingerprint
 
     def core(self, adapter: str) -> Core | None:
-        if adapter not in self.svft_m:
+        if adapter in self.svft_m:
+            m = self.svft_m[adapter]
+        elif adapter in self.svft_tied:
+            m = cast(TiedCore, self.svft_tied[adapter]).m
+        else:
             return None
-        m = self.svft_m[adapter]
         if adapter in self.svft_gate:
             m = m * torch.sigmoid(self.svft_gate[adapter])
         basis = self.checked_basis(adapter)
-        return Core(basis, self.scaled(adapter, m), self._pattern(adapter, basis.size))
+        return Core(basis, self.scaled(adapter, m), self._pattern(adapter, basis.size, m.device))
 
-    def _pattern(self, adapter: str, n: int) -> Pattern:
+    def trained(self, adapter: str) -> list[Tensor]:
+        return [part.m if isinstance(part, TiedCore) else part for part in super().trained(adapter)]
+
+    def _pattern(self, adapter: str, n: int, device: torch.device) -> Pattern:
         config = self.configs[adapter]
         if config.pattern == "plain":
             return Diagonal(n)
         if config.pattern == "dense":
             return Full(n)
         if config.pattern == "banded":
-            return banded(n, config.off_diag, self.svft_m[adapter].device)
+            return banded(n, config.off_diag, device)
         return Scattered(n, self.svft_index[adapter])
 
     def adapt(self, x: Tensor, linear: Callable[[Tensor], Tensor], adapter: str, *, alone: bool = True) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 from peft.utils.other import get_pattern_key
-from torch import nn
+from torch import Tensor, nn
 
 from ..basis_layer import CONVOLUTIONS
-from ..model import SingularModel
-from . import patterns
+from ..model import SingularModel, layers_of
+from . import patterns, tied
 from .config import SVFTConfig
 from .layer import SVFTConv, SVFTLayer, SVFTLinear, SVFTSlice
 
@@ -23,6 +24,27 @@ class SVFTModel(SingularModel):
 
     def layer_class(self, base: nn.Module) -> type[SVFTLayer]:
         return SVFTConv if isinstance(base, CONVOLUTIONS) else SVFTLinear
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        if self.peft_config[adapter_name].tied:
+            tied.tie((layer for _, layer in layers_of(model, adapter_name)), adapter_name)
+
+    @classmethod
+    def _get_adapter_state_dict(
+        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        selected = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, **kwargs)
+        tied.leave_out(selected, dict(layers_of(model, adapter_name)), adapter_name)
+        return selected
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        state_dict = dict(state_dict)
+        tied.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
+        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
     def check_shapes(self, config: SVFTConfig, shapes: dict[str, tuple[int, int]]) -> None:
         """As in the paper, a rank may exceed the smaller matrices (it keeps them whole), but not all of them."""
