@@ -34,8 +34,9 @@ def _loaded(module: nn.Module) -> Iterator[None]:
 
 def reclaim(container: nn.Module, *, device: torch.device) -> None:
     """Take trained entries out of accelerate's hands: their container is never called, so they would not come back."""
-    if is_hooked(container):
-        hook: Any = container._hf_hook
-        hook.pre_forward(container)
-        remove_hook_from_module(container)
-        container.to(device)
+    for module in container.modules():
+        if is_hooked(module):
+            hook: Any = module._hf_hook
+            hook.pre_forward(module)
+            remove_hook_from_module(module)
+            module.to(device)

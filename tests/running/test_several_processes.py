@@ -52,7 +52,7 @@ MORE = {
     ("language", "svft_plain"): ["train.sampling=group_by_length"],
 }
 CELLS = [(kind, method) for kind in KIND for method in METHOD]
-METHOD["svft_tied"] = ["method=svft_tied", "method.pattern=banded", "method.off_diag=2", "train.lr=0.05"]
+METHOD["svft_tied"] = ["method=svft_tied", "method.pattern=banded", "+method.off_diag=2", "train.lr=0.05"]
 CELLS += [("text", "svft_tied"), ("language", "svft_tied")]
 
 
