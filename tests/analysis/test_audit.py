@@ -200,8 +200,8 @@ def test_the_prints_that_nothing_reproduces_are_these(all_rows: tuple[list[Audit
     assert wrong == sum(bool(reason) for reason in UNEXPLAINED.values())
 
 
-# What trains of a layer norm, of a bank that all layers share, or of biases alone is no sum over matrices.
-ADAPTERS = sorted({*options("method")} - {"full_ft", "head", "ln_tuning", "vblora", "biases"})
+# What trains of a layer norm, of a bank or a core that layers share, or of biases alone is no sum over matrices.
+ADAPTERS = sorted({*options("method")} - {"full_ft", "head", "ln_tuning", "vblora", "svft_tied", "biases"})
 
 
 @pytest.mark.parametrize(
