@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from svft_bench.analysis.estimates.workload import workload
 from svft_bench.analysis.references import reference_names
-from svft_bench.compose.over import composed, hydra_over
-from svft_bench.compose.sweeping import sweeps
+from svft_bench.compose.resolved import resolved
 from svft_bench.compose.tree import GROUPS, options, own_dir, own_options, own_state
 from svft_bench.config.own import CONF
 from svft_bench.config.settings import Settings, split_settings
-from svft_bench.config.spec import RunSpec, TaskSpec, check_kind, parse_spec, sentences
+from svft_bench.config.spec import RunSpec, TaskSpec, parse_spec, sentences
 from svft_bench.config.wording import nearest
 from svft_bench.methods.counts import check_shapes
 from svft_bench.methods.importing import with_digest
@@ -65,31 +63,7 @@ def cells(overrides: Sequence[str], *, any_data: bool = False) -> list[Cell]:
     Raises:
         ValueError: an unknown name, a value out of range, a part that does not fit another; all before any model loads.
     """
-    choices = [choice for part in sweeps(overrides) for choice in part.choices()]
-    return [_cell(choice, any_data=any_data) for choice in choices]
-
-
-def _cell(overrides: list[str], *, any_data: bool) -> Cell:
-    seeds = [line.partition("=")[2] for line in overrides if line.startswith("seed=")]
-    own = own_state(own_dir())
-    values = _composed(tuple(line for line in overrides if not line.startswith("seed=")), own)
-    if seeds:
-        values = values | {"seed": int(seeds[-1]) if seeds[-1].lstrip("-").isdigit() else seeds[-1]}
-    return build_cell(values, overrides=overrides, any_data=any_data)
-
-
-@lru_cache(maxsize=256)
-def _composed(overrides: tuple[str, ...], own: Hashable) -> dict[str, Any]:
-    """The resolved configuration; nothing in `conf/` refers to the seed, so that repetitions compose once."""
-    with hydra_over(overrides):
-        config = composed(overrides)
-        model, task = config.model, config.task
-        # before the modules that a published cell names are looked up in a model of another kind
-        if OmegaConf.is_list(model.kinds):  # else the specification says what it is to be
-            check_kind(task.kind, task=task.name, kinds=[str(kind) for kind in model.kinds], model=model.name)
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return [build_cell(values, overrides=choice, any_data=any_data) for choice, values in resolved(overrides)]
 
 
 def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bool = False) -> Cell:
@@ -117,7 +91,7 @@ def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) ->
 
     A task's own warm-up may be: a run is often cut short to try it.
     """
-    if settings.table is not None and settings.table not in (known := [*options("experiment"), *reference_names()]):
+    if settings.table is not None and settings.table not in (known := _tables(own_state(own_dir()))):
         raise ValueError(f"table={settings.table} is unknown; {nearest(settings.table, known)}")
     for source in (spec.task.train, *(item.data for item in spec.task.evals)):
         if not (source.hub or source.local or source.builtin or source.file or source.lines):
@@ -130,3 +104,9 @@ def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) ->
         steps = workload(spec).steps
         if 0 < steps < warmup:
             raise ValueError(f"train.warmup_steps={warmup} is more than the {steps} steps of the whole run")
+
+
+@lru_cache(maxsize=8)
+def _tables(own: Hashable) -> list[str]:
+    """The names that `table=` may have, of the own folder as it is now."""
+    return [*options("experiment"), *reference_names()]

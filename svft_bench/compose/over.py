@@ -30,7 +30,6 @@ from svft_bench.compose.tree import GROUPS, conf_dir, options, own_dir, own_stat
 from svft_bench.config.spec import ModelSpec
 from svft_bench.config.wording import nearest
 from svft_bench.records.durable import digests
-from svft_bench.records.kept import kept
 
 # A launcher's file of ours takes the place of its plugin's, which then checks its fields: as wanted.
 warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema", category=UserWarning)
@@ -121,21 +120,8 @@ def _of_files(tree: Hashable, choices: tuple[str, ...]) -> bytes:
     if not any(line.lstrip("+~").startswith("hydra") for line in choices):
         loader: Any = GlobalHydra.instance().config_loader()
         with suppress(HydraException):  # which Hydra's own composition explains
-            return pickle.dumps(_unresolved(loader, choices))
+            return pickle.dumps(cell_of_files(loader, choices))
     return pickle.dumps(compose("config", list(choices)))
-
-
-def _unresolved(loader: Any, choices: tuple[str, ...]) -> DictConfig:
-    """Composed of the files as they are, or as it was once; an own folder, which may ask the environment, each time."""
-    if own_dir() is not None:
-        return cell_of_files(loader, choices)
-
-    def made() -> str:
-        return json.dumps(OmegaConf.to_container(cell_of_files(loader, choices), resolve=False))
-
-    found: DictConfig = OmegaConf.create(json.loads(kept([tree_state(), choices], made)))
-    OmegaConf.set_struct(found, True)
-    return found
 
 
 def tree_state() -> list[Any]:

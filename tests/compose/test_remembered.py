@@ -8,8 +8,10 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from svft_bench.compose import conf_dir, hydra_over, over
+from svft_bench.compose import cells, conf_dir, hydra_over, over
+from svft_bench.compose import resolved as the_resolved
 from svft_bench.compose.over import composed
+from svft_bench.compose.resolved import resolved
 from svft_bench.records import kept
 
 CHOICES = [
@@ -23,21 +25,63 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=" ".join)
-def test_a_cell_composed_without_hydras_settings_is_as_hydra_composes_it(
-    choices: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the first process that asks for it, and by one that finds it kept."""
-    monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(kept, "_edited", lambda: False)
+def test_a_cell_composed_without_hydras_settings_is_as_hydra_composes_it(choices: list[str]) -> None:
     with hydra_over(choices):
-        theirs = compose("config", choices)
-        for make in (over.cell_of_files, None):
-            over._of_files.cache_clear()
-            monkeypatch.setattr(over, "cell_of_files", make)
-            ours = composed(choices)
-            assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
-            assert "hydra" not in ours
-            assert OmegaConf.is_struct(ours)
+        theirs, ours = compose("config", choices), composed(choices)
+    assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+    assert "hydra" not in ours
+    assert OmegaConf.is_struct(ours)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An own one, by code that nobody edits."""
+    monkeypatch.setenv("SVFT_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "_edited", lambda: False)
+
+
+LINES = [
+    ["experiment=demo"],
+    ["experiment=small_vision", "method=lora,svft_banded"],
+    ["experiment=svft_table1_math", "model=gemma-2b"],
+    ["method=svft_banded", "method.off_diag=0,2", "seed=range(3)"],
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_cells_that_are_kept_are_those_that_were_composed(
+    line: list[str], store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = cells(line, any_data=True)
+    monkeypatch.setattr(the_resolved, "_made", None)
+    assert cells(line, any_data=True) == made
+
+
+def test_cells_are_composed_anew_for_another_folder_of_data(
+    store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        monkeypatch.setenv("SVFT_BENCH_DATA", str(tmp_path / name))
+        the_resolved._composed.cache_clear()  # as in another process
+        (cell,) = cells(["method=lora"], any_data=True)
+        assert cell.settings.data_root == tmp_path / name
+
+
+def test_conf_asks_the_environment_for_the_folder_of_data_alone() -> None:
+    asked = [
+        line.strip() for path in conf_dir().rglob("*.yaml") for line in path.read_text().splitlines() if "${oc" in line
+    ]
+    assert asked == ["data_root: ${oc.env:SVFT_BENCH_DATA,null}"]
+
+
+@pytest.mark.parametrize("typed", ["output_dir=${oc.env:ELSEWHERE}", "+method.rank_pattern={1:2}"])
+def test_what_may_be_another_next_time_or_has_no_json_is_not_kept(
+    typed: str, store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSEWHERE", "a")
+    resolved([typed, "method=lora"])
+    monkeypatch.setattr(the_resolved, "_made", lambda overrides: [[], []])
+    assert resolved([typed, "method=lora"]) == []
 
 
 def test_a_shipped_file_that_is_another_makes_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
