@@ -55,18 +55,19 @@ def drawing(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     written: list[Path] = []
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.5, width * columns), height * rows), layout="constrained")
+        figure = Figure(figsize=(max(5.5, width * columns), height * rows))
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
         yield axes, written
         for axis in axes:
             axis.set_title(fill(axis.get_title(), TITLE_WIDTH))
-        figure.draw_without_rendering()  # the layout, so that names are placed by where things will stand
-        figure.set_layout_engine("none")  # which saving would begin again
+        # once, so that names are placed by where things will stand; an engine of the figure would begin again
+        ConstrainedLayoutEngine().execute(figure)
         for axis in axes:
             arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
