@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import xxhash
+
+from svft_bench.config.spec import RunSpec
 from svft_bench.config.spec.base import digest
 from svft_bench.records.shape import RunRecord
 
@@ -39,16 +42,30 @@ class Outline(NamedTuple):
 def outline(record: RunRecord) -> Outline:
     """The outline of a record that was read."""
     spec = record.spec
+    cell_id, tried_id, search_id, adapter_id = _names(spec)
+    items = {name: use.used for name, use in record.scored_on.items()}
+    shared = {"cell": cell_id, "data": spec.data, "items": items, "trainable": record.sizes.trainable}
     return Outline(
         record.run_id,
         *spec.place,
         seed=spec.seed,
         lr=spec.train.lr,
         batch=spec.train.batch_size,
-        cell_id=spec.cell_id,
-        measured=digest(record.measurement),
+        cell_id=cell_id,
+        measured=digest(shared),
         tried=spec.score_on == "validation" or record.selected["by"] == "best_validation",
-        tried_id=spec.tried_id,
-        search_id=spec.search_id,
-        adapter_id=spec.adapter_id,
+        tried_id=tried_id,
+        search_id=search_id,
+        adapter_id=adapter_id,
     )
+
+
+_named: dict[str, tuple[str, str, str, str]] = {}
+
+
+def _names(spec: RunSpec) -> tuple[str, str, str, str]:
+    """The ids of a cell, what it tried, its search and its adapter: once for all seeds, of which they say nothing."""
+    key = xxhash.xxh3_128_hexdigest(spec.model_dump_json(exclude={"seed", "data"}).encode())
+    if key not in _named:
+        _named[key] = spec.cell_id, spec.tried_id, spec.search_id, spec.adapter_id
+    return _named[key]

@@ -161,7 +161,7 @@ def test_a_report_has_the_pictures_a_plan_no_time_and_leakage_the_pictures_that_
     assert command(overrides) == 0
     record = find_record(record_path(tmp_path / "results", cells(overrides)[0].spec))
     assert record is not None
-    total, shown = shown_predictions(record, "pictures", folder=tmp_path / "results", limit=2)
+    total, shown = shown_predictions(record, folder=tmp_path / "results", limit=2)["pictures"]
     assert (total, len(shown)) == (3, 2)
     assert all(row["prediction"].startswith("data:image/jpeg;base64,") for row in shown)
     capsys.readouterr()

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from svft_bench.analysis.report.packing import Line
-from svft_bench.analysis.tables.predictions import judged
+from svft_bench.analysis.tables.predictions import Judged, judged
 from svft_bench.analysis.tables.results import shown_in
 from svft_bench.records import Held, Place, RunRecord, load_record
 from svft_bench.tasks.pictures import small
@@ -47,10 +47,7 @@ def runs_text(key: str, *, groups: Mapping[str, Sequence[Held]], folder: Path, p
 def _lines(records: Sequence[RunRecord], *, folder: Path, predictions: int) -> Iterator[Line]:
     """What a list needs of these runs, what their own pages do, and their examples, the first of all of them first."""
     bodies = [_brief(record.model_dump(mode="json", exclude={"spec"})) for record in records]
-    found = [
-        {item: shown_predictions(record, item, folder=folder, limit=predictions) for item in record.scores}
-        for record in records
-    ]
+    found = [shown_predictions(record, folder=folder, limit=predictions) for record in records]
     listed = [
         {key: body[key] for key in LISTED}
         | _named(record)
@@ -59,8 +56,8 @@ def _lines(records: Sequence[RunRecord], *, folder: Path, predictions: int) -> I
     ]
     yield Line("runs", len(records), _json({"runs": listed}))
     details = [
-        {key: value for key, value in body.items() if key not in LISTED} | {"spec": record.spec.identity()}
-        for record, body in zip(records, bodies, strict=True)
+        {key: value for key, value in body.items() if key not in LISTED} | {"spec": identity}
+        for body, identity in zip(bodies, _identities(records), strict=True)
     ]
     yield Line("details", len(records), _json({"details": _of(records, details)}))
     for layer, (start, end) in enumerate(_layers(predictions)):
@@ -68,6 +65,18 @@ def _lines(records: Sequence[RunRecord], *, folder: Path, predictions: int) -> I
         number = sum(len(rows) for own in shown for rows in own.values())
         if number:
             yield Line("examples", number, _json({"examples": _of(records, shown)}), layer)
+
+
+def _identities(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """What determines each run, taken once of those that differ in their seed and data alone."""
+    known: dict[str, dict[str, Any]] = {}
+    found = []
+    for spec in (record.spec for record in records):
+        key = spec.model_dump_json(exclude={"seed", "data"})
+        if key not in known:
+            known[key] = spec.identity()
+        found.append(known[key] | {"seed": spec.seed, "data": spec.data})
+    return found
 
 
 def _layers(most: int) -> list[tuple[int, int]]:
@@ -107,15 +116,16 @@ def _named(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def shown_predictions(
-    record: RunRecord, evaluation: str, *, folder: Path, limit: int
-) -> tuple[int, list[dict[str, Any]]]:
-    """How many predictions of an eval there are, and the first of them, a picture as a small one."""
-    item = next(item for item in record.spec.task.evals if item.name == evaluation)
-    found = judged(record, item, folder=folder)
+def shown_predictions(record: RunRecord, *, folder: Path, limit: int) -> dict[str, tuple[int, list[dict[str, Any]]]]:
+    """How many predictions of each eval there are, and the first of them, a picture as a small one."""
+    found = judged(record, folder=folder)
+    return {name: (len(found[name].rows), _shown(found[name], limit=limit)) for name in record.scores}
+
+
+def _shown(found: Judged, *, limit: int) -> list[dict[str, Any]]:
     right = found.right or {}
-    shown_as = partial(small, side=SIDE) if item.drawing is not None else lambda text: text
-    return len(found.rows), [
+    shown_as = partial(small, side=SIDE) if found.evaluation.drawing is not None else lambda text: text
+    return [
         {
             "id": str(row["id"]),
             "prediction": shown_as(row["prediction"]),

@@ -75,10 +75,10 @@ def judge_all(results: Sequence[CellResult], *, folder: Path) -> Every:
         ValueError: as `judged` does.
     """
     return {
-        (record.run_id, item.name): judged(record, item, folder=folder)
+        (record.run_id, name): found
         for result in results
         for record in result.records
-        for item in record.spec.task.evals
+        for name, found in judged(record, folder=folder).items()
     }
 
 

@@ -47,13 +47,14 @@ class Judged:
         return math.fsum(self.values.values()) / max(len(self.values), 1)
 
 
-def judged(record: RunRecord, evaluation: EvalSpec, *, folder: Path) -> Judged:
-    """Read and judge the stored predictions of one eval.
+def judged(record: RunRecord, *, folder: Path) -> dict[str, Judged]:
+    """Read and judge the stored predictions of every eval.
 
     Raises:
-        ValueError: the record has no predictions beside it, or they do not give the recorded score.
+        ValueError: the record has no predictions beside it, or they do not give the recorded scores.
     """
-    return judge(record, evaluation, predictions_of(record, record_path(folder, record.spec))[evaluation.name])
+    rows = predictions_of(record, record_path(folder, record.spec))
+    return {item.name: judge(record, item, rows[item.name]) for item in record.spec.task.evals}
 
 
 def judge(record: RunRecord, evaluation: EvalSpec, rows: list[dict[str, Any]]) -> Judged:
@@ -111,10 +112,7 @@ Runs = list[dict[str, Judged]]  # for each record of a cell, by eval
 
 def _read(result: CellResult, *, folder: Path) -> Runs:
     try:
-        return [
-            {item.name: judged(record, item, folder=folder) for item in record.spec.task.evals}
-            for record in result.records
-        ]
+        return [judged(record, folder=folder) for record in result.records]
     except (DamagedRecord, FileNotFoundError):
         return []
 
