@@ -94,7 +94,8 @@ def main(argv: list[str]) -> int:
     found = cells(asked.overrides)
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
     wanted = {cell.spec.cell_id for cell in found}
-    records = load_records(found[0].settings.results_dir, of=lambda one: one.cell_id in wanted)
+    near = {cell.spec.place for cell in found}
+    records = load_records(found[0].settings.results_dir, of=lambda one: one.cell_id in wanted, near=near)
     planned = plan(found, records=records, on=on)
     if asked.json:
         print(json.dumps(as_json(planned, on=on, devices=asked.devices), indent=2))

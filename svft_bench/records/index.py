@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,16 +57,23 @@ def _stamp(path: str) -> Stamp:
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size
 
 
-def read_index(results: Path) -> dict[Held, Outline]:
+def read_index(results: Path) -> Mapping[Held, Outline]:
     """What is known of the records below `results`; nothing where there is no index that is whole and by this code."""
+    path = _path(results)
     try:
-        seal, _, content = _path(results).read_bytes().partition(b"\n")
-        if seal.decode() != _seal(content):
-            return {}
-        rows = json.loads(content)
-        return {Held(path, tuple(stamps)): Outline(*fields) for path, stamps, *fields in rows}
+        return _read(path, _code(), (*_stamp(str(path)), os.stat(path).st_ino))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, code: bytes, stamp: tuple[int, ...]) -> Mapping[Held, Outline]:
+    """An index as one process finds it for table after table; it is always another file that takes its place."""
+    seal, _, content = path.read_bytes().partition(b"\n")
+    if seal.decode() != _seal(content):
+        return {}
+    rows = json.loads(content)
+    return {Held(path, tuple(stamps)): Outline(*fields) for path, stamps, *fields in rows}
 
 
 def write_index(results: Path, records: Mapping[Held, Outline]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import xxhash
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
 
 from svft_bench.config.spec import RunSpec
 from svft_bench.config.spec.base import digest
@@ -41,31 +42,55 @@ class Outline(NamedTuple):
 
 def outline(record: RunRecord) -> Outline:
     """The outline of a record that was read."""
-    spec = record.spec
-    cell_id, tried_id, search_id, adapter_id = _names(spec)
-    items = {name: use.used for name, use in record.scored_on.items()}
-    shared = {"cell": cell_id, "data": spec.data, "items": items, "trainable": record.sizes.trainable}
-    return Outline(
-        record.run_id,
-        *spec.place,
-        seed=spec.seed,
-        lr=spec.train.lr,
-        batch=spec.train.batch_size,
-        cell_id=cell_id,
+    return outlined(record.model_dump(mode="json"))[0]
+
+
+def outlined(body: Mapping[str, Any]) -> tuple[Outline, int]:
+    """The outline of a record as JSON has it, and on how many items it was scored; its scores are not looked at.
+
+    Raises:
+        LookupError, TypeError or ValueError: it is no record.
+    """
+    spec = body["spec"]
+    cell = _cell(json.dumps({key: value for key, value in spec.items() if key not in ("seed", "data")}))
+    uses = body["data"][len(body["data"]) - len(cell.evals) :]
+    items = {name: use["used"] for name, use in zip(cell.evals, uses, strict=True)}
+    shared = {"cell": cell.cell_id, "data": spec["data"], "items": items, "trainable": body["sizes"]["trainable"]}
+    found = Outline(
+        body["run_id"],
+        *cell.place,
+        seed=spec["seed"],
+        lr=cell.lr,
+        batch=cell.batch,
+        cell_id=cell.cell_id,
         measured=digest(shared),
-        tried=spec.score_on == "validation" or record.selected["by"] == "best_validation",
-        tried_id=tried_id,
-        search_id=search_id,
-        adapter_id=adapter_id,
+        tried=cell.validates or body["selected"]["by"] == "best_validation",
+        tried_id=cell.tried_id,
+        search_id=cell.search_id,
+        adapter_id=cell.adapter_id,
     )
+    return found, sum(items.values())
 
 
-_named: dict[str, tuple[str, str, str, str]] = {}
+class _Cell(NamedTuple):
+    """What a specification says whatever its seed and data."""
+
+    place: Place
+    evals: tuple[str, ...]
+    lr: float
+    batch: int
+    validates: bool
+    cell_id: str
+    tried_id: str
+    search_id: str
+    adapter_id: str
 
 
-def _names(spec: RunSpec) -> tuple[str, str, str, str]:
-    """The ids of a cell, what it tried, its search and its adapter: once for all seeds, of which they say nothing."""
-    key = xxhash.xxh3_128_hexdigest(spec.model_dump_json(exclude={"seed", "data"}).encode())
-    if key not in _named:
-        _named[key] = spec.cell_id, spec.tried_id, spec.search_id, spec.adapter_id
-    return _named[key]
+@cache
+def _cell(text: str) -> _Cell:
+    """Of a specification without seed and data: validated and named once for all seeds."""
+    spec = RunSpec.model_validate_json(json.dumps(json.loads(text) | {"seed": 0, "data": ""}))
+    names = tuple(item.name for item in spec.task.evals)
+    validates = spec.score_on == "validation"
+    ids = spec.cell_id, spec.tried_id, spec.search_id, spec.adapter_id
+    return _Cell(spec.place, names, spec.train.lr, spec.train.batch_size, validates, *ids)

@@ -87,14 +87,17 @@ def _one_by_one(lines: list[bytes], beside: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def check_predictions(record: RunRecord, beside: Path) -> None:
-    """By their digest, or for a record of version 1, which has none, by how many lines there are."""
+def check_predictions(beside: Path, *, sha256: str | None, scored: int) -> None:
+    """By their digest, or for a record of version 1, which has none, by how many were scored.
+
+    Raises:
+        DamagedRecord: they are others, or cannot be read.
+    """
     content = _content(beside)
-    if record.predictions_sha256 is None:
-        scored = sum(use.used for use in record.scored_on.values())
+    if sha256 is None:
         if content.count(LINE) != scored:
             raise DamagedRecord(f"{beside} has {content.count(LINE)} predictions, its record is of {scored}")
-    elif hashlib.sha256(content).hexdigest() != record.predictions_sha256:
+    elif hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedRecord(f"{beside} was changed after its run: its record has another sha256 of it")
 
 

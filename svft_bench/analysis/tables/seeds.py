@@ -23,7 +23,9 @@ def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path) -> list[str]:
             methods.setdefault((cell.spec.model.name, cell.spec.task.name, item.name), set()).add(cell.spec.cell_id)
     comparisons = sum(len(of_eval) * (len(of_eval) - 1) // 2 for of_eval in methods.values())
     wanted = {cell.spec.cell_id for cell in cells}
-    results = _recorded(cells, load_records(folder, of=lambda one: one.cell_id in wanted))
+    results = _recorded(
+        cells, load_records(folder, of=lambda one: one.cell_id in wanted, near={cell.spec.place for cell in cells})
+    )
     competing = fields(results, judge_all(results, folder=folder))
     known = {(field.model, field.task, field.name): field for field in competing}
     return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1)) for key in methods]

@@ -44,7 +44,7 @@ def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> 
 
 def results_of(asked: Sequence[Cell], *, folder: Path) -> list[CellResult]:
     """The same of any cells, each at all the seeds that are asked for."""
-    found = outlines(folder)
+    found = outlines(folder, near={cell.spec.place[1:] for cell in asked})  # which trials elsewhere share
     return with_noise(with_searches(recorded_results(asked, found), found.values()), folder=folder)
 
 
@@ -55,7 +55,7 @@ def paper_results(reference: Reference, *, extra: Sequence[str] = (), folder: Pa
         ValueError: records that cannot be trusted or mixed.
     """
     places = reference.places
-    return paper_lines(reference, load_records(folder, of=lambda one: one.place in places), extra=extra)
+    return paper_lines(reference, load_records(folder, of=lambda one: one.place in places, near=places), extra=extra)
 
 
 def experiment_or_pairs(name: str, results: Sequence[CellResult], *, pairs: bool, folder: Path) -> Table:
