@@ -82,12 +82,11 @@ def load_alone(path: Path) -> RunRecord:
         ValueError: it is of a schema version that this program does not read.
     """
     body = _unsealed(path)
-    version = body["schema_version"]
-    current = body if version == SCHEMA_VERSION else _from_version_1(body)
     try:
-        record = RunRecord.model_validate_json(json.dumps(current))
+        record = RunRecord.model_validate_json(json.dumps(_current(body)))
     except ValidationError as error:
-        raise DamagedRecord(f"{path} does not fit schema_version {version}: {sentences(error)}") from None
+        told = f"{path} does not fit schema_version {body['schema_version']}: {sentences(error)}"
+        raise DamagedRecord(told) from None
     return record
 
 
@@ -105,9 +104,9 @@ def _unsealed(path: Path) -> dict[str, Any]:
     return body
 
 
-def _from_version_1(body: dict[str, Any]) -> dict[str, Any]:
+def _current(body: dict[str, Any]) -> dict[str, Any]:
     """What version 2 added, a record of version 1 leaves open: every field of it has a default that says so."""
-    return body | {"schema_version": 2}
+    return body | {"schema_version": SCHEMA_VERSION}
 
 
 def _no_number(name: str) -> None:
@@ -166,7 +165,7 @@ def _outlined(path: Path) -> Outline:
     """
     body = _unsealed(path)
     try:
-        found, scored = outlined(body)
+        found, scored = outlined(_current(body))
     except (LookupError, TypeError, ValueError):
         load_record(path)  # which says what is wrong
         raise

