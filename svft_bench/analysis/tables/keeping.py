@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -70,5 +71,17 @@ def _asked(name: str) -> str:
 
 def contents(files: Iterable[Held], *, folder: Path) -> list[Any]:
     """Records with the predictions beside them, by where they lie and what they hold."""
+    below = len(str(folder / "runs"))
     paths = [Path(file.path) for file in files]
-    return [[str(path.relative_to(folder)), digest(path), digest(predictions_path(path))] for path in paths]
+    return [[str(path)[below:], _digest(path), _digest(predictions_path(path))] for path in paths]
+
+
+def _digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_once(path, (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino))
+
+
+@cache
+def _digest_once(path: Path, stamp: tuple[int, ...]) -> str:
+    """What a file holds under this stamp: many tables of one process show it, and look at it again once made."""
+    return digest(path)
