@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from functools import cache
 from importlib.metadata import version
@@ -48,16 +48,22 @@ def find(parts: Any) -> str | None:
 
 def keep(parts: Any, text: str) -> str:
     """Keep a text that was made of these parts, as long as it can be written, and by code that is still the same."""
+    keep_all([(parts, text)])
+    return text
+
+
+def keep_all(made: Iterable[tuple[Any, str]]) -> None:
+    """The same of many, which are written at once."""
     if _edited():
-        return text
-    name, content = _name(parts), text.encode()
+        return
+    now = time.time()
+    named = ((_name(parts), text.encode()) for parts, text in made)
     with suppress(*FAILURES), closing(_store()) as store, store:
-        row = (name, time.time(), _seal(name, content), content)
-        store.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", row)
-        store.execute("DELETE FROM kept WHERE at < ?", (time.time() - 86400 * DAYS,))
+        rows = ((name, now, _seal(name, content), content) for name, content in named)
+        store.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
+        store.execute("DELETE FROM kept WHERE at < ?", (now - 86400 * DAYS,))
         if store.execute("SELECT sum(length(content)) FROM kept").fetchone()[0] > MOST:
             store.execute(OLDER)
-    return text
 
 
 def _name(parts: Any) -> str:

@@ -17,7 +17,7 @@ from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.compose import cells, own_dir, tree_state
 from svft_bench.records import Held, Outline, predictions_path
 from svft_bench.records.durable import digest, digests
-from svft_bench.records.kept import find, keep, kept
+from svft_bench.records.kept import find, keep_all, kept
 
 
 def made_or_kept(work: Callable[[], Mapping[str, Any]], make: Callable[[str], str]) -> dict[str, str]:
@@ -43,8 +43,7 @@ def made_or_kept(work: Callable[[], Mapping[str, Any]], make: Callable[[str], st
             for name, text in zip(missing, made, strict=True):
                 texts[name] = text
         if not own and work() == before:
-            for name in missing:
-                keep(before[name], texts[name])
+            keep_all((before[name], texts[name]) for name in missing)
     return {name: texts[name] for name in before}
 
 
