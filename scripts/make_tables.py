@@ -12,7 +12,7 @@ from typing import Any
 
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
-from svft_bench.analysis.tables.keeping import made_or_kept, table_parts
+from svft_bench.analysis.tables.keeping import made_or_kept, shows_records, table_parts
 from svft_bench.analysis.tables.writing import (
     experiment_results,
     paper_results,
@@ -54,7 +54,8 @@ def every_part(folder: Path, *, shown: Collection[str]) -> dict[str, list[Any]]:
     names, found = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()], outlines(folder)
     parts = {name: table_parts(name, found, folder=folder) for name in names}
     above = [digests(folder / "bench"), *(parts[name] for name in (*MATCHED, *SEARCHES))]
-    return {name: ["written", shown, *own] for name, own in parts.items()} | {HEADLINE: ["written", *above]}
+    written = {name: ["written", shown, *own] for name, own in parts.items() if shows_records(own)}
+    return written | {HEADLINE: ["written", *above]}
 
 
 def write_one(name: str, *, folder: Path, shown: Collection[str]) -> str:

@@ -18,7 +18,7 @@ from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.report.runs import RUNS, Runs, runs_text
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
-from svft_bench.analysis.tables.keeping import contents, made_or_kept, table_parts
+from svft_bench.analysis.tables.keeping import contents, made_or_kept, shows_records, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Table
@@ -77,10 +77,11 @@ def report_content(folder: Path, *, predictions: int) -> Content:
 
     def tables() -> dict[str, list[Any]]:
         now = outlines(folder)
-        parts: dict[str, list[Any]] = {name: ["section", *table_parts(name, now, folder=folder)] for name in names}
+        every = {name: table_parts(name, now, folder=folder) for name in names}
+        parts: dict[str, list[Any]] = {name: ["section", *own] for name, own in every.items() if shows_records(own)}
         matched = [*MATCHED, *SEARCHES]
-        if set(matched) <= parts.keys():
-            parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(parts[name] for name in matched)]
+        if set(matched) <= every.keys():
+            parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in matched)]
         return parts
 
     sections = map(SECTION.validate_json, made_or_kept(tables, partial(_section, folder=folder)).values())

@@ -63,6 +63,11 @@ def table_parts(name: str, found: Mapping[Held, Outline], *, folder: Path) -> li
     return [name, tree_state(), contents(shown, folder=folder), beside, digests(folder / "spectra")]
 
 
+def shows_records(parts: list[Any]) -> bool:
+    """Whether any record is among what `table_parts` says that a table follows from; else there is no table."""
+    return bool(parts[2])
+
+
 def _asked(name: str) -> str:
     specs = [cell.spec for cell in cells([f"experiment={name}"], any_data=True)]
     return json.dumps([sorted({spec.cell_id for spec in specs}), sorted({spec.adapter_id for spec in specs})])
