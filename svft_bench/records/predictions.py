@@ -6,11 +6,11 @@ import gzip
 import hashlib
 import json
 import zlib
-from functools import lru_cache
+from collections import deque
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from svft_bench.records.durable import digest
 from svft_bench.records.shape import RunRecord, predictions_path
 
 PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line has
@@ -51,26 +51,22 @@ def load_predictions(path: Path) -> list[dict[str, Any]]:
         DamagedRecord: a line was cut or is no prediction.
     """
     beside = predictions_path(path)
-    return list(_parsed(beside, digest(beside) if beside.is_file() else None))
+    content = _content(beside)
+    rows = _at_once(content.removesuffix(LINE))
+    return _one_by_one(content.splitlines(), beside) if rows is None else rows
 
 
-@lru_cache(maxsize=4)
-def _parsed(beside: Path, of: str | None) -> list[dict[str, Any]]:
-    """The rows of a file with this digest, which the evals of a run ask for one after the other."""
-    lines = _content(beside).splitlines()
-    return _at_once(lines) or _one_by_one(lines, beside)
-
-
-def _at_once(lines: list[bytes]) -> list[dict[str, Any]] | None:
-    """The rows of these lines, in less than half the time of one by one; None where any is not as it should be."""
-    if not all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+def _at_once(content: bytes) -> list[dict[str, Any]] | None:
+    """The rows of these lines, in a third of the time of one by one; None where any is not as it should be."""
+    number = content.count(LINE) + 1
+    if not content.startswith(b"{") or not content.endswith(b"}") or content.count(b"}\n{") != number - 1:
         return None
     try:
-        rows = json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+        rows: list[dict[str, Any]] = json.loads(b"[" + content.replace(LINE, b",") + b"]")
+        deque(map(itemgetter(*PREDICTED), rows), maxlen=0)
+    except (ValueError, LookupError, TypeError):
         return None
-    whole = len(rows) == len(lines) and all(isinstance(row, dict) and row.keys() >= PREDICTED for row in rows)
-    return rows if whole else None
+    return rows if len(rows) == number else None
 
 
 def _one_by_one(lines: list[bytes], beside: Path) -> list[dict[str, Any]]:

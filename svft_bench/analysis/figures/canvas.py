@@ -22,6 +22,7 @@ STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # where it would come to stand, without looking for labels above every panel
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.dpi": 150,
