@@ -74,25 +74,35 @@ def report_content(folder: Path, *, predictions: int) -> Content:
     if not found:
         raise ValueError(f"{folder} holds no run record; svft-bench experiment=demo makes some")
     names = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()]
-
-    def tables() -> dict[str, list[Any]]:
-        now = outlines(folder)
-        every = {name: table_parts(name, now, folder=folder) for name in names}
-        parts: dict[str, list[Any]] = {name: ["section", *own] for name, own in every.items() if shows_records(own)}
-        matched = [*MATCHED, *SEARCHES]
-        if set(matched) <= every.keys():
-            parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in matched)]
-        return parts
-
-    sections = map(SECTION.validate_json, made_or_kept(tables, partial(_section, folder=folder)).values())
     several = [some for _, group in groupby(found, lambda file: found[file].place) for some in _batches(group)]
-    groups = {f"{number}": some for number, some in enumerate(several)}
+    groups = {f"runs {number}": some for number, some in enumerate(several)}
 
-    def runs() -> dict[str, list[Any]]:
-        return {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
+    def work() -> dict[str, list[Any]]:
+        runs = {key: ["runs", predictions, contents(files, folder=folder)] for key, files in groups.items()}
+        return _sections(names, folder=folder) | runs
 
-    made = made_or_kept(runs, partial(runs_text, groups=groups, folder=folder, predictions=predictions))
-    return Content(tuple(one for one in sections if one is not None), tuple(map(RUNS.validate_json, made.values())))
+    made = made_or_kept(work, partial(_text, folder=folder, predictions=predictions), given=groups)
+    sections = [SECTION.validate_json(text) for name, text in made.items() if name not in groups]
+    runs = [RUNS.validate_json(made[key]) for key in groups]
+    return Content(tuple(one for one in sections if one is not None), tuple(runs))
+
+
+def _sections(names: Sequence[str], *, folder: Path) -> dict[str, list[Any]]:
+    """What every section follows from that has a record."""
+    found = outlines(folder)
+    every = {name: table_parts(name, found, folder=folder) for name in names}
+    parts: dict[str, list[Any]] = {name: ["section", *own] for name, own in every.items() if shows_records(own)}
+    matched = [*MATCHED, *SEARCHES]
+    if set(matched) <= every.keys():
+        parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in matched)]
+    return parts
+
+
+def _text(one: str | list[Held], *, folder: Path, predictions: int) -> str:
+    """A section by its name, or some runs."""
+    if isinstance(one, str):
+        return _section(one, folder=folder)
+    return runs_text(one, folder=folder, predictions=predictions)
 
 
 def _batches(files: Iterable[Held]) -> Iterator[list[Held]]:

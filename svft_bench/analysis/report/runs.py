@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,9 +36,9 @@ class Runs:
 RUNS = TypeAdapter(Runs)
 
 
-def runs_text(key: str, *, groups: Mapping[str, Sequence[Held]], folder: Path, predictions: int) -> str:
-    """The runs of a group, as `RUNS` reads them; `predictions` of every run and eval at most."""
-    records = [load_record(Path(file.path)) for file in groups[key]]
+def runs_text(files: Sequence[Held], *, folder: Path, predictions: int) -> str:
+    """Some runs, as `RUNS` reads them; `predictions` of every run and eval at most."""
+    records = [load_record(Path(file.path)) for file in files]
     dirty = sum(bool(record.provenance.dirty) for record in records)
     lines = tuple(_lines(records, folder=folder, predictions=predictions))
     return RUNS.dump_json(Runs(len(records), dirty, records[0].spec.place, lines)).decode()

@@ -20,8 +20,10 @@ from svft_bench.records.durable import digest, digests
 from svft_bench.records.kept import find, keep_all, kept
 
 
-def made_or_kept(work: Callable[[], Mapping[str, Any]], make: Callable[[str], str]) -> dict[str, str]:
-    """The text that `make` makes of each name of `work`, or made once of the same parts.
+def made_or_kept(
+    work: Callable[[], Mapping[str, Any]], make: Callable[[Any], str], *, given: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """The text that `make` makes of each name of `work` or of what is `given` for it, or made once of the same parts.
 
     The others are made side by side, on every core, with a bar for them; nothing is forked of a process that has
     threads. A folder of the user's own may ask the environment, of which no part tells, so with one nothing is kept.
@@ -34,7 +36,7 @@ def made_or_kept(work: Callable[[], Mapping[str, Any]], make: Callable[[str], st
     if missing:
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
             made = track(
-                processes.map(make, missing),
+                processes.map(make, [(given or {}).get(name, name) for name in missing]),
                 "tables",
                 total=len(missing),
                 console=Console(stderr=True),
