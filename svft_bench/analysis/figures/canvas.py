@@ -26,6 +26,8 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.dpi": 150,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
 }
 
 
@@ -56,19 +58,20 @@ def drawing(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     written: list[Path] = []
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.5, width * columns), height * rows))
+        figure = Figure(figsize=(max(5.5, width * columns), height * rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
         yield axes, written
         for axis in axes:
             axis.set_title(fill(axis.get_title(), TITLE_WIDTH))
-        # once, so that names are placed by where things will stand; an engine of the figure would begin again
-        ConstrainedLayoutEngine().execute(figure)
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)  # so that names are placed by where things will stand
+        figure.set_layout_engine(None)  # which saving would begin again
         for axis in axes:
             arrange(axis)
         path.parent.mkdir(parents=True, exist_ok=True)
