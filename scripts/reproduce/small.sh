@@ -11,6 +11,9 @@ svft-bench experiment=small_text_rates
 svft-bench table small_text_rates --write      # the best are in conf/experiment/small_text.yaml
 svft-bench experiment=small_text
 svft-bench experiment=small_seeds              # cells of both at five fresh seeds
+svft-bench experiment=small_budget_rates
+svft-bench table small_budget_rates --write    # the best are in conf/experiment/small_budget.yaml
+svft-bench experiment=small_budget
 svft-bench experiment=small_freezing_rates
 svft-bench table small_freezing_rates --write  # the best are in conf/experiment/small_freezing.yaml
 svft-bench experiment=small_freezing
