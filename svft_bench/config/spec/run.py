@@ -229,7 +229,7 @@ class RunSpec(Spec):
     def search_id(self) -> str:
         """What the trials of one search share: everything about the training but its rate, size of batch and seed."""
         train = _without(self.train.identity(), (*RATES, "batch_size"))
-        task = {"name": self.task.name, "rows": self.task.train.identity()}
+        task = {"name": self.task.name, "rows": self.task.train.identity(), "few_shot": plain(self.task.few_shot)}
         return digest({"adapter": self.adapter_id, "task": task, "train": train})
 
     @property
