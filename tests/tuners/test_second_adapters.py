@@ -37,7 +37,7 @@ def test_all_linear_adapts_what_is_adapted_already_too(first: list[str] | str, c
 def test_all_linear_knows_every_kind_of_adapted_linear_layer(config: Config) -> None:
     model = get_peft_model(make_base(), config(target_modules=TARGETS))
     model.add_adapter("second", config(target_modules="all-linear"))
-    assert {name.rpartition(".")[2] for name in carriers(model, "second")} == {*TARGETS, "head"}
+    assert {name.rpartition(".")[2] for name in carriers(model, "second")} == {*TARGETS, "twin", "head"}
 
 
 class Normed(nn.Module):
