@@ -110,7 +110,6 @@ class AdaptedLayer(BasisLayer):
         self._adapted.settled = Settled(
             weight,
             bias,
-            dtype=weight.dtype,
             kind=weight.device.type,
             least=least * self.in_features,
             most=most * self.in_features,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -55,7 +55,7 @@ class SingularLayer(AdaptedLayer):
             and settled.trains is is_grad_enabled()
             and settled.active is self._active_adapter
             and settled.least <= x.numel() <= settled.most
-            and (settled.is_cast_from(x) if is_autocast_enabled(settled.kind) else settled.dtype is x.dtype)
+            and (settled.is_cast_from(x) if is_autocast_enabled(settled.kind) else settled.weight.dtype is x.dtype)
             and settled.scaling == self.scaling.get(settled.adapter)
             and not (args or kwargs or adapter_names is not None or self._disable_adapters or self.merged_adapters)
             and not (_are_functorch_transforms_active() or forward_ad._current_level >= 0)
@@ -227,6 +227,19 @@ class SingularLayer(AdaptedLayer):
 
 # PEFT's helper rescales whatever counts as a LoraLayer, by its `scaling`.
 LoraLayer.register(SingularLayer)
+
+
+def layers_of(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:
+    """The layers on which `adapter` has a basis, by name."""
+    for name, module in model.named_modules():
+        if isinstance(module, SingularLayer) and adapter in module.basis_names:
+            yield name, module
+
+
+def trained_by(model: nn.Module, adapter: str) -> int:
+    """How many numbers the adapter itself trains in a model; those that layers share count once."""
+    layers = [module for module in model.modules() if isinstance(module, SingularLayer)]
+    return sum(part.numel() for part in {part for layer in layers for part in layer.trained(adapter)})
 
 
 def run_dtype(x: Tensor) -> torch.dtype:

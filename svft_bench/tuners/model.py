@@ -26,7 +26,7 @@ from .basis_layer import CONVOLUTIONS
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .checkpoint import PEFT_PREFIX, changed, needed, saved
 from .experts import warn_of_left_out
-from .layer import SingularLayer
+from .layer import SingularLayer, layers_of, trained_by
 from .offloading import onloaded
 from .renewal import Memory
 from .stacked import ParamWrapper, check_same_parameters, checked_stack
@@ -229,6 +229,14 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
 
     # The basis in a checkpoint
 
+    @staticmethod
+    def leave_out(state_dict: dict[str, Tensor], layers: dict[str, Any], adapter: str) -> None:
+        """Take out of a checkpoint what it holds of another of these layers."""
+
+    @staticmethod
+    def fill_in(state_dict: dict[str, Tensor], layers: dict[str, Any], adapter: str) -> None:
+        """Put back what was left out."""
+
     @classmethod
     def _get_adapter_state_dict(
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor], **kwargs: Any
@@ -236,7 +244,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         selected: dict[str, Tensor] = super()._get_adapter_state_dict(
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict, **kwargs
         )
-        config.card = card.describe(config, card.base_of(model, config), parameters=_trained(model, adapter_name))
+        config.card = card.describe(config, card.base_of(model, config), parameters=trained_by(model, adapter_name))
         kept = {}
         for name, layer in layers_of(model, adapter_name):
             prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
@@ -253,6 +261,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 selected[f"{prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
         if kept:
             warnings.warn(needed(kept), stacklevel=1)
+        cls.leave_out(selected, dict(layers_of(model, adapter_name)), adapter_name)
         return selected
 
     @classmethod
@@ -261,6 +270,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         """Find the basis that a checkpoint was trained in, or refuse it before anything of it is loaded."""
         state_dict = dict(state_dict)
+        cls.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
         found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
         for name, layer in layers_of(model, adapter_name):
             if layer.basis(adapter_name).s.is_meta:
@@ -280,19 +290,6 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict
         )
         return remapped
-
-
-def layers_of(model: nn.Module, adapter: str) -> Iterator[tuple[str, SingularLayer]]:
-    """The layers on which `adapter` has a basis, by name."""
-    for name, module in model.named_modules():
-        if isinstance(module, SingularLayer) and adapter in module.basis_names:
-            yield name, module
-
-
-def _trained(model: nn.Module, adapter: str) -> int:
-    """How many numbers the adapter itself trains."""
-    layers = [module for module in model.modules() if isinstance(module, SingularLayer)]
-    return sum(part.numel() for part in {part for layer in layers for part in layer.trained(adapter)})
 
 
 def _pass_names(module: nn.Module, args: Any, kwargs: dict[str, Any], adapter_names: list[str]) -> Any:

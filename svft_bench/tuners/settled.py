@@ -18,8 +18,8 @@ class Settled:
 
     weight: Tensor
     bias: Tensor | None
-    # For which inputs: of this dtype and kind of device, of at least and at most so many numbers, by which grad mode.
-    dtype: torch.dtype
+    # For which inputs: of the weight's dtype, on this kind of device, of at least and at most so many numbers, by which
+    # grad mode.
     kind: str
     least: float
     most: float
@@ -47,4 +47,4 @@ class Settled:
 
     def is_cast_from(self, x: Tensor) -> bool:
         """Whether autocast, which leaves float64 as it is, computes with x in the weight's dtype."""
-        return self.dtype == (x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(self.kind))
+        return self.weight.dtype == (x.dtype if x.dtype == torch.float64 else torch.get_autocast_dtype(self.kind))

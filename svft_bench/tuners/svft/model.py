@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 from peft.utils.other import get_pattern_key
-from torch import Tensor, nn
+from torch import nn
 
 from ..basis_layer import CONVOLUTIONS
-from ..model import SingularModel, layers_of
+from ..layer import layers_of
+from ..model import SingularModel
 from . import patterns, tied
 from .config import SVFTConfig
 from .layer import SVFTConv, SVFTLayer, SVFTLinear, SVFTSlice
@@ -21,6 +22,8 @@ class SVFTModel(SingularModel):
     prefix = "svft_"
     tuner_layer_cls = SVFTLayer
     slice_class = SVFTSlice
+    leave_out = staticmethod(tied.leave_out)
+    fill_in = staticmethod(tied.fill_in)
 
     def layer_class(self, base: nn.Module) -> type[SVFTLayer]:
         return SVFTConv if isinstance(base, CONVOLUTIONS) else SVFTLinear
@@ -29,22 +32,6 @@ class SVFTModel(SingularModel):
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         if self.peft_config[adapter_name].tied:
             tied.tie((layer for _, layer in layers_of(model, adapter_name)), adapter_name)
-
-    @classmethod
-    def _get_adapter_state_dict(
-        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor], **kwargs: Any
-    ) -> dict[str, Tensor]:
-        selected = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, **kwargs)
-        tied.leave_out(selected, dict(layers_of(model, adapter_name)), adapter_name)
-        return selected
-
-    @classmethod
-    def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        state_dict = dict(state_dict)
-        tied.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
-        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
     def check_shapes(self, config: SVFTConfig, shapes: dict[str, tuple[int, int]]) -> None:
         """As in the paper, a rank may exceed the smaller matrices (it keeps them whole), but not all of them."""
