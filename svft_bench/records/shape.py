@@ -175,9 +175,9 @@ class RunRecord(Part):
         return value
 
 
-def record_path(results: Path, spec: RunSpec) -> Path:
-    """Where the record of this run lies, or would."""
-    return results / "runs" / spec.task.name / spec.model.name / spec.method.name / f"{spec.run_id}.json"
+def record_path(results: Path, spec: RunSpec, *, run_id: str | None = None) -> Path:
+    """Where the record of this run lies, or would; its `run_id` is a digest to be taken, where it is not known."""
+    return results.joinpath("runs", *spec.place, f"{run_id or spec.run_id}.json")
 
 
 def results_of(path: Path, spec: RunSpec) -> Path:
