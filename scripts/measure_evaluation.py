@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    record = {"schema": 1, "bench": "evaluation", "machine": peers.machine("cpu")} | vars(asked)
+    record = {"schema": 1, "bench": "evaluation", "machine": peers.machine("cpu")}
+    record |= {name: getattr(asked, name) for name in ("rows", "batch", "tokens", "rounds")}
     (cell,) = cells([*CELL, f"limit.eval={asked.rows}"])
     record |= {"model": cell.spec.model.name, "task": cell.spec.task.name}
     ready = assemble(cell.spec, cell.settings)
