@@ -16,7 +16,6 @@ from svft_bench.config.spec import EvalSpec, GenerationSpec, RunSpec, SourceSpec
 from svft_bench.models.loading import load_model
 from svft_bench.models.tiny import tiny_model_folder
 from svft_bench.running.predicting import likelihood
-from svft_bench.running.predicting.decoding import generate
 from svft_bench.running.predicting.evaluation import Prediction, cuts, evaluating, predict
 from svft_bench.running.predicting.likelihood import foreseen, likeliest, log_likelihoods
 from svft_bench.tasks import Example
@@ -212,28 +211,6 @@ def test_a_text_ends_before_the_first_stop_string_and_is_not_cut(tiny: Loaded) -
     )
     (found,) = predictions(tiny, stopped, batch_size=1, examples=EXAMPLES[4:5])
     assert found["prediction"] == text[: text.index(first)] and "cut" not in found
-
-
-@pytest.mark.parametrize("beams", [1, 4])
-def test_a_batch_stops_where_the_librarys_own_stop_strings_end_it(tiny: Loaded, beams: int) -> None:
-    model, processor = tiny
-    asked = {"return_tensors": "pt", "padding": True, "padding_side": "left"}
-    read = processor(PROMPTS[:4], **asked)
-    begin = read["input_ids"].shape[1]
-    plain = {"max_new_tokens": 12, "num_beams": beams, "do_sample": False, "pad_token_id": processor.pad_token_id}
-    free = processor.batch_decode(model.generate(**read, **plain)[:, begin:], skip_special_tokens=True)
-    pairs = [text[i : i + 2] for text in free for i in range(2, len(text) - 1)]
-    stops = tuple(pair for pair in pairs if pair.isascii())[:3]  # bytes that are no character come out as another
-    expected = model.generate(**read, **plain, stop_strings=list(stops), tokenizer=processor)[:, begin:].tolist()
-    steps: list[int] = []
-    hook = model.get_input_embeddings().register_forward_hook(lambda layer, args, out: steps.append(1))
-    generation = GenerationSpec(max_new_tokens=12, num_beams=beams, stop=stops)
-    found = generate(model, PROMPTS[:4], generation=generation, processor=processor)
-    hook.remove()
-    texts = processor.batch_decode(expected, skip_special_tokens=True)
-    cut = [min([text.find(stop) for stop in stops if stop in text], default=len(text)) for text in texts]
-    assert stops and [row["prediction"] for row in found] == [text[:at] for text, at in zip(texts, cut, strict=True)]
-    assert len(steps) == len(expected[0])
 
 
 def test_batches_hold_the_longest_first_and_decode_with_a_cache(tiny: Loaded) -> None:
