@@ -70,3 +70,11 @@ def warning_line(
     library = Path(inside.split("/")[0] if folders else path.name).stem
     ours = path.is_relative_to(Path(__file__).parents[1])
     return f"{'svft-bench' if ours else library}: {sentence(str(message))}\n"
+
+
+def brief(count: int) -> str:
+    """A number of parameters in three digits at most and a letter."""
+    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= unit:
+            return f"{count / unit:.{0 if count >= 10 * unit else 1}f}{letter}"
+    return str(count)

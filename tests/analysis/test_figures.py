@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from svft_bench.analysis.figures import experiment_figures, paper_points
-from svft_bench.analysis.figures.budgets import pareto_front, score_against_costs, score_against_parameters
+from svft_bench.analysis.figures.budgets import beside, score_against_costs, score_against_parameters
 from svft_bench.analysis.figures.canvas import ends
 from svft_bench.analysis.figures.curves import learning_curves
 from svft_bench.analysis.figures.intervals import scores_by_method
@@ -26,11 +27,6 @@ from tests.made_records import made_record
 @pytest.fixture(scope="module")
 def demo() -> list[Cell]:
     return cells(["experiment=demo", "method=head,lora,svft_plain"], any_data=True)
-
-
-def test_the_front_keeps_what_nothing_cheaper_beats() -> None:
-    points = [(10.0, 0.5), (20.0, 0.4), (30.0, 0.9), (30.0, 0.8), (40.0, 0.9)]
-    assert pareto_front(points) == [(10.0, 0.5), (30.0, 0.9)]
 
 
 def test_a_figure_names_every_recorded_method(demo: list[Cell], tmp_path: Path) -> None:
@@ -62,6 +58,30 @@ def test_without_records_nothing_is_drawn(demo: list[Cell], tmp_path: Path) -> N
 
 def words(svg: Path) -> str:
     return " ".join(" ".join(ElementTree.parse(svg).getroot().itertext()).split())
+
+
+def test_a_method_is_named_once_for_all_its_budgets(tmp_path: Path) -> None:
+    asked = [cells(["experiment=demo", f"method={name}"], any_data=True)[0] for name in ("head", "svft_banded")]
+    asked += cells(["experiment=demo", "method=lora", "method.r=1,2,4"], any_data=True)
+    sizes = (0, 900, 1000, 2000, 4000)
+    records = [made_record(cell, score=0.6, trained=trained) for cell, trained in zip(asked, sizes, strict=True)]
+    (svg,) = score_against_parameters(cell_results(asked, records), path=tmp_path / "budgets")
+    assert words(svg).count("LoRA") == 1 and words(svg).count("head only") == 1
+
+
+def test_cells_of_a_method_at_one_budget_are_named_each(tmp_path: Path) -> None:
+    asked = cells(["experiment=demo", "method=vectorfit", "method.freezing=adaptive,none"], any_data=True)
+    records = [made_record(cell, score=0.6) for cell in asked]
+    (svg,) = score_against_parameters(cell_results(asked, records), path=tmp_path / "budgets")
+    assert "freezing=adaptive" in words(svg) and "freezing=none" in words(svg)
+
+
+def test_marks_of_one_budget_stand_beside_each_other() -> None:
+    places: list[float] = []
+    for _ in range(5):
+        places.append(beside(1000, places))
+    assert places[0] == 1000 and all(800 < place < 1250 for place in places)
+    assert all(high / low > 1.09 for low, high in pairwise(sorted(places)))
 
 
 def test_curves_name_every_cell(demo: list[Cell], tmp_path: Path) -> None:

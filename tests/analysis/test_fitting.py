@@ -55,6 +55,14 @@ def test_columns_are_chosen_by_their_titles_and_keep_what_stands_out() -> None:
         picked(bold, columns="trainde", brief=False)
 
 
+def test_briefly_rows_of_one_name_keep_what_tells_them_apart() -> None:
+    columns = (Column("method", "left"), Column("settings", "left"), Column("memory"))
+    rows = [Row(("LoRA", f"r={rank}", "1 GiB"), {}) for rank in (1, 2)]
+    for shown, kept in ((rows, ["method", "settings"]), (rows[:1], ["method"])):
+        found = picked(Table("t", "t", columns, tuple(shown), ()), columns=None, brief=True)
+        assert [column.title for column in found.columns] == kept
+
+
 def test_notes_wait_until_they_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert table(["demo", "--results", str(tmp_path), "--notes"]) == 0
     notes = capsys.readouterr().out

@@ -14,14 +14,15 @@ from transformers import ViTConfig
 
 from scripts import bench_step
 from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
-from svft_bench.analysis.figures.matched import brief, budgets, scores_at_budgets
-from svft_bench.analysis.tables.answers import BANDED, LORA, answers
+from svft_bench.analysis.figures.matched import budgets, scores_at_budgets
+from svft_bench.analysis.tables.answers import BANDED, BEATS, GROWS, LORA, answers
 from svft_bench.analysis.tables.compared import Field
-from svft_bench.analysis.tables.headline import MATCHED, SEARCHES, headline_table
+from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES, headline_table
 from svft_bench.analysis.tables.results import CellResult, Learning, cell_results, recorded_results
 from svft_bench.analysis.tables.searched import Usable, search_notes, usable_range, usable_ranges
 from svft_bench.analysis.tables.steps import paired_steps, step_of
 from svft_bench.compose import cells, options
+from svft_bench.config.wording import brief
 from svft_bench.records import outlines, save_record
 from tests.made_records import made_record
 
@@ -45,9 +46,9 @@ def test_a_usable_range_is_the_rates_around_the_best_within_one_standard_error(
     assert found.decades == pytest.approx(expected.decades) and found.open == expected.open
 
 
-def results(method: str, score: float, *more: str) -> list[CellResult]:
+def results(method: str, score: float, *more: str, trained: int = 1000) -> list[CellResult]:
     asked = cells([*LINE, "task=glue/sst2", f"method={method}", *more, "seed=1,2"], any_data=True)
-    return cell_results(asked, [made_record(one, score=score, items=872) for one in asked])
+    return cell_results(asked, [made_record(one, score=score, items=872, trained=trained) for one in asked])
 
 
 def trials(method: str, scores: dict[str, float], *more: str) -> list[CellResult]:
@@ -145,6 +146,26 @@ def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -
     assert all("not measured" in one for one in told[1:])
 
 
+def test_budgets_are_compared_where_they_are_alike_and_from_their_ends() -> None:
+    rng = np.random.default_rng(3)
+    of = {("lora", "r"): (100, 400), ("svft_banded", "off_diag"): (101, 200, 300)}
+    shares = [*(0.5, 0.5), *(0.9, 0.9, 0.9)]
+    values = np.stack([(rng.random((2, 500)) < share).astype(float) for share in shares])
+    every = [
+        cell
+        for (method, width), sizes in of.items()
+        for size in sizes
+        for cell in results(method, 0.5, "method.modules=all_linear", f"method.{width}={size}", trained=10 * size)
+    ]
+    growing = [Field("minilm-l6", "glue/sst2", "sst2", tuple(every), (1, 2), (values,), True)]
+    told = answers([], {}, {}, links={}, growing=growing, grown=["small_budget"])
+    (beats,) = [one for one in told if one.startswith(BEATS)]
+    assert beats.count("sst2 at") == 2 and "sst2 at 1.0K +" in beats and "over the 3 comparisons" in beats
+    assert "on sst2 at 1.0K (+" in beats and "[small_budget](tables/small_budget.md)" in beats
+    (grows,) = [one for one in told if one.startswith(GROWS)]
+    assert "SVFT banded on sst2" in grows and "LoRA on sst2" in grows and "sentences, on none" in grows
+
+
 def test_forgiveness_is_the_mean_over_searches() -> None:
     places = (("minilm-l6", "glue/sst2"), ("minilm-l6", "glue/stsb"))
     ranges = {(method, place): Usable(1.0, False, method == LORA) for method in (LORA, BANDED) for place in places}
@@ -152,7 +173,7 @@ def test_forgiveness_is_the_mean_over_searches() -> None:
 
 
 def test_the_matched_experiments_exist_and_the_page_begins_with_them() -> None:
-    assert {*MATCHED, *SEARCHES} <= set(options("experiment"))
+    assert {*MATCHED, *BUDGETS, *SEARCHES} <= set(options("experiment"))
     page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
     order = (
         "begin headline -->",

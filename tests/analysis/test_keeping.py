@@ -153,6 +153,7 @@ def test_the_headline_is_made_again_for_its_experiments_and_for_timings(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(make_tables, "MATCHED", ("demo",))
+    monkeypatch.setattr(make_tables, "BUDGETS", ("demo_rates",))
     monkeypatch.setattr(make_tables, "SEARCHES", ())
     monkeypatch.setattr(make_tables, "experiment_names", lambda: ["demo", "demo_rates"])
     monkeypatch.setattr(make_tables, "reference_names", list)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from svft_bench.analysis.figures.canvas import Mark, drawing, ends, recorded_evals, scatter
-from svft_bench.analysis.figures.looks import look
+from svft_bench.analysis.figures.canvas import Mark, drawing, ends, legend_beside, recorded_evals, scatter
+from svft_bench.analysis.figures.looks import Look, look
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import CellResult, shown_name
+from svft_bench.analysis.tables.searched import Named, named, place
 
-Placed = tuple[Mark, CellResult]
+BESIDE = 1.11  # marks of one budget stand by this factor apart
+FILLS = ("full", "left", "bottom", "right", "top")  # of cells of one method that its name does not tell apart
 
 
 def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> list[Path]:
-    """Score and its interval against trained parameters (head not counted), one panel an eval, with the Pareto front.
+    """Score and its interval against trained parameters, the head not counted, one panel an eval, one name a method.
 
-    The budgets of one method are joined. Returns the files written, `path` with the suffix .svg; none if no
-    cell has a record.
+    The budgets of one method are joined, their intervals a band; one that trains nothing but the head is a level.
+    Hollow: no seed learns. Returns the files written, `path` with the suffix .svg; none if no cell has a record.
     """
     done, evals = recorded_evals(results)
     if not done:
         return []
+    by_name = _named(done)
     with drawing(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
         for axis, evaluation in zip(axes, evals, strict=True):
-            _parameters_panel(axis, _marks(done, evaluation), title=shown_name(evaluation, done))
+            _parameters_panel(axis, by_name, evaluation)
+            axis.set(title=shown_name(evaluation, done), xlabel="trained parameters without the head")
+        axes[0].set(ylabel="score × 100")
+        legend_beside(axes)
     return written
 
 
@@ -36,7 +44,7 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
         return []
     with drawing(panels=2 * len(evals), columns=2, path=path) as (axes, written):
         for index, evaluation in enumerate(evals):
-            marks = _marks(done, evaluation)
+            marks = [(_mark(one, evaluation, done), one) for one in done if one.score(evaluation) is not None]
             timed = [mark.at(step) for mark, result in marks if (step := result.step_seconds) is not None]
             sized = [mark.at(result.cost("peak_memory_bytes") / 2**30) for mark, result in marks]
             for axis, placed, name in (
@@ -49,47 +57,81 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
     return written
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, score) that no other beats in both, from cheap to dear."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
+def beside(budget: float, taken: Sequence[float]) -> float:
+    """The place nearest to a budget, on a logarithmic axis, where no other mark stands."""
+    places = (budget * BESIDE**turn for step in count() for turn in (step, -step))
+    return next(x for x in places if all(max(x / one, one / x) > BESIDE**0.9 for one in taken))
 
 
-def _marks(results: Sequence[CellResult], evaluation: str) -> list[Placed]:
-    marks = []
-    for result in results:
-        score = result.score(evaluation)
-        if score is not None:
-            own = look(result.spec.method.name)
-            marks.append((Mark(0, 100 * score.mean, ends(score), cell_name(result, results), own), result))
-    return marks
+def _mark(result: CellResult, evaluation: str, results: Sequence[CellResult]) -> Mark:
+    score = result.score(evaluation)
+    assert score is not None
+    return Mark(0, 100 * score.mean, ends(score), cell_name(result, results), look(result.spec.method.name))
 
 
-def _parameters_panel(axis: Any, marks: Sequence[Placed], *, title: str) -> None:
-    counts = [result.records[0].sizes.trainable_without_head for _, result in marks]
-    smallest = min((count for count in counts if count), default=1)
-    none_trained = smallest / 10  # a logarithmic axis has no zero: one decade below the smallest budget stands for it
-    placed = [mark.at(count or none_trained) for (mark, _), count in zip(marks, counts, strict=True)]
-    scatter(axis, placed)
-    _join_budgets(axis, [(mark, result) for mark, (_, result) in zip(placed, marks, strict=True)])
-    front = pareto_front([(mark.x, mark.y) for mark in placed])
-    axis.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+def _named(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """Cells by what a legend calls them: those of a method and modules by its title where each has its own budget.
+
+    A name begins with its model where two were scored on one eval, and ends with its modules where it has several.
+    """
+    places = {(one.spec.model.name, score.eval) for one in results for score in one.scores}
+    several = len({evaluation for _, evaluation in places}) < len(places)
+    groups: dict[tuple[str, Named], list[CellResult]] = {}
+    for one in results:
+        groups.setdefault((f"{one.spec.model.name} " * several, named(one)), []).append(one)
+    found: dict[str, list[CellResult]] = {}
+    for (model, (title, modules)), own in groups.items():
+        budgets = {(place(one), one.trained) for one in own}
+        ending = f" {modules}" * (sum(name == title for _, (name, _) in groups) > 1)
+        for one in own:
+            name = f"{title}{ending}" if len(budgets) == len(own) else cell_name(one, results)
+            found.setdefault(f"{model}{name}", []).append(one)
+    return found
+
+
+def _parameters_panel(axis: Any, cells: Mapping[str, Sequence[CellResult]], evaluation: str) -> None:
+    taken: list[float] = []
+    of_method: Counter[str] = Counter()
+    for name, own in sorted(cells.items(), key=lambda item: -len(item[1])):  # lines first, others beside them
+        method = own[0].spec.method.name
+        fill = FILLS[of_method[method] % len(FILLS)]
+        of_method[method] += 1
+        scored = sorted((one for one in own if one.score(evaluation) is not None), key=lambda one: one.trained)
+        axis.plot([], [], label=name, **_one(axis, scored, evaluation, look=look(method), fill=fill, taken=taken))
     axis.set_xscale("log")
-    axis.set_xlim((none_trained if 0 in counts else smallest) * 0.5, max(*counts, smallest) * 8)
-    if 0 in counts:
-        axis.axvline(none_trained * 2.5, color="0.85", linewidth=0.8)
-        axis.text(none_trained, 0.01, "0", transform=axis.get_xaxis_transform(), fontsize=7, ha="center")
-    axis.set(title=title, xlabel="trained parameters without the head", ylabel="score × 100")
+    axis.grid(axis="y", color="0.92", linewidth=0.5)
 
 
-def _join_budgets(axis: Any, placed: Sequence[Placed]) -> None:
-    of_method: dict[tuple[str, str], list[Mark]] = {}
-    for mark, result in placed:
-        of_method.setdefault((result.spec.model.name, result.spec.method.name), []).append(mark)
-    for marks in of_method.values():
-        points = sorted((mark.x, mark.y) for mark in marks)
-        if len({x for x, _ in points}) == len(points) > 1:
-            axis.plot(*zip(*points, strict=True), color="black", linewidth=0.6, zorder=2)
+def _one(
+    axis: Any, cells: Sequence[CellResult], evaluation: str, *, look: Look, fill: str, taken: list[float]
+) -> dict[str, Any]:
+    """Draw the cells of one name, from the smallest budget, and say how a legend shows them."""
+    marks = [_mark(one, evaluation, cells).at(one.trained) for one in cells]
+    levels = [mark for mark in marks if not mark.x]
+    for mark in levels:
+        axis.axhline(mark.y, color=look.colour, linewidth=0.9, linestyle=":", zorder=0)
+    marks = marks[len(levels) :]
+    if len(marks) == 1:
+        marks = [marks[0].at(beside(marks[0].x, taken))]
+    taken += [mark.x for mark in marks]
+    _band(axis, marks, look.colour)
+    style = {"marker": look.marker, "color": look.colour, "markersize": 5, "fillstyle": fill}
+    style |= {"markerfacecoloralt": "white"}
+    for mark, one in zip(marks, cells[len(levels) :], strict=True):
+        learning = one.learning.get(evaluation)
+        hollow = {"fillstyle": "none"} if learning and not any(learning.learns) else {}
+        axis.plot([mark.x], [mark.y], **style | hollow, linestyle="none", zorder=3)
+    if levels:
+        return {"linestyle": ":", "color": look.colour}
+    return style | {"linewidth": 0.9, "linestyle": "-" if len(marks) > 1 else "none"}
+
+
+def _band(axis: Any, marks: Sequence[Mark], colour: str) -> None:
+    """Join the marks of one method, their intervals a band; the interval of a single mark is a bar."""
+    spans = [(mark.x, *mark.ends) for mark in marks if mark.ends is not None]
+    if len(marks) > 1:
+        axis.plot([mark.x for mark in marks], [mark.y for mark in marks], color=colour, linewidth=0.9, zorder=2)
+    if len(spans) > 1:
+        axis.fill_between(*zip(*spans, strict=True), color=colour, alpha=0.13, linewidth=0, zorder=1)
+    elif spans:
+        axis.plot([spans[0][0]] * 2, spans[0][1:], color=colour, alpha=0.5, linewidth=1.2, zorder=1)

@@ -19,7 +19,7 @@ def scores_by_method(results: Sequence[CellResult], *, path: Path) -> list[Path]
     there is one seed. Returns the files written; none with fewer than two recorded cells.
     """
     done, evals = recorded_evals(results)
-    rows = sorted({_name(result, done): _budget(result) for result in done}.items(), key=lambda item: item[1])
+    rows = sorted({_name(result, done): result.trained for result in done}.items(), key=lambda item: item[1])
     names = [name for name, _ in rows]
     if len(names) < 2:
         return []
@@ -39,10 +39,6 @@ def scores_by_method(results: Sequence[CellResult], *, path: Path) -> list[Path]
 def _name(result: CellResult, done: Sequence[CellResult]) -> str:
     several = len({other.spec.model.name for other in done}) > 1
     return f"{result.spec.model.name} " * several + cell_name(result, done)
-
-
-def _budget(result: CellResult) -> int:
-    return result.records[0].sizes.trainable_without_head
 
 
 def _row(axis: Any, result: CellResult, evaluation: str, *, height: int) -> None:

@@ -10,6 +10,7 @@ from svft_bench.analysis.figures.canvas import drawing, ends
 from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.searched import Named, named, place
+from svft_bench.config.wording import brief
 
 ALIKE = 1.3  # budgets of which each is at most this many times the one below count as one
 COLUMNS, WIDTH, HEIGHT = 4, 2.6, 2.2  # of panels, and the inches of one
@@ -58,14 +59,6 @@ def budgets(counts: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def brief(count: int) -> str:
-    """A number of parameters in three digits at most and a letter."""
-    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= unit:
-            return f"{count / unit:.{0 if count >= 10 * unit else 1}f}{letter}"
-    return str(count)
-
-
 def _fills(results: Sequence[CellResult]) -> dict[Named, str]:
     """How the mark of a method and its modules is filled: whole at its first modules, half at others."""
     fills: dict[Named, str] = {}
@@ -82,9 +75,9 @@ def _label(name: Named, fills: dict[Named, str]) -> str:
 def _panel(axis: Any, results: Sequence[CellResult], evaluation: str, *, fills: dict[Named, str]) -> dict[Named, Any]:
     """Draw one eval; what stands for each method in a legend."""
     handles, ticks, left = {}, [], 0.0
-    groups = budgets([_count(one) for one in results])
+    groups = budgets([one.trained for one in results])
     for index, group in enumerate(groups):
-        inside = sorted((one for one in results if _count(one) in group), key=lambda one: list(fills).index(named(one)))
+        inside = sorted((one for one in results if one.trained in group), key=lambda one: list(fills).index(named(one)))
         for turn, result in enumerate(inside):
             handles[named(result)] = _mark(axis, result, evaluation, x=left + turn, filled=fills[named(result)])
         right = left + len(inside) - 1
@@ -111,7 +104,3 @@ def _mark(axis: Any, result: CellResult, evaluation: str, *, x: float, filled: s
             axis.plot([x, x], span, color=colour, alpha=0.35, linewidth=4, solid_capstyle="butt", zorder=1)
         axis.plot([x], [100 * score.mean], **style, fillstyle=shown, markerfacecoloralt="white", zorder=3)
     return axis.plot([], [], **style, fillstyle=filled, markerfacecoloralt="white")[0]
-
-
-def _count(result: CellResult) -> int:
-    return result.records[0].sizes.trainable_without_head

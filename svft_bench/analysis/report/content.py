@@ -17,7 +17,7 @@ from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.report.runs import RUNS, Runs, runs_text
 from svft_bench.analysis.tables.experiment import cell_name
-from svft_bench.analysis.tables.headline import MATCHED, SEARCHES
+from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES
 from svft_bench.analysis.tables.keeping import contents, made_or_kept, shows_records, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.results import CellResult, shown_name
@@ -92,7 +92,7 @@ def _sections(names: Sequence[str], *, folder: Path) -> dict[str, list[Any]]:
     found = outlines(folder)
     every = {name: table_parts(name, found, folder=folder) for name in names}
     parts: dict[str, list[Any]] = {name: ["section", *own] for name, own in every.items() if shows_records(own)}
-    matched = [*MATCHED, *SEARCHES]
+    matched = [*MATCHED, *BUDGETS, *SEARCHES]
     if set(matched) <= every.keys():
         parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in matched)]
     return parts
@@ -145,7 +145,7 @@ def _points(results: Sequence[CellResult]) -> list[dict[str, Any]]:
             "eval": shown_name(score.eval, [result]),
             "method": result.spec.method.title,
             "name": cell_name(result, results),
-            "trained": result.records[0].sizes.trainable_without_head,
+            "trained": result.trained,
             "seeds": score.seeds,
             "mean": 100 * score.mean,
             "ends": None if score.interval is None else [100 * score.interval.low, 100 * score.interval.high],

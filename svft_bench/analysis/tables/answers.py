@@ -1,16 +1,16 @@
-"""What the matched experiments answer, in five sentences: comparisons named beforehand, corrected over these alone."""
+"""What the headline's experiments answer, in seven sentences: comparisons named beforehand, corrected over these."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from svft_bench.analysis.stats import around, holm, two_sided
+from svft_bench.analysis.stats import Noise, around, holm, two_sided
 from svft_bench.analysis.stats.beyond import combined
 from svft_bench.analysis.tables.compared import Field, Gap
 from svft_bench.analysis.tables.searched import Named, Place, Usable, named
 from svft_bench.analysis.tables.steps import step_of
-from svft_bench.config.wording import plural
+from svft_bench.config.wording import brief, plural
 
 BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
 LORA, FULL = ("LoRA", "qv"), ("full fine-tuning", "")
@@ -21,6 +21,11 @@ QUESTIONS: dict[str, tuple[Named, Named]] = {
     "Do off-diagonals help? SVFT banded against SVFT plain": (BANDED, PLAIN),
     "Does VectorFit reach full fine-tuning? VectorFit against it": (VECTORFIT, FULL),
 }
+# The two whose budgets grow, on the same layers, and how far apart two budgets are at most that count as one.
+GROWING: tuple[Named, Named] = (BANDED, ("LoRA", "all_linear"))
+ALIKE = 1.1
+BEATS = "Does it beat LoRA on the same layers? SVFT banded against it, budget by budget"
+GROWS = "What do more parameters buy? The largest budget against the smallest"
 # Whose steps a sentence tells, by the names of their files.
 TIMED = {
     "svft_banded": "SVFT banded",
@@ -31,54 +36,118 @@ TIMED = {
 LEVEL = 0.05
 
 
+Gaps = list[tuple[str, Gap]]  # each with what it is of
+
+
 def answers(
     competing: Sequence[Field],
     ranges: Mapping[tuple[Named, Place], Usable],
     steps: Mapping[str, float],
     *,
     links: Mapping[str, Sequence[str]],
+    growing: Sequence[Field] = (),
+    grown: Sequence[str] = (),
 ) -> list[str]:
-    """A sentence for each question, one on ranges of rate and one on time; `links` has the tables of each task."""
-    found = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
-    flat = [(question, field, gap) for question, gaps in found.items() for field, gap in gaps]
-    corrected = holm([two_sided(gap.mean, gap.noise) for _, _, gap in flat])
+    """A sentence for each question, two on budgets, one on ranges of rate and one on time.
+
+    `competing` has cells of one budget each, `links` the tables of each task; `growing` has cells of several budgets,
+    `grown` their tables.
+    """
+    over_evals = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
+    over_budgets = {BEATS: _beside(growing), GROWS: _grown(growing)}
+    every = [(question, *gap) for question, gaps in (over_evals | over_budgets).items() for gap in gaps]
+    corrected = holm([two_sided(gap.mean, gap.noise) for _, _, gap in every])
     shown: dict[str, list[str]] = {}
-    for (question, field, gap), p in zip(flat, corrected, strict=True):
+    for (question, name, gap), p in zip(every, corrected, strict=True):
         if p < LEVEL:
-            shown.setdefault(question, []).append(f"{field.name} ({100 * gap.mean:+.1f})")
-    told = [_answer(question, found[question], shown.get(question, []), len(flat), links) for question in QUESTIONS]
+            shown.setdefault(question, []).append(f"{name} ({100 * gap.mean:+.1f})")
+    told = []
+    for question, gaps in (over_evals | over_budgets).items():
+        if not gaps:
+            told.append(f"{question}: not measured at two seeds.")
+            continue
+        named_tables = grown if question in over_budgets else _tables(competing, gaps, links)
+        told.append(
+            f"{question}: {_each(gaps) if question in over_budgets else _mean(gaps)}; shown, corrected over the "
+            f"{len(every)} comparisons of these sentences, on {', '.join(shown.get(question, [])) or 'none'} "
+            f"({', '.join(f'[{name}](tables/{name}.md)' for name in named_tables)})."
+        )
     return [*told, *_forgiving(ranges), *_slow(steps)]
 
 
-def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[tuple[Field, Gap]]:
+def _gaps(competing: Sequence[Field], one: Named, other: Named) -> Gaps:
     found = []
     for field in competing:
         names = [named(cell) for cell in field.cells]
         if one in names and other in names and len(field.values) == 1:
-            gap = field.gap(names.index(one), names.index(other))
-            found += [(field, gap)] if gap is not None and len(gap.seeds) > 1 else []
+            found += _gap(field, names.index(one), names.index(other), field.name)
     return found
 
 
-def _answer(
-    question: str,
-    gaps: Sequence[tuple[Field, Gap]],
-    shown: Sequence[str],
-    comparisons: int,
-    links: Mapping[str, Sequence[str]],
-) -> str:
-    if not gaps:
-        return f"{question}: not measured at two seeds."
+def _beside(growing: Sequence[Field]) -> Gaps:
+    """The first of `GROWING` against the second wherever both have about one budget."""
+    found = []
+    for field, (ones, others) in _budgets(growing):
+        for one, other in ((one, other) for one in ones for other in others):
+            fewer, more = sorted((field.cells[one].trained, field.cells[other].trained))
+            if more <= ALIKE * fewer:
+                found += _gap(field, one, other, f"{field.name} at {brief(field.cells[one].trained)}")
+    return found
+
+
+def _grown(growing: Sequence[Field]) -> Gaps:
+    """The largest budget against the smallest of each of `GROWING`."""
+    return [
+        gap
+        for field, budgets in _budgets(growing)
+        for (title, _), cells in zip(GROWING, budgets, strict=True)
+        if len(cells) > 1
+        for gap in _gap(field, cells[-1], cells[0], f"{title} on {field.name}")
+    ]
+
+
+def _budgets(growing: Sequence[Field]) -> list[tuple[Field, list[list[int]]]]:
+    """For every eval, where the cells of each of `GROWING` stand in its field, from the smallest budget."""
+    return [
+        (
+            field,
+            [
+                sorted(
+                    (at for at, cell in enumerate(field.cells) if named(cell) == method),
+                    key=lambda at: field.cells[at].trained,
+                )
+                for method in GROWING
+            ],
+        )
+        for field in growing
+    ]
+
+
+def _gap(field: Field, one: int, other: int, name: str) -> Gaps:
+    """The gap of two cells by this name, if they share two seeds."""
+    gap = field.gap(one, other)
+    return [(name, gap)] if gap is not None and len(gap.seeds) > 1 else []
+
+
+def _mean(gaps: Gaps) -> str:
     mean = fmean(gap.mean for _, gap in gaps)
-    low, high = around(mean, combined([gap.noise for _, gap in gaps]))
+    noise = combined([gap.noise for _, gap in gaps])
     ahead = sum(gap.mean > 0 for _, gap in gaps)
-    names = dict.fromkeys(name for field, _ in gaps for name in links[field.task])
-    tables = ", ".join(f"[{name}](tables/{name}.md)" for name in names)
-    return (
-        f"{question}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {plural(len(gaps), 'eval')}, "
-        f"ahead in {ahead}; shown, corrected over the {comparisons} comparisons of these sentences, on "
-        f"{', '.join(shown) or 'none'} ({tables})."
-    )
+    return f"{_points(mean, noise)} over {plural(len(gaps), 'eval')}, ahead in {ahead}"
+
+
+def _each(gaps: Gaps) -> str:
+    return ", ".join(f"{name} {_points(gap.mean, gap.noise)}" for name, gap in gaps)
+
+
+def _points(mean: float, noise: Noise) -> str:
+    low, high = around(mean, noise)
+    return f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _tables(competing: Sequence[Field], gaps: Gaps, links: Mapping[str, Sequence[str]]) -> list[str]:
+    names = {name for name, _ in gaps}
+    return list(dict.fromkeys(table for field in competing if field.name in names for table in links[field.task]))
 
 
 def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:

@@ -249,7 +249,7 @@ def seconds_text(seconds: float) -> str:
 
 
 COSTS: dict[str, Value] = {
-    "trained": lambda result: f"{result.records[0].sizes.trainable_without_head:,}",
+    "trained": lambda result: f"{result.trained:,}",
     "head": lambda result: f"{result.records[0].sizes.trainable_head:,}",
     "checkpoint": lambda result: bytes_text(result.records[0].sizes.checkpoint_bytes),
     "step": lambda result: "crowded" if (step := result.step_seconds) is None else seconds_text(step),

@@ -77,12 +77,16 @@ def _one_below_the_other(grid: Grid, width: int) -> Iterator[str]:
 def picked(table: Table, *, columns: str | None, brief: bool) -> Table:
     """The table with these of its columns, by their titles after commas, or without those of less interest.
 
+    Settings are of interest where rows have one name.
+
     Raises:
         ValueError: there is no such column.
     """
     titles = [column.title for column in table.columns]
     if columns is None:
-        chosen = [i for i, title in enumerate(titles) if not (brief and title in LESSER)]
+        alike = len({row.cells[0] for row in table.rows}) < len(table.rows)
+        lesser = LESSER - ({"settings"} if alike else set()) if brief else ()
+        chosen = [i for i, title in enumerate(titles) if title not in lesser]
     else:
         known = {title.lower(): i for i, title in enumerate(titles)}
         asked = [name.strip().lower() for name in columns.split(",")]

@@ -79,6 +79,11 @@ class CellResult:
         return tuple(record.spec.seed for record in self.records)
 
     @property
+    def trained(self) -> int:
+        """How many parameters a recorded cell trains, the head not counted."""
+        return self.records[0].sizes.trainable_without_head
+
+    @property
     def choosing(self) -> tuple[int, ...]:
         """The seeds of the records at which trials on the same task chose the rate: they are no fresh ones."""
         if self.search is None or self.search.task != self.spec.task.name:

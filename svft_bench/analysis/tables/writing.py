@@ -10,7 +10,7 @@ from svft_bench.analysis.references import Reference, reference_names
 from svft_bench.analysis.tables.answers import answers
 from svft_bench.analysis.tables.compared import fields, judge_all
 from svft_bench.analysis.tables.experiment import experiment_table
-from svft_bench.analysis.tables.headline import MATCHED, SEARCHES, headline_table
+from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES, headline_table
 from svft_bench.analysis.tables.lines import Line, paper_lines
 from svft_bench.analysis.tables.pairs import named_comparisons, pairs_table
 from svft_bench.analysis.tables.paper import paper_table
@@ -74,20 +74,22 @@ def experiment_tables(name: str, results: Sequence[CellResult], *, folder: Path)
     return [experiment_or_pairs(name, results, pairs=pairs, folder=folder) for pairs in (False, True)[: 1 + compares]]
 
 
-def headline(folder: Path) -> tuple[Table, list[CellResult]] | None:
-    """The headline table, its answers first among the notes, and the cells in it; None where nothing is recorded.
+def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] | None:
+    """The headline table, its answers first among the notes, the cells in it, and those of growing budgets.
+
+    None where nothing of the table is recorded.
 
     Raises:
         ValueError: as `experiment_results` does.
     """
 
-    asked = {name: cells([f"experiment={name}"], any_data=True) for name in (*MATCHED, *SEARCHES)}
+    asked = {name: cells([f"experiment={name}"], any_data=True) for name in (*MATCHED, *BUDGETS, *SEARCHES)}
 
     def recorded(*names: str) -> list[CellResult]:
         found = results_of([cell for name in names for cell in asked[name]], folder=folder)
         return [one for one in found if one.records]
 
-    results = recorded(*MATCHED)
+    results, budgets = recorded(*MATCHED), recorded(*BUDGETS)
     if not results:
         return None
     searches = [one for name in SEARCHES for one in recorded(name)]
@@ -97,21 +99,26 @@ def headline(folder: Path) -> tuple[Table, list[CellResult]] | None:
         own = [cell.spec for cell in asked[name] if (cell.spec.cell_id, cell.spec.seed) in shown]
         for task in dict.fromkeys(spec.task.name for spec in own):
             links.setdefault(task, []).append(name)
-    competing, steps = fields(results, judge_all(results, folder=folder)), paired_steps(folder)
-    told = answers(competing, usable_ranges(searches), steps, links=links)
-    return headline_table(results, searches, answers=told, steps=steps), results
+    competing, growing = (fields(found, judge_all(found, folder=folder)) for found in (results, budgets))
+    steps = paired_steps(folder)
+    told = answers(competing, usable_ranges(searches), steps, links=links, growing=growing, grown=BUDGETS)
+    return headline_table(results, searches, answers=told, steps=steps), results, budgets
 
 
 def write_headline(folder: Path) -> list[Path]:
-    """Write results/tables/headline.md and .csv and the figure of score against budget; says what was written."""
-    from svft_bench.analysis.figures import scores_at_budgets
+    """Write results/tables/headline.md and .csv, and the figures of matched and growing budgets; what was written."""
+    from svft_bench.analysis.figures import score_against_parameters, scores_at_budgets
 
     made = headline(folder)
     if made is None:
         return []
-    table, results = made
-    drawn = scores_at_budgets(results, path=folder / "figures" / "headline_parameters")
-    return [*write_table(table, folder=folder), *drawn]
+    table, results, budgets = made
+    figures = folder / "figures"
+    return [
+        *write_table(table, folder=folder),
+        *scores_at_budgets(results, path=figures / "headline_parameters"),
+        *score_against_parameters(budgets, path=figures / "headline_budgets"),
+    ]
 
 
 def write_experiment(
