@@ -4,6 +4,9 @@ SVFT: n (2d + 1) - d (d + 1) per matrix, or n^2 of a dense core; n = min(in, out
 Tied, that is once for all matrices of one shape.
 LoRA: r (in + out)        DoRA: LoRA + out
 VeRA: out + r        BOFT: m (in / b) b^2 + out        VectorFit: n, and out where there is a bias
+OFT: in (b - 1) / 2        C3A: in out / b        RandLoRA: k (r + min), k = ceil(min / r)        TinyLoRA: u
+PSOFT: r (r + 3) / 2        BEFT: out        MiSS: r out        IA3: out
+VB-LoRA: h r (in + out) / v, and once the bank of h vectors of v numbers
 AdaLoRA: r (in + out + 1) with the rank that it starts with; how much of it is left depends on the data
 """
 
@@ -27,9 +30,12 @@ SELECTING = (
     "target_parameters",
     "exclude_modules",
     "layers_to_transform",
+    "block_share",  # of OFT
+    "weight_tying",  # of TinyLoRA
+    "feedforward_modules",  # of IA3, whose vectors are as long as the inputs there
 )
 
-Count = Callable[[int, int, dict[str, Any], bool], int]
+Count = Callable[[int, int, dict[str, Any], bool], int | None]
 
 
 def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
@@ -44,7 +50,9 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int | None:
     chosen = adapted_matrices(model, method.modules)
     if method.adapter.get("tied"):
         chosen = [*{one.shape: one._replace(copies=1) for one in chosen}.values()]
-    return sum(one.copies * formula(*one.shape, method.adapter, model.has_bias(one.letters)) for one in chosen)
+    counts = [(one.copies, formula(*one.shape, method.adapter, model.has_bias(one.letters))) for one in chosen]
+    known = [copies * each for copies, each in counts if each is not None]
+    return sum(known) + _shared(method) if len(known) == len(counts) else None
 
 
 class Matrices(NamedTuple):
@@ -172,7 +180,58 @@ def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -
     return sigma + (outputs if bias and adapter.get("train_bias", True) else 0)
 
 
+def _oft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
+    block = int(adapter.get("oft_block_size") or inputs // int(adapter["r"]))
+    return inputs * (block - 1) // 2 if inputs % block == 0 else None  # PEFT takes a block near it that divides
+
+
+def _c3a(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return inputs * outputs // int(adapter["block_size"])
+
+
+def _randlora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    side, rank = min(inputs, outputs), int(adapter["r"])
+    return -(-side // rank) * (rank + side)
+
+
+def _tinylora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return int(adapter["u"])
+
+
+def _psoft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    rank = int(adapter["r"])
+    turned = rank * (rank - 1) // 2 if adapter.get("psoft_orth", True) else rank * rank
+    return int(turned + rank * sum(adapter.get(name, True) for name in ("psoft_mag_a", "psoft_mag_b")))
+
+
+def _miss(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
+    return int(adapter["r"]) * outputs if adapter.get("init_weights", True) not in ("bat", "mini") else None
+
+
+def _outputs(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return outputs
+
+
+def _vblora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+    return int(adapter["num_vectors"]) * int(adapter["r"]) * (inputs + outputs) // int(adapter["vector_length"])
+
+
+def _shared(method: MethodSpec) -> int:
+    """What all matrices share: VB-LoRA's bank of vectors."""
+    bank = method.adapter if method.peft_type == "VBLORA" else {}
+    return int(bank.get("num_vectors", 0)) * int(bank.get("vector_length", 0))
+
+
 FORMULAS: dict[str, Count] = {
+    "OFT": _oft,
+    "C3A": _c3a,
+    "RANDLORA": _randlora,
+    "TINYLORA": _tinylora,
+    "PSOFT": _psoft,
+    "BEFT": _outputs,
+    "IA3": _outputs,
+    "MISS": _miss,
+    "VBLORA": _vblora,
     "LORA": _lora,
     "ADALORA": _adalora,
     "VERA": _vera,
