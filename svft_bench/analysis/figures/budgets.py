@@ -13,6 +13,7 @@ from svft_bench.analysis.figures.looks import Look, look
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.searched import Named, named, place
+from svft_bench.config.wording import brief
 
 BESIDE = 1.11  # marks of one budget stand by this factor apart
 FILLS = ("full", "left", "bottom", "right", "top")  # of cells of one method that its name does not tell apart
@@ -90,6 +91,8 @@ def _named(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
 
 
 def _parameters_panel(axis: Any, cells: Mapping[str, Sequence[CellResult]], evaluation: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     taken: list[float] = []
     of_method: Counter[str] = Counter()
     for name, own in sorted(cells.items(), key=lambda item: -len(item[1])):  # lines first, others beside them
@@ -98,7 +101,9 @@ def _parameters_panel(axis: Any, cells: Mapping[str, Sequence[CellResult]], eval
         of_method[method] += 1
         scored = sorted((one for one in own if one.score(evaluation) is not None), key=lambda one: one.trained)
         axis.plot([], [], label=name, **_one(axis, scored, evaluation, look=look(method), fill=fill, taken=taken))
-    axis.set_xscale("log")
+    axis.set_xscale("log", subs=())
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.xaxis.set_major_formatter(lambda budget, _: brief(round(budget)))
     axis.grid(axis="y", color="0.92", linewidth=0.5)
 
 
