@@ -19,7 +19,8 @@ from svft_bench.config.spec import MethodSpec, ModelSpec
 
 # Fields of adapters that count something, and their least values.
 NUMBERS = {"r": 1, "off_diag": 0, "rank": 1, "entries": 1, "boft_block_size": 0, "boft_n_butterfly_factor": 1}
-NUMBERS |= {"init_r": 2, "target_r": 1, "deltaT": 1}
+NUMBERS |= {"init_r": 2, "target_r": 1, "deltaT": 1, "oft_block_size": 0, "block_size": 1, "u": 1}
+NUMBERS |= {"num_vectors": 1, "vector_length": 1}
 
 # With one of these only the model itself can tell what trains.
 SELECTING = (
@@ -158,8 +159,10 @@ def _vera(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int
     return outputs + int(adapter["r"])
 
 
-def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
+def _boft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
     block, factors = int(adapter["boft_block_size"]), int(adapter["boft_n_butterfly_factor"])
+    if not block:
+        return None  # a number of blocks instead
     return factors * inputs * block + outputs + (outputs if bias and adapter["bias"] != "none" else 0)
 
 
@@ -181,12 +184,13 @@ def _vectorfit(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -
 
 
 def _oft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
-    block = int(adapter.get("oft_block_size") or inputs // int(adapter["r"]))
-    return inputs * (block - 1) // 2 if inputs % block == 0 else None  # PEFT takes a block near it that divides
+    block = int(adapter["oft_block_size"])  # PEFT takes one that divides, near it or of a number of blocks
+    return inputs * (block - 1) // 2 if block and inputs % block == 0 else None
 
 
-def _c3a(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
-    return inputs * outputs // int(adapter["block_size"])
+def _c3a(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
+    block = int(adapter["block_size"])
+    return inputs * outputs // block if inputs % block == outputs % block == 0 else None
 
 
 def _randlora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
@@ -201,7 +205,7 @@ def _tinylora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) ->
 def _psoft(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
     rank = int(adapter["r"])
     turned = rank * (rank - 1) // 2 if adapter.get("psoft_orth", True) else rank * rank
-    return int(turned + rank * sum(adapter.get(name, True) for name in ("psoft_mag_a", "psoft_mag_b")))
+    return int(turned + rank * sum(bool(adapter.get(name, True)) for name in ("psoft_mag_a", "psoft_mag_b")))
 
 
 def _miss(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
@@ -212,8 +216,10 @@ def _outputs(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> 
     return outputs
 
 
-def _vblora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int:
-    return int(adapter["num_vectors"]) * int(adapter["r"]) * (inputs + outputs) // int(adapter["vector_length"])
+def _vblora(inputs: int, outputs: int, adapter: dict[str, Any], bias: bool) -> int | None:
+    length = int(adapter["vector_length"])
+    parts = int(adapter["num_vectors"]) * int(adapter["r"]) * (inputs + outputs)
+    return parts // length if inputs % length == outputs % length == 0 else None
 
 
 def _shared(method: MethodSpec) -> int:

