@@ -158,7 +158,7 @@ def test_budgets_are_compared_where_they_are_alike_and_from_their_ends() -> None
         for cell in results(method, 0.5, "method.modules=all_linear", f"method.{width}={size}", trained=10 * size)
     ]
     growing = [Field("minilm-l6", "glue/sst2", "sst2", tuple(every), (1, 2), (values,), True)]
-    told = answers([], {}, {}, links={}, growing=growing, grown=["small_budget"])
+    told = answers([], {}, {}, links={}, growing=growing, grown={"glue/sst2": ["small_budget"]})
     (beats,) = [one for one in told if one.startswith(BEATS)]
     assert beats.count("sst2 at") == 2 and "sst2 at 1.0K +" in beats and "over the 3 comparisons" in beats
     assert "on sst2 at 1.0K (+" in beats and "[small_budget](tables/small_budget.md)" in beats

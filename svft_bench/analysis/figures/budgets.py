@@ -123,8 +123,7 @@ def _one(
     style = {"marker": look.marker, "color": look.colour, "markersize": 5, "fillstyle": fill}
     style |= {"markerfacecoloralt": "white"}
     for mark, one in zip(marks, cells[len(levels) :], strict=True):
-        learning = one.learning.get(evaluation)
-        hollow = {"fillstyle": "none"} if learning and not any(learning.learns) else {}
+        hollow = {"fillstyle": "none"} if one.never_learns(evaluation) else {}
         axis.plot([mark.x], [mark.y], **style | hollow, linestyle="none", zorder=3)
     if levels:
         return {"linestyle": ":", "color": look.colour}

@@ -8,11 +8,11 @@ from typing import Any
 
 from svft_bench.analysis.figures.canvas import drawing, ends
 from svft_bench.analysis.figures.looks import look
+from svft_bench.analysis.tables.answers import ALIKE
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.searched import Named, named, place
 from svft_bench.config.wording import brief
 
-ALIKE = 1.3  # budgets of which each is at most this many times the one below count as one
 COLUMNS, WIDTH, HEIGHT = 4, 2.6, 2.2  # of panels, and the inches of one
 
 
@@ -98,8 +98,7 @@ def _mark(axis: Any, result: CellResult, evaluation: str, *, x: float, filled: s
     (colour, marker), score = look(result.spec.method.name), result.score(evaluation)
     style = {"marker": marker, "color": colour, "markersize": 5, "markeredgewidth": 0.9, "linestyle": "none"}
     if score is not None:
-        learning = result.learning.get(evaluation)
-        shown = "none" if learning and not any(learning.learns) else filled
+        shown = "none" if result.never_learns(evaluation) else filled
         if (span := ends(score)) is not None:
             axis.plot([x, x], span, color=colour, alpha=0.35, linewidth=4, solid_capstyle="butt", zorder=1)
         axis.plot([x], [100 * score.mean], **style, fillstyle=shown, markerfacecoloralt="white", zorder=3)

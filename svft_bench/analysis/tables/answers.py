@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from statistics import fmean
+from typing import NamedTuple
 
 from svft_bench.analysis.stats import Noise, around, holm, two_sided
 from svft_bench.analysis.stats.beyond import combined
@@ -21,9 +23,8 @@ QUESTIONS: dict[str, tuple[Named, Named]] = {
     "Do off-diagonals help? SVFT banded against SVFT plain": (BANDED, PLAIN),
     "Does VectorFit reach full fine-tuning? VectorFit against it": (VECTORFIT, FULL),
 }
-# The two whose budgets grow, on the same layers, and how far apart two budgets are at most that count as one.
-GROWING: tuple[Named, Named] = (BANDED, ("LoRA", "all_linear"))
-ALIKE = 1.1
+GROWING: tuple[Named, Named] = (BANDED, ("LoRA", "all_linear"))  # whose budgets grow, on the same layers
+ALIKE = 1.3  # budgets of which one is at most this many times the one below count as one
 BEATS = "Does it beat LoRA on the same layers? SVFT banded against it, budget by budget"
 GROWS = "What do more parameters buy? The largest budget against the smallest"
 # Whose steps a sentence tells, by the names of their files.
@@ -36,7 +37,12 @@ TIMED = {
 LEVEL = 0.05
 
 
-Gaps = list[tuple[str, Gap]]  # each with what it is of
+class Found(NamedTuple):
+    """The gap of two cells, the field that both are in, and what the gap is of."""
+
+    field: Field
+    name: str
+    gap: Gap
 
 
 def answers(
@@ -46,36 +52,42 @@ def answers(
     *,
     links: Mapping[str, Sequence[str]],
     growing: Sequence[Field] = (),
-    grown: Sequence[str] = (),
+    grown: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """A sentence for each question, two on budgets, one on ranges of rate and one on time.
 
-    `competing` has cells of one budget each, `links` the tables of each task; `growing` has cells of several budgets,
-    `grown` their tables.
+    `competing` has cells of one budget each, `growing` those of several; `links` and `grown` have the tables of each
+    task.
     """
-    over_evals = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
-    over_budgets = {BEATS: _beside(growing), GROWS: _grown(growing)}
-    every = [(question, *gap) for question, gaps in (over_evals | over_budgets).items() for gap in gaps]
-    corrected = holm([two_sided(gap.mean, gap.noise) for _, _, gap in every])
+    of_evals = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
+    of_budgets = {BEATS: _beside(growing), GROWS: _grown(growing)}
+    asked = of_evals | of_budgets
+    every = [(question, one) for question, found in asked.items() for one in found]
+    corrected = holm([two_sided(one.gap.mean, one.gap.noise) for _, one in every])
     shown: dict[str, list[str]] = {}
-    for (question, name, gap), p in zip(every, corrected, strict=True):
+    for (question, one), p in zip(every, corrected, strict=True):
         if p < LEVEL:
-            shown.setdefault(question, []).append(f"{name} ({100 * gap.mean:+.1f})")
-    told = []
-    for question, gaps in (over_evals | over_budgets).items():
-        if not gaps:
-            told.append(f"{question}: not measured at two seeds.")
-            continue
-        named_tables = grown if question in over_budgets else _tables(competing, gaps, links)
-        told.append(
-            f"{question}: {_each(gaps) if question in over_budgets else _mean(gaps)}; shown, corrected over the "
-            f"{len(every)} comparisons of these sentences, on {', '.join(shown.get(question, [])) or 'none'} "
-            f"({', '.join(f'[{name}](tables/{name}.md)' for name in named_tables)})."
+            shown.setdefault(question, []).append(f"{one.name} ({100 * one.gap.mean:+.1f})")
+
+    def told(question: str, says: Callable[[Sequence[Found]], str], tables: Mapping[str, Sequence[str]]) -> str:
+        found = asked[question]
+        if not found:
+            return f"{question}: not measured at two seeds."
+        names = dict.fromkeys(name for one in found for name in tables[one.field.task])
+        return (
+            f"{question}: {says(found)}; shown, corrected over the {len(every)} comparisons of these sentences, on "
+            f"{', '.join(shown.get(question, [])) or 'none'} ({', '.join(f'[{n}](tables/{n}.md)' for n in names)})."
         )
-    return [*told, *_forgiving(ranges), *_slow(steps)]
+
+    return [
+        *(told(question, _mean, links) for question in of_evals),
+        *(told(question, _each, grown or {}) for question in of_budgets),
+        *_forgiving(ranges),
+        *_slow(steps),
+    ]
 
 
-def _gaps(competing: Sequence[Field], one: Named, other: Named) -> Gaps:
+def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[Found]:
     found = []
     for field in competing:
         names = [named(cell) for cell in field.cells]
@@ -84,70 +96,52 @@ def _gaps(competing: Sequence[Field], one: Named, other: Named) -> Gaps:
     return found
 
 
-def _beside(growing: Sequence[Field]) -> Gaps:
+def _beside(growing: Sequence[Field]) -> list[Found]:
     """The first of `GROWING` against the second wherever both have about one budget."""
     found = []
-    for field, (ones, others) in _budgets(growing):
-        for one, other in ((one, other) for one in ones for other in others):
+    for field in growing:
+        for one, other in product(*(_budgets(field, method) for method in GROWING)):
             fewer, more = sorted((field.cells[one].trained, field.cells[other].trained))
             if more <= ALIKE * fewer:
                 found += _gap(field, one, other, f"{field.name} at {brief(field.cells[one].trained)}")
     return found
 
 
-def _grown(growing: Sequence[Field]) -> Gaps:
+def _grown(growing: Sequence[Field]) -> list[Found]:
     """The largest budget against the smallest of each of `GROWING`."""
-    return [
-        gap
-        for field, budgets in _budgets(growing)
-        for (title, _), cells in zip(GROWING, budgets, strict=True)
-        if len(cells) > 1
-        for gap in _gap(field, cells[-1], cells[0], f"{title} on {field.name}")
-    ]
+    found = []
+    for field, method in product(growing, GROWING):
+        budgets = _budgets(field, method)
+        if len(budgets) > 1:
+            found += _gap(field, budgets[-1], budgets[0], f"{method[0]} on {field.name}")
+    return found
 
 
-def _budgets(growing: Sequence[Field]) -> list[tuple[Field, list[list[int]]]]:
-    """For every eval, where the cells of each of `GROWING` stand in its field, from the smallest budget."""
-    return [
-        (
-            field,
-            [
-                sorted(
-                    (at for at, cell in enumerate(field.cells) if named(cell) == method),
-                    key=lambda at: field.cells[at].trained,
-                )
-                for method in GROWING
-            ],
-        )
-        for field in growing
-    ]
+def _budgets(field: Field, method: Named) -> list[int]:
+    """Where the cells of a method stand in a field, from the smallest budget."""
+    places = [at for at, cell in enumerate(field.cells) if named(cell) == method]
+    return sorted(places, key=lambda at: field.cells[at].trained)
 
 
-def _gap(field: Field, one: int, other: int, name: str) -> Gaps:
+def _gap(field: Field, one: int, other: int, name: str) -> list[Found]:
     """The gap of two cells by this name, if they share two seeds."""
     gap = field.gap(one, other)
-    return [(name, gap)] if gap is not None and len(gap.seeds) > 1 else []
+    return [Found(field, name, gap)] if gap is not None and len(gap.seeds) > 1 else []
 
 
-def _mean(gaps: Gaps) -> str:
-    mean = fmean(gap.mean for _, gap in gaps)
-    noise = combined([gap.noise for _, gap in gaps])
-    ahead = sum(gap.mean > 0 for _, gap in gaps)
-    return f"{_points(mean, noise)} over {plural(len(gaps), 'eval')}, ahead in {ahead}"
+def _mean(found: Sequence[Found]) -> str:
+    mean, noise = fmean(one.gap.mean for one in found), combined([one.gap.noise for one in found])
+    ahead = sum(one.gap.mean > 0 for one in found)
+    return f"{_points(mean, noise)} over {plural(len(found), 'eval')}, ahead in {ahead}"
 
 
-def _each(gaps: Gaps) -> str:
-    return ", ".join(f"{name} {_points(gap.mean, gap.noise)}" for name, gap in gaps)
+def _each(found: Sequence[Found]) -> str:
+    return ", ".join(f"{one.name} {_points(one.gap.mean, one.gap.noise)}" for one in found)
 
 
 def _points(mean: float, noise: Noise) -> str:
     low, high = around(mean, noise)
     return f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def _tables(competing: Sequence[Field], gaps: Gaps, links: Mapping[str, Sequence[str]]) -> list[str]:
-    names = {name for name, _ in gaps}
-    return list(dict.fromkeys(table for field in competing if field.name in names for table in links[field.task]))
 
 
 def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:

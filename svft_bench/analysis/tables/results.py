@@ -90,6 +90,11 @@ class CellResult:
             return ()
         return tuple(seed for seed in self.seeds if seed in self.search.seeds)
 
+    def never_learns(self, evaluation: str) -> bool:
+        """Whether no seed beats a constant answer, where that was asked."""
+        learning = self.learning.get(evaluation)
+        return learning is not None and not any(learning.learns)
+
     @property
     def compared(self) -> list[tuple[str, ...]]:
         """The names of each eval, and of all of them where their mean is a score of its own."""

@@ -93,15 +93,21 @@ def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] |
     if not results:
         return None
     searches = [one for name in SEARCHES for one in recorded(name)]
-    links: dict[str, list[str]] = {}
-    shown = {(one.spec.cell_id, seed) for one in results for seed in one.seeds}
-    for name in MATCHED:
-        own = [cell.spec for cell in asked[name] if (cell.spec.cell_id, cell.spec.seed) in shown]
-        for task in dict.fromkeys(spec.task.name for spec in own):
-            links.setdefault(task, []).append(name)
+
+    def tables(names: Sequence[str], found: Sequence[CellResult]) -> dict[str, list[str]]:
+        """Which of these experiments has records of each task among the cells."""
+        shown = {(one.spec.cell_id, seed) for one in found for seed in one.seeds}
+        links: dict[str, list[str]] = {}
+        for name in names:
+            own = [cell.spec for cell in asked[name] if (cell.spec.cell_id, cell.spec.seed) in shown]
+            for task in dict.fromkeys(spec.task.name for spec in own):
+                links.setdefault(task, []).append(name)
+        return links
+
     competing, growing = (fields(found, judge_all(found, folder=folder)) for found in (results, budgets))
+    links, grown = tables(MATCHED, results), tables(BUDGETS, budgets)
     steps = paired_steps(folder)
-    told = answers(competing, usable_ranges(searches), steps, links=links, growing=growing, grown=BUDGETS)
+    told = answers(competing, usable_ranges(searches), steps, links=links, growing=growing, grown=grown)
     return headline_table(results, searches, answers=told, steps=steps), results, budgets
 
 
