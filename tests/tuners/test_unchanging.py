@@ -79,11 +79,12 @@ def test_within_one_generate_a_layer_multiplies_with_its_weight_and_asks_nothing
 ) -> None:
     layer, x = square_layer().eval(), torch.randn(6, 12)
     with torch.no_grad(), unchanging():
-        want = layer(x)
+        want, part = layer(x), layer(x[None, :2])  # of fewer rows a library may round otherwise
         with monkeypatch.context() as patched:
             patched.setattr(layer, "adapt", lambda *_, **__: pytest.fail("asked again"))
             assert torch.equal(layer(x), want)
-            assert torch.equal(layer(x[None, :2]), want[None, :2])
+            assert torch.equal(layer(x[None, :2]), part)
+        torch.testing.assert_close(part, want[None, :2])
     with torch.no_grad(), unchanging():
         layer.trained("default")[0].data.mul_(2)
         torch.testing.assert_close(layer(x), dense(layer, x.double()).float(), atol=1e-5, rtol=1e-5)
