@@ -54,8 +54,8 @@ def test_what_is_done_for_several_layers_at_once_is_to_the_bit_what_is_done_for_
 ) -> None:
     torch.manual_seed(0)
     m, right = torch.randn(3, k).to(dtype), torch.randn(3, pattern.n, 8).to(dtype)
-    # Quarters, whose products no order of summation rounds: some libraries sum by where in memory a result stands.
-    a, b = ((4 * torch.randn(3, 11, pattern.n)).round().div(4).to(dtype) for _ in range(2))
+    # Sixteenths, whose products no order of summation rounds: some libraries sum by where in memory a result stands.
+    a, b = ((16 * torch.randn(3, 11, pattern.n)).round().div(16).to(dtype) for _ in range(2))
     for folded, *each in zip(pattern.fold_all(m, right.unbind()), m, right, strict=True):
         assert torch.equal(folded, pattern.fold(*each))
     wanted = [pattern.project(*each) for each in zip(a, b, strict=True)]
