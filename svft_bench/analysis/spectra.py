@@ -16,7 +16,7 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict, Field
 
 from svft_bench.records import RunRecord
-from svft_bench.records.durable import write_whole
+from svft_bench.records.durable import laid_out, write_whole
 
 POINTS = 33  # where a profile is kept, from the largest singular value to the smallest
 
@@ -78,7 +78,7 @@ def save_spectra(spectra: Spectra, *, results: Path) -> Path:
     """Write them beside the records; six digits are more than a figure shows."""
     path = spectra_path(results, spectra.run_id)
     body = json.loads(spectra.model_dump_json(exclude_none=True), parse_float=lambda text: float(f"{float(text):.6g}"))
-    write_whole(path, json.dumps(body, indent=1) + "\n")
+    write_whole(path, laid_out(body))
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -81,6 +82,12 @@ def to_disk(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def laid_out(body: Mapping[str, Any]) -> str:
+    """JSON to be read and compared by people: a line for each value, and one for a list of plain values."""
+    text = json.dumps(body, indent=1, ensure_ascii=False)  # no string of it holds a line break
+    return re.sub(r"\[\n *([^][{}]*?)\n *\]", lambda plain: "[" + re.sub(r"\n *", " ", plain[1]) + "]", text) + "\n"
 
 
 def sealed(body: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from svft_bench.config.spec import sentences
-from svft_bench.records.durable import set_aside, write_whole
+from svft_bench.records.durable import laid_out, set_aside, write_whole
 from svft_bench.records.index import WORTH, Held, held, read_index, write_index
 from svft_bench.records.outline import Outline, outlined
 from svft_bench.records.predictions import DamagedRecord, check_predictions
@@ -39,7 +39,7 @@ def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[
     path = record_path(results, record.spec)
     predictions_path(path).unlink(missing_ok=True)  # a run that is made again may have left a plain file
     write_whole(predictions_path(path), gzip.compress(lines, mtime=0))
-    write_whole(path, json.dumps(body | {"sha256": _seal(body)}, indent=1, ensure_ascii=False) + "\n")
+    write_whole(path, laid_out(body | {"sha256": _seal(body)}))
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import time
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from svft_bench.records.durable import (
     damage,
     digests,
+    laid_out,
     replacing,
     sealed,
     set_aside,
@@ -88,6 +90,13 @@ def test_a_sealed_text_is_known_again_and_no_other(tmp_path: Path) -> None:
         except ValueError:
             values += 1
     assert values > 7.5 * len(whole)
+
+
+def test_a_list_of_plain_values_takes_one_line() -> None:
+    body = {"curve": [[2, 0.5], [4, 0.25]], "name": "a [\n 1\n]", "none": [], "rows": [{"x": ["é", None]}]}
+    lines = ["{", ' "curve": [', "  [2, 0.5],", "  [4, 0.25]", " ],", ' "name": "a [\\n 1\\n]",', ' "none": [],']
+    assert laid_out(body).splitlines() == [*lines, ' "rows": [', "  {", '   "x": ["é", null]', "  }", " ]", "}"]
+    assert json.loads(laid_out(body)) == body
 
 
 @pytest.mark.parametrize(
