@@ -228,9 +228,10 @@ class RunSpec(Spec):
     @property
     def search_id(self) -> str:
         """What the trials of one search share: everything about the training but its rate, size of batch and seed."""
+        task = self.task
+        rows = [task.train.identity(), self.limit.train, plain(task.few_shot), task.validation_rows]
         train = _without(self.train.identity(), (*RATES, "batch_size"))
-        task = {"name": self.task.name, "rows": self.task.train.identity(), "few_shot": plain(self.task.few_shot)}
-        return digest({"adapter": self.adapter_id, "task": task, "train": train})
+        return digest({"adapter": self.adapter_id, "task": task.name, "rows": rows, "train": train})
 
     @property
     def train_id(self) -> str:
