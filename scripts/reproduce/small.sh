@@ -17,6 +17,9 @@ svft-bench experiment=small_budget
 svft-bench experiment=small_budget_sst2_rates
 svft-bench table small_budget_sst2_rates --write    # the best are in conf/experiment/small_budget_sst2.yaml
 svft-bench experiment=small_budget_sst2
+svft-bench experiment=small_budget_stsb_rates
+svft-bench table small_budget_stsb_rates --write    # the best are in conf/experiment/small_budget_stsb.yaml
+svft-bench experiment=small_budget_stsb
 svft-bench experiment=small_freezing_rates
 svft-bench table small_freezing_rates --write  # the best are in conf/experiment/small_freezing.yaml
 svft-bench experiment=small_freezing
