@@ -110,6 +110,18 @@ def test_an_end_of_the_grid_is_said_by_the_table() -> None:
         assert any(note.startswith(f"Chosen at the {end} rate tried") and "of 3 rates" in note for note in notes)
 
 
+def test_that_one_seed_chose_a_rate_is_said_by_the_table() -> None:
+    line = [*LINE, "train.lr=1e-3,3e-3,1e-2", "limit.eval=20"]
+    tried = cells([*line, "method=lora", "seed=0,1"], any_data=True) + cells([*line, "method=dora", "seed=0"])
+    asked = cells([*LINE, "method=lora,dora", "train.lr=3e-3", "seed=5,6,7"], any_data=True)
+    records = [run(cell, score=0.7) for cell in (*tried, *asked)]
+    both = with_searches(cell_results(asked, records), map(outline, records))
+    for found, whose in ((both, "Rates of DoRA 0.003"), (both[1:], "Rates"), (both[:1], None)):
+        notes = [note for note in experiment_table(found, name="n", title="").notes if "chosen at one seed" in note]
+        ending = "were chosen at one seed: what another one would have chosen is in no interval."
+        assert notes == ([f"{whose} {ending}"] if whose else [])
+
+
 def test_a_rate_that_was_never_tried_beside_others_was_chosen_by_no_seed() -> None:
     assert searched("2e-3").search is None and searched("2e-3").choosing == ()
 

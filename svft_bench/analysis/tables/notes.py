@@ -148,7 +148,7 @@ def searches(results: Sequence[CellResult]) -> list[str]:
         found += [f"Chosen at the {end} rate tried, so that a better one may lie beyond: {', '.join(edge)}."] * bool(
             edge
         )
-    found += _elsewhere(results)
+    found += _elsewhere(results) + _by_one_seed(results)
     aside = sorted({seed for one in results for seed in one.set_aside})
     if aside:
         found.append(
@@ -175,6 +175,16 @@ def _elsewhere(results: Sequence[CellResult]) -> list[str]:
                 source += ", of another length or number of rows"
             over.setdefault(f"on {one.spec.task.name} from {source}", []).append(_rate(one))
     return [f"Rates taken over, {source}: {', '.join(_distinct(rates))}." for source, rates in over.items()]
+
+
+def _by_one_seed(results: Sequence[CellResult]) -> list[str]:
+    """Whose rates one seed chose: by seeds that differ much, it is chance what an interval at this rate is of."""
+    searched = [one for one in results if one.search is not None]
+    chosen = [one for one in searched if one.search is not None and len(one.search.seeds) == 1]
+    if not chosen:
+        return []
+    whose = "" if len(chosen) == len(searched) else f" of {', '.join(_distinct(map(_rate, chosen)))}"
+    return [f"Rates{whose} were chosen at one seed: what another one would have chosen is in no interval."]
 
 
 def _rate(result: CellResult) -> str:
