@@ -178,9 +178,9 @@ def _elsewhere(results: Sequence[CellResult]) -> list[str]:
 
 
 def _by_one_seed(results: Sequence[CellResult]) -> list[str]:
-    """Whose rates one seed chose: by seeds that differ much, it is chance what an interval at this rate is of."""
-    searched = [one for one in results if one.search is not None]
-    chosen = [one for one in searched if one.search is not None and len(one.search.seeds) == 1]
+    """Whose rates one seed chose, where a search is known: an interval is of seeds at that rate alone."""
+    searched = [(one, one.search) for one in results if one.search is not None]
+    chosen = [one for one, search in searched if len(search.seeds) == 1]
     if not chosen:
         return []
     whose = "" if len(chosen) == len(searched) else f" of {', '.join(_distinct(map(_rate, chosen)))}"
