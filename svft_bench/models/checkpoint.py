@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
 from svft_bench.models.architectures import published
 from svft_bench.models.carriers import CARRIERS, model_folder
@@ -212,7 +213,7 @@ def read_json(spec: ModelSpec, path: Path) -> dict[str, Any]:
         ValueError: it is no JSON.
     """
     try:
-        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+        return dict(decoded(path.read_text("utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"model={spec.name}: {path} cannot be read ({error})") from error
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import xxhash
 
+from svft_bench.config.json_text import decoded
+
 PARTIAL = ".partial"  # how a file ends while it is written
 LEFTOVERS = (
     f"*{PARTIAL}",
@@ -102,7 +104,7 @@ def unsealed(path: Path) -> dict[str, Any]:
         ValueError: this is another text, or there is none to read.
     """
     try:
-        body = json.loads(path.read_bytes())
+        body = decoded(path.read_bytes())
         seal = body.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"has no seal, so it is cut, damaged or of an earlier version ({error})") from error

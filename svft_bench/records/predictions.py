@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections import deque
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from svft_bench.config.json_text import decoded
 from svft_bench.records.shape import RunRecord, predictions_path
 
 PREDICTED = {"eval", "id", "prediction", "reference"}  # what every line has
@@ -62,7 +62,7 @@ def _at_once(content: bytes) -> list[dict[str, Any]] | None:
     if not content.startswith(b"{") or not content.endswith(b"}") or content.count(b"}\n{") != number - 1:
         return None
     try:
-        rows: list[dict[str, Any]] = json.loads(b"[" + content.replace(LINE, b",") + b"]")
+        rows: list[dict[str, Any]] = decoded(b"[" + content.replace(LINE, b",") + b"]")
         deque(map(itemgetter(*PREDICTED), rows), maxlen=0)
     except (ValueError, LookupError, TypeError):
         return None
@@ -73,7 +73,7 @@ def _one_by_one(lines: list[bytes], beside: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            row = decoded(line)
             missing = PREDICTED - row.keys()
         except (ValueError, AttributeError) as error:
             raise DamagedRecord(f"{beside}, line {number}, is no prediction ({error})") from None

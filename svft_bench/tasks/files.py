@@ -9,18 +9,19 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import SourceSpec
 from svft_bench.config.wording import plural
 from svft_bench.records.durable import sha256
 from svft_bench.tasks.spans import official_rows
 
 Row = dict[str, Any]
+UTF_8 = "utf-8-sig"  # with or without the mark that Windows puts first
 
 
 def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
@@ -72,18 +73,21 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _jsonl(path: Path) -> list[Row]:
     rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows.append(_object(line, where=f"{path}:{number}"))
+    try:
+        with path.open(encoding=UTF_8) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    rows.append(_object(line, where=f"{path}:{number}"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
     return rows
 
 
 def _object(line: str, *, where: str) -> Row:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON: {error.msg}") from None
+        row = decoded(line)
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {getattr(error, 'msg', error)}") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where} holds {type(row).__name__}, expected an object with named columns")
     return row
@@ -91,9 +95,9 @@ def _object(line: str, *, where: str) -> Row:
 
 def _json(path: Path) -> list[Row]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error.msg} in line {error.lineno}") from None
+        rows = decoded(path.read_text(encoding=UTF_8))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         try:
             rows = list(official_rows(rows["data"]))
@@ -154,7 +158,7 @@ def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
     csv.field_size_limit(2**31 - 1)
     rows = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=UTF_8, newline="") as file:
             lines = csv.DictReader(file, delimiter=delimiter, strict=True)
             names = list(lines.fieldnames or [])
             if len({*names}) < len(names) or not all(name.strip() for name in names):

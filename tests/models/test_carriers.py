@@ -181,7 +181,10 @@ def test_two_starts_at_once_convert_once(toy: Path, monkeypatch: pytest.MonkeyPa
         (lambda path: path.write_bytes(WEIGHTS[:100]), "has 100 bytes instead of 16,384"),
         (lambda path: path.write_bytes(WEIGHTS[::-1]), "has other contents than were written"),
         (lambda path: path.unlink(), "model.safetensors is missing"),
-        (lambda path: path.with_name("manifest.json").write_text("{"), "no readable manifest.json"),
+        *(
+            (lambda path, text=text: path.with_name("manifest.json").write_text(text), "no readable manifest.json")
+            for text in ("{", "[1]", '{"files": []}', '{"files": {"a": 1}}', "[" * 100_000)
+        ),
     ],
 )
 def test_a_damaged_cache_is_reported(toy: Path, damage: Callable[[Path], None], message: str) -> None:

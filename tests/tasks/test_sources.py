@@ -103,15 +103,29 @@ def test_the_fingerprint_changes_with_the_content_and_not_with_the_place(tmp_pat
         ("test.json", '{"a": 1}', "is not one array of objects"),
         ("test.json", "[1, 2]", "is not one array of objects"),
         ("test.json", "[", "is not JSON"),
+        ("test.jsonl", '{"a": "\\ud800"}', r"test\.jsonl:1 is not JSON: half a character"),
+        ("test.jsonl", '{"a": ' + "[" * 100_000, r"test\.jsonl:1 is not JSON: nested too deep"),
+        ("test.json", "[" * 100_000, "is not JSON: nested too deep"),
+        ("test.json", "\xe9", "is not JSON: 'utf-8'"),
+        ("test.jsonl", "\xe9", "is not JSON: 'utf-8'"),
         ("test.parquet", "not parquet", "is not a readable parquet file"),
         ("train.jsonl", "{}", r"holds train\.jsonl, expected test\.jsonl"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     (tmp_path / "gsm8k").mkdir()
-    (tmp_path / "gsm8k" / name).write_text(text)
+    (tmp_path / "gsm8k" / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=sentence):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["test.jsonl", "test.json"])
+def test_the_mark_that_windows_puts_before_utf_8_is_no_content(tmp_path: Path, name: str) -> None:
+    rows = [{"question": "é 🙂", "answer": r"\u"}]
+    (tmp_path / "gsm8k").mkdir()
+    text = json.dumps(rows[0] if name.endswith("l") else rows)
+    (tmp_path / "gsm8k" / name).write_text(text, encoding="utf-8-sig")
+    assert list(read_rows(SOURCE, data_root=tmp_path)[0]) == rows
 
 
 def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from svft_bench.config.json_text import decoded
 from svft_bench.models.carriers.catalogue import CARRIERS, Carrier
 from svft_bench.models.carriers.fetch import fetch
 from svft_bench.records.durable import sha256
@@ -74,17 +75,18 @@ def _write_manifest(folder: Path, *, carrier: Carrier) -> None:
 def _check(folder: Path) -> None:
     """Refuse a folder whose files are not those that were converted."""
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError) as error:
+        files = decoded((folder / MANIFEST).read_text())["files"]
+        sizes = {name: (expected["bytes"], expected["sha256"]) for name, expected in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"the cached model {folder} is damaged: no readable {MANIFEST}; delete it and run again"
         ) from error
-    for name, expected in files.items():
+    for name, (size, digest) in sizes.items():
         path = folder / name
         found = path.stat().st_size if path.is_file() else None
-        if found != expected["bytes"]:
-            problem = "is missing" if found is None else f"has {found:,} bytes instead of {expected['bytes']:,}"
-        elif sha256(path) != expected["sha256"]:
+        if found != size:
+            problem = "is missing" if found is None else f"has {found:,} bytes instead of {size:,}"
+        elif sha256(path) != digest:
             problem = "has other contents than were written"
         else:
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from svft_bench.config.json_text import decoded
 from svft_bench.records.durable import write_whole
 
 POLL = 0.5  # seconds between two looks at a lock that somebody else holds
@@ -51,6 +52,6 @@ def _me(command: str) -> dict[str, str | int]:
 
 def _told(owner: Path) -> str:
     try:
-        return "process {pid} on {host}, at work since {since}: {command}".format(**json.loads(owner.read_text()))
+        return "process {pid} on {host}, at work since {since}: {command}".format(**decoded(owner.read_text()))
     except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or has just ended
         return "another process"
