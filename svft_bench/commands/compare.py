@@ -18,7 +18,7 @@ from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.predictions import Judged, judge
 from svft_bench.analysis.tables.results import differing
 from svft_bench.config.wording import Parser, plural
-from svft_bench.records import RunRecord, load_record, predictions_of
+from svft_bench.records import RunRecord, held, load_record, predictions_of
 
 NOTE = (
     "Differences in points, the first run less the second, on the items that both answered, with 95 % intervals; p by "
@@ -119,7 +119,7 @@ def _found(name: str, *, results: Path) -> Path:
     """The record that a path, a run_id or its beginning names."""
     if Path(name).is_file():
         return Path(name)
-    paths = sorted((results / "runs").rglob(f"{name}*.json")) if name.isalnum() else []
+    paths = [path for one in held(results) if (path := Path(one.path)).name.startswith(name)] if name else []
     if len(paths) != 1:
         many = f"{plural(len(paths), 'run begins', 'runs begin')} so" if paths else "there is no such record"
         raise ValueError(f"compare {name}: {many} below {results}; say the path of a record, or its run_id")

@@ -15,7 +15,7 @@ from rich.table import Table
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.config.spec import EvalSpec
 from svft_bench.config.wording import Parser
-from svft_bench.records import load_record, predictions_of, results_of, save_record
+from svft_bench.records import load_record, predictions_of, write_record
 from svft_bench.tasks import responded, score
 
 Scores = dict[str, dict[str, float | None]]
@@ -59,7 +59,7 @@ def rewritten(path: Path) -> bool:
     if scores == record.scores and read == stored:
         return False
     rows = [row for found in read.values() for row in found]
-    save_record(record.model_copy(update={"scores": scores}), results=results_of(path, record.spec), predictions=rows)
+    write_record(record.model_copy(update={"scores": scores}), path, predictions=rows)
     return True
 
 

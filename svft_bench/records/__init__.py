@@ -1,6 +1,6 @@
 """The one JSON file that a finished run leaves, with its predictions: written whole or not at all, and sealed."""
 
-from svft_bench.records.index import Held
+from svft_bench.records.index import Held, held
 from svft_bench.records.outline import Outline, Place, outline
 from svft_bench.records.predictions import DamagedRecord, load_predictions, predictions_of
 from svft_bench.records.shape import (
@@ -12,7 +12,6 @@ from svft_bench.records.shape import (
     Weights,
     predictions_path,
     record_path,
-    results_of,
 )
 from svft_bench.records.stored import (
     find_record,
@@ -22,6 +21,8 @@ from svft_bench.records.stored import (
     load_records,
     outlines,
     save_record,
+    take_record,
+    write_record,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Sizes",
     "Weights",
     "find_record",
+    "held",
     "load_alone",
     "load_outlined",
     "load_predictions",
@@ -46,6 +48,7 @@ __all__ = [
     "predictions_of",
     "predictions_path",
     "record_path",
-    "results_of",
     "save_record",
+    "take_record",
+    "write_record",
 ]

@@ -33,12 +33,16 @@ class Held(NamedTuple):
 
 
 def held(results: Path) -> list[Held]:
-    """The files of every record below `results`, in the order of their paths."""
+    """The files of every record below `results`, in the order of their paths.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
     return sorted(_held(results / "runs"), key=lambda one: one.path.split(os.sep))
 
 
 def _held(folder: Path) -> Iterator[Held]:
-    for inner, _, names in os.walk(folder):
+    for inner, names in _folders(folder):
         if os.path.basename(inner) == ASIDE:
             continue
         there = set(names)
@@ -47,9 +51,36 @@ def _held(folder: Path) -> Iterator[Held]:
                 continue
             beside = f"{name.removesuffix('.json')}.predictions.jsonl"
             found = [file for file in (name, f"{beside}.gz", beside) if file in there][:2]
-            with suppress(FileNotFoundError):  # a run that is made again takes its predictions away first
-                stamps = [stamp for file in found for stamp in _stamp(f"{inner}{os.sep}{file}")]
+            with suppress(FileNotFoundError):  # it may have been moved meanwhile
+                stamps = [stamp for file in found for stamp in _stamp_there(f"{inner}{os.sep}{file}")]
                 yield Held(f"{inner}{os.sep}{name}", tuple(stamps))
+
+
+def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder in this one, links to folders too but each once, with the names of its files."""
+    seen = set()
+    for inner, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        stat = os.stat(inner)
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        yield inner, names
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # no folder yet, or one that was moved meanwhile
+        raise error
+
+
+def _stamp_there(path: str) -> tuple[int, ...]:
+    """The stamp of a file, none of a link that leads nowhere, as those of files that git-annex has elsewhere."""
+    try:
+        return _stamp(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            return ()
+        raise
 
 
 def _stamp(path: str) -> Stamp:

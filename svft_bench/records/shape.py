@@ -180,12 +180,12 @@ def record_path(results: Path, spec: RunSpec, *, run_id: str | None = None) -> P
     return results.joinpath("runs", *spec.place, f"{run_id or spec.run_id}.json")
 
 
-def results_of(path: Path, spec: RunSpec) -> Path:
-    """The results folder in which the record of this run lies at `path`; a task's name may be two folders deep."""
-    return path.absolute().parents[len(Path(*spec.place).parts) + 1]
+def predictions_paths(record: Path) -> tuple[Path, Path]:
+    """Where the predictions of the run with this record may lie: plain, as older runs left them, and compressed."""
+    return record.with_suffix(".predictions.jsonl"), record.with_suffix(".predictions.jsonl.gz")
 
 
 def predictions_path(record: Path) -> Path:
-    """Where the predictions of the run with this record lie: compressed, or plain as older runs left them."""
-    plain, packed = record.with_suffix(".predictions.jsonl"), record.with_suffix(".predictions.jsonl.gz")
+    """Where they lie, or would."""
+    plain, packed = predictions_paths(record)
     return plain if plain.exists() and not packed.exists() else packed

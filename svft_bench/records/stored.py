@@ -14,19 +14,31 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import sentences
-from svft_bench.records.durable import laid_out, set_aside, write_whole
+from svft_bench.records.durable import laid_out, replacing, set_aside, settle
 from svft_bench.records.index import WORTH, Held, held, read_index, write_index
 from svft_bench.records.outline import Outline, outlined
 from svft_bench.records.predictions import DamagedRecord, check_predictions
-from svft_bench.records.shape import RunRecord, predictions_path, record_path
+from svft_bench.records.shape import RunRecord, predictions_path, predictions_paths, record_path
 
 SCHEMA_VERSION = 2
 MANY = 1000  # records; fewer are verified in the time that a table takes anyway
 
 
 def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[str, Any]]) -> Path:
-    """Write predictions, then the record: a record on disk always has its predictions.
+    """Put a record with its predictions in its place below `results`.
+
+    Raises:
+        ValueError: a score, cost or loss is not finite; nothing is written.
+    """
+    path = record_path(results, record.spec)
+    write_record(record, path, predictions=predictions)
+    return path
+
+
+def write_record(record: RunRecord, path: Path, *, predictions: Iterable[dict[str, Any]]) -> None:
+    """Write predictions and record: a record on disk has its predictions, and an older pair stays until both are there.
 
     Raises:
         ValueError: a score, cost or loss is not finite; nothing is written.
@@ -36,23 +48,34 @@ def save_record(record: RunRecord, *, results: Path, predictions: Iterable[dict[
     bad = sorted(_not_finite(body))
     if bad:
         raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
-    path = record_path(results, record.spec)
-    predictions_path(path).unlink(missing_ok=True)  # a run that is made again may have left a plain file
-    write_whole(predictions_path(path), gzip.compress(lines, mtime=0))
-    write_whole(path, laid_out(body | {"sha256": _seal(body)}))
-    return path
+    plain, packed = predictions_paths(path)
+    with replacing(path) as new, replacing(packed) as new_packed:
+        new_packed.write_bytes(gzip.compress(lines, mtime=0))
+        new.write_text(laid_out(body | {"sha256": _seal(body)}), encoding="utf-8")
+        settle(new)  # so that nothing can fail between the two names
+    plain.unlink(missing_ok=True)
 
 
 def find_record(path: Path) -> RunRecord | None:
-    """The record at `path`, if there is one; a damaged one is set aside, and the run has none.
+    """The record at `path`, if there is one that is whole.
 
     Raises:
         ValueError: it is of a schema version that this program does not read.
     """
-    if not path.exists():
-        return None
     try:
-        return load_record(path)
+        return load_record(path) if path.exists() else None
+    except DamagedRecord:
+        return None
+
+
+def take_record(path: Path) -> RunRecord | None:
+    """The same for the run's owner, for whom nobody else can be writing it: a damaged one is set aside.
+
+    Raises:
+        ValueError: it is of a schema version that this program does not read.
+    """
+    try:
+        return load_record(path) if path.exists() else None
     except DamagedRecord as error:
         then = "the cell runs again"
         if predictions_path(path).exists():
@@ -65,10 +88,11 @@ def load_record(path: Path) -> RunRecord:
     """Read one record, and make sure that its predictions lie beside it as its run left them.
 
     Raises:
-        DamagedRecord: one of the files is truncated, missing, or was edited after the run.
+        DamagedRecord: one of the files is truncated, missing, was edited after the run, or is another run's.
         ValueError: the record is of a schema version that this program does not read.
     """
     record = load_alone(path)
+    _check_name(path, record.run_id)
     scored = sum(use.used for use in record.scored_on.values())
     check_predictions(predictions_path(path), sha256=record.predictions_sha256, scored=scored)
     return record
@@ -93,7 +117,7 @@ def load_alone(path: Path) -> RunRecord:
 def _unsealed(path: Path) -> dict[str, Any]:
     """What a record's file holds, by its seal just what its run wrote."""
     try:
-        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        body: dict[str, Any] = decoded(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         seal, version = body.pop("sha256"), body["schema_version"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedRecord(f"{path} is not a complete run record ({error})") from None
@@ -135,6 +159,7 @@ def outlines(results: Path, *, near: Collection[Sequence[str]] | None = None) ->
             run_id = one.run_id
         if run_id in seen:
             raise ValueError(f"{file.path} repeats run_id {run_id} of another record")
+        _check_name(Path(file.path), run_id)
         seen.add(run_id)
     if len(found) >= WORTH and found != known:
         write_index(results, found)
@@ -171,6 +196,12 @@ def _outlined(path: Path) -> Outline:
         raise
     check_predictions(predictions_path(path), sha256=body.get("predictions_sha256"), scored=scored)
     return found
+
+
+def _check_name(path: Path, run_id: str) -> None:
+    """A name stands for a run wherever nobody looks inside."""
+    if path.stem != run_id:
+        raise DamagedRecord(f"{path} holds run {run_id} under another run's name")
 
 
 def load_records(

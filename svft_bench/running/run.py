@@ -11,7 +11,17 @@ from typing import Any
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import EvalSpec, RunSpec
 from svft_bench.methods.applying import load_trained
-from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes, find_record, record_path, save_record
+from svft_bench.records import (
+    Costs,
+    DataUse,
+    Provenance,
+    RunRecord,
+    Sizes,
+    find_record,
+    record_path,
+    save_record,
+    take_record,
+)
 from svft_bench.records.durable import PARTIAL, sweep, write_whole
 from svft_bench.running import ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
@@ -80,7 +90,7 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
 
     folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
-        found = ranks.lead(lambda: None if again.is_due(spec, settings) else find_record(path))
+        found = ranks.lead(lambda: None if again.is_due(spec, settings) else take_record(path))
         if found is not None:
             return found
         record, predictions = _made(spec, settings, folder=folder, command=command, strategy=strategy)

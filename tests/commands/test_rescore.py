@@ -9,7 +9,7 @@ import pytest
 
 from svft_bench.commands.rescore import rescore, score_rows
 from svft_bench.compose import cells
-from svft_bench.records import load_predictions, load_record, save_record
+from svft_bench.records import load_predictions, load_record, predictions_path, save_record
 from tests.made_records import made_record
 
 EVALS = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "train.lr=1"], any_data=True)[0].spec.task.evals
@@ -50,6 +50,18 @@ def test_a_task_in_a_folder_of_tasks_is_scored_anew_in_its_place(
     assert rescore(["--write", str(path)]) == 0
     assert "scored anew: 1 of 1" in capsys.readouterr().out
     assert load_record(path).scores[name]["accuracy"] == 1.0 and list(tmp_path.rglob("*.json")) == [path]
+
+
+def test_a_copy_of_a_record_is_scored_anew_where_it_lies(tmp_path: Path) -> None:
+    (cell,) = cells([])
+    rows = [{"id": "0", "eval": "digits", "prediction": 1, "reference": 1}]
+    path = save_record(made_record(cell, score=0.5, items=1), results=tmp_path, predictions=rows)
+    copy = tmp_path / path.name
+    for file, beside in ((path, copy), (predictions_path(path), predictions_path(copy))):
+        beside.write_bytes(file.read_bytes())
+    assert rescore(["--write", str(copy)]) == 0
+    assert load_record(copy).scores["digits"]["accuracy"] == 1.0
+    assert load_record(path).scores["digits"]["accuracy"] == 0.5
 
 
 @pytest.mark.parametrize("argv", [[], ["nowhere.json"], ["a", "b"]])

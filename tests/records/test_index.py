@@ -220,6 +220,37 @@ def test_two_records_of_one_run_are_refused_though_the_index_has_one(results: Pa
         _of(_cells()[2], results)
 
 
+def test_records_in_a_folder_that_lies_elsewhere_are_found_once(results: Path, tmp_path: Path) -> None:
+    every = load_records(results)
+    folder = results / "runs" / "digits"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(folder)
+    assert load_records(results) == every
+
+
+def test_predictions_whose_content_is_elsewhere_are_missed(results: Path) -> None:
+    """As git-annex leaves a file that is not fetched: a link that leads nowhere."""
+    beside = predictions_path(record_path(results, _cells()[0].spec))
+    beside.unlink()
+    beside.symlink_to("nowhere")
+    with pytest.raises(ValueError, match="has no predictions beside its record"):
+        load_records(results)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def locked(path: str) -> object:
+        if os.path.basename(path) == "lora":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(PermissionError, match="lora"):
+        load_records(results)
+
+
 def _load_often(results: Path) -> None:
     for _ in range(20):
         the_index.write_index(results, the_index.read_index(results))

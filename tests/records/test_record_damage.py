@@ -22,6 +22,8 @@ from svft_bench.records import (
     predictions_path,
     record_path,
     save_record,
+    stored,
+    take_record,
 )
 from svft_bench.records.durable import ASIDE
 from svft_bench.running.sweeping.failures import state
@@ -60,6 +62,8 @@ def _lines(change: Callable[[list[str]], list[str]]) -> Damage:
 
 DAMAGES: dict[str, Damage] = {
     "zero bytes": lambda path: path.write_bytes(b"") and None,
+    "nested too deep": lambda path: path.write_text("[" * 100_000) and None,
+    "half a character": lambda path: path.write_text(path.read_text().replace("Linux", r"\ud800")) and None,
     "half of it": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]) and None,
     "not UTF-8": lambda path: path.write_bytes(b"\xff" + path.read_bytes()) and None,
     "an empty object": lambda path: path.write_text("{}") and None,
@@ -117,11 +121,41 @@ def test_what_is_damaged_is_set_aside_and_kept_when_its_cell_runs_again(name: st
     DAMAGES[name](path)
     content = path.read_bytes()
     with pytest.warns(UserWarning, match="is damaged"):
-        assert find_record(path) is None
+        assert take_record(path) is None
     assert (path.parent / ASIDE / f"{path.name}.1").read_bytes() == content
     assert not path.exists()
     assert not predictions_path(path).exists()
     assert load_records(cell.settings.results_dir) == []
+
+
+def test_who_does_not_own_a_run_leaves_its_damaged_record_where_it_is(recorded: tuple[Cell, Path]) -> None:
+    """Between the two files that an owner writes, the pair looks damaged."""
+    _, path = recorded
+    DAMAGES["a prediction changed"](path)
+    assert find_record(path) is None
+    assert path.exists() and predictions_path(path).exists()
+
+
+def test_a_record_under_the_name_of_another_run_is_not_its_record(recorded: tuple[Cell, Path]) -> None:
+    cell, path = recorded
+    (other,) = cells(["seed=7", f"results_dir={cell.settings.results_dir}"])
+    elsewhere = record_path(cell.settings.results_dir, other.spec)
+    for file, beside in ((path, elsewhere), (predictions_path(path), predictions_path(elsewhere))):
+        file.rename(beside)
+    with pytest.raises(DamagedRecord, match=f"holds run {path.stem} under another run's name"):
+        load_records(cell.settings.results_dir)
+    assert state(other) == "missing"
+
+
+def test_a_record_that_is_made_again_stays_until_the_new_one_is_there(
+    recorded: tuple[Cell, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, path = recorded
+    before = load_record(path)
+    monkeypatch.setattr(stored, "laid_out", lambda body: "\ud800")  # which no disk takes
+    with pytest.raises(UnicodeEncodeError):
+        save_record(made_record(cell, score=0.75, items=4), results=cell.settings.results_dir, predictions=ROWS[::-1])
+    assert load_record(path) == before
 
 
 def test_a_second_damaged_record_does_not_replace_the_first(recorded: tuple[Cell, Path]) -> None:
@@ -129,7 +163,7 @@ def test_a_second_damaged_record_does_not_replace_the_first(recorded: tuple[Cell
     for content in ("first", "second"):
         path.write_text(content)
         with pytest.warns(UserWarning, match="is damaged"):
-            assert find_record(path) is None
+            assert take_record(path) is None
     assert {kept.read_text() for kept in (path.parent / ASIDE).glob(f"{path.name}*")} == {"first", "second"}
 
 
@@ -137,7 +171,7 @@ def test_a_record_of_a_newer_program_is_refused_and_left_where_it_is(recorded: t
     _, path = recorded
     _edited(lambda body: None, version=3)(path)
     with pytest.raises(ValueError, match="schema_version 3; this program reads 1 to 2"):
-        find_record(path)
+        take_record(path)
     assert path.exists()
 
 
