@@ -33,7 +33,7 @@ def folder() -> Path | None:
     root = os.environ.get("SVFT_BENCH_CACHE")
     if root == "" or limit() == 0:
         return None
-    return (Path.home() / ".cache" / "svft-bench" if root is None else Path(root)) / "svd"
+    return (Path.home() / ".cache" / "svft-bench" if root is None else Path(root).expanduser()) / "svd"
 
 
 def limit() -> int:
@@ -43,7 +43,7 @@ def limit() -> int:
         gigabytes = float(named)
     except ValueError:
         gigabytes = -1.0
-    if not 0 <= gigabytes < float("inf"):
+    if not 0 <= gigabytes * 1e9 < float("inf"):
         raise ValueError(f"SVFT_BENCH_SVD_CACHE_GB={named} is not a size in gigabytes; say 0 (no cache) or more.")
     return round(gigabytes * 1e9)
 

@@ -63,6 +63,15 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
             assert (copy.parent / "aside" / "checkpoint-6.1").exists()  # which outlives the checkpoints
 
 
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_set_aside(tmp_path: Path) -> None:
+    checkpoints, best = tmp_path / "checkpoints", tmp_path / "best.safetensors"
+    checkpoints.touch()
+    best.mkdir()
+    with pytest.warns(UserWarning, match="is kept as"):
+        assert take_up(checkpoints, origin=code_state(), best=best) is None
+    assert {path.name for path in (tmp_path / "aside").iterdir()} == {"checkpoints.1", "best.safetensors.1"}
+
+
 @pytest.mark.parametrize(
     ("parts", "goes_on"),
     [(["checkpoint-6/optimizer.pt"], True), (["checkpoint-6/chance.pt", "checkpoint-5/manifest.json"], False)],

@@ -126,11 +126,17 @@ def test_processes_share_a_cache_that_is_too_small_for_them(tmp_path: Path, monk
     assert 1 <= len(list(tmp_path.iterdir())) <= 5
 
 
-@pytest.mark.parametrize("named", ["-1", "much", "nan", "inf"])
+@pytest.mark.parametrize("named", ["-1", "much", "nan", "inf", "1e305"])
 def test_a_size_that_is_none_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SVFT_BENCH_SVD_CACHE_GB", named)
     with pytest.raises(ValueError, match=f"SVFT_BENCH_SVD_CACHE_GB={named} is not a size"):
         svd_cache.folder()
+
+
+def test_a_home_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SVFT_BENCH_CACHE", "~/made")
+    assert svd_cache.folder() == tmp_path / "made" / "svd"
 
 
 def test_no_room_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:

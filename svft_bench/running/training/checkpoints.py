@@ -69,6 +69,9 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
 
     One that a kill cut short is removed; one that is damaged, or of another origin, is named and set aside.
     """
+    for path, kind in ((folder, Path.is_file), (best, Path.is_dir)):
+        if kind(path):
+            set_aside(path, why="is a file for a folder or a folder for a file", then=ELSE, into=folder.parent)
     best.unlink(missing_ok=True)  # it may know of epochs that come after the checkpoint
     for cut in folder.glob(f"*{PARTIAL}"):
         shutil.rmtree(cut)
