@@ -197,7 +197,7 @@ def fit(
                 checkpoint_minutes=settings.checkpoint_minutes,
                 after_epoch=best.after_epoch if rows else None,
                 tracker=tracker,
-                origin=code_state(),
+                origin=f"{code_state()}, training {folder.name}",
                 best=best.file,
                 sharded=sharded,
             )

@@ -12,9 +12,20 @@ from pathlib import Path
 import pytest
 
 from svft_bench.cli import command
+from svft_bench.records.durable import unsealed
 from svft_bench.running.keeping.weights import code_state
 from svft_bench.running.training.checkpoints import take_up
-from tests.running.test_kills import EPOCHS, Arguments, Killed, end_at_step, killed, left, the_record, undisturbed
+from tests.running.test_kills import (
+    EPOCHS,
+    Arguments,
+    Killed,
+    elsewhere,
+    end_at_step,
+    killed,
+    left,
+    the_record,
+    undisturbed,
+)
 
 
 def flip(file: Path) -> None:
@@ -49,6 +60,8 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-5", "checkpoint-6"]
     parts = [path.relative_to(folder) for path in sorted((folder / "checkpoint-6").rglob("*")) if path.is_file()]
     names = {part.name for part in parts}
+    origin = unsealed(folder / "checkpoint-6" / "manifest.json")["origin"]
+    assert code_state() in origin
     assert names >= {"optimizer.pt", "scheduler.pt", "chance.pt", "trainer_state.json", "best.safetensors"}
     assert names >= {"adapter.safetensors", "parameters.safetensors", "manifest.json"}
     for part in parts:
@@ -57,7 +70,7 @@ def test_every_damage_to_every_part_of_a_checkpoint_is_seen(
             shutil.copytree(folder, copy)
             damage(copy / part)
             with pytest.warns(UserWarning, match=f"checkpoint-6 cannot be trusted: its {part.name} .* is kept as"):
-                taken = take_up(copy, origin=code_state(), best=copy / "best.safetensors")
+                taken = take_up(copy, origin=origin, best=copy / "best.safetensors")
             assert taken is not None and taken.step == 5
             assert (copy / "best.safetensors").read_bytes() == (folder.parent / "best.safetensors").read_bytes()
             assert (copy.parent / "aside" / "checkpoint-6.1").exists()  # which outlives the checkpoints
@@ -91,6 +104,27 @@ def test_a_run_goes_on_from_what_is_good(
         assert any(Path(part).name in str(warning.message) for warning in told)
         assert (folder.parent / "aside" / f"{Path(part).parent}.1").exists()
     assert left(tmp_path) == expected and the_record(tmp_path).costs.resumed is goes_on
+
+
+@pytest.mark.parametrize("step", [7, None], ids=["cut short", "finished"])
+def test_what_another_training_left_is_not_taken_for_this_one(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int | None
+) -> None:
+    """A folder is moved to the name of another seed's."""
+    line = arguments("text", "method=lora", *EPOCHS)
+    expected = undisturbed(line, tmp_path)
+    other = elsewhere([*line, "seed=9"], "other")
+    if step is None:
+        assert command(other) == 0
+    else:
+        cut(other, monkeypatch, step=step)
+    (own,) = (tmp_path / "whole-outputs").glob("*/*/*/*/*")
+    (others,) = (tmp_path / "other-outputs").glob("*/*/*/*/*")
+    place = tmp_path / "outputs" / own.relative_to(tmp_path / "whole-outputs")
+    shutil.copytree(others, place)
+    with pytest.warns(UserWarning, match="another training|is of training"):
+        assert command(line) == 0
+    assert left(tmp_path) == expected
 
 
 def test_the_best_epoch_s_damage_is_seen_and_the_epoch_found_again(

@@ -67,13 +67,14 @@ def save_fitted(
         checkpoint_bytes=shipped.stat().st_size,
         code=code_state(),
     )
-    write_whole(folder / FITTED, sealed(asdict(fitted) | {"files": {TRAINED: digest(folder / TRAINED)} | adapter}))
+    body = {"training": folder.name, "files": {TRAINED: digest(folder / TRAINED)} | adapter}
+    write_whole(folder / FITTED, sealed(asdict(fitted) | body))
     _drop_unfinished(folder)
     return fitted
 
 
 def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
-    """Put an earlier training's weights into `model`; None where there are none, or other code made them.
+    """Put an earlier training's weights into `model`; None where there are none, or of another training or other code.
 
     Raises:
         ValueError: the adapter was trained in another singular basis, so the base's weights are no longer the same.
@@ -83,6 +84,9 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
         return None
     if fields["code"] != code_state():
         warnings.warn(f"{folder / FITTED} is of other code or other package versions; {AGAIN}.", stacklevel=2)
+        return None
+    if (training := fields.pop("training", folder.name)) != folder.name:
+        warnings.warn(f"{folder / FITTED} is of training {training}; {AGAIN}.", stacklevel=2)
         return None
     load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
     _drop_unfinished(folder)

@@ -47,7 +47,7 @@ def new_checkpoint(
 ) -> Iterator[Path]:
     """A folder to write a checkpoint of this step to; sealed with the best epoch so far, it gets its name in `folder`.
 
-    `origin` says which code it is of. Older checkpoints go, but for the one before.
+    `origin` says of which code and training it is. Older checkpoints go, but for the one before.
     """
     written, whole = folder / f".checkpoint-{step}{PARTIAL}", folder / f"checkpoint-{step}"
     shutil.rmtree(written, ignore_errors=True)
@@ -82,7 +82,7 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
             set_aside(path, why=f"cannot be trusted: its {MANIFEST} {error}", then=ELSE, into=folder.parent)
             continue
         if manifest["origin"] != origin:
-            set_aside(path, why="was made by other code or other package versions", then=ELSE, into=folder.parent)
+            set_aside(path, why="is of other code, other packages or another training", then=ELSE, into=folder.parent)
         elif found := damage(path, manifest["files"]):
             set_aside(path, why=f"cannot be trusted: its {found[0].name} {found[1]}", then=ELSE, into=folder.parent)
         else:
