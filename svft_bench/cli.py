@@ -216,7 +216,8 @@ def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     left = outcome(planned)
     settings = planned[0].settings
     if settings.table is not None and any(state(cell) == "done" for cell in planned):
-        of_the_run = [item for item in overrides if not item.startswith(("experiment=", "force=", "results_dir="))]
+        elsewhere = ("experiment=", "force=", "results_dir=")
+        of_the_run = [item for item in overrides if not item.lstrip("+").startswith(elsewhere)]
         _verb("table", [settings.table, *of_the_run, "--write", "--results", str(settings.results_dir)])
     for line in left:
         print(line, file=sys.stderr)
