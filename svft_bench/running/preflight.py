@@ -117,8 +117,9 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.methods.applying import LONG, check_targets, peft_config
+    from svft_bench.methods.applying import LONG, peft_config
     from svft_bench.methods.fields import check_values
+    from svft_bench.methods.targets import check_targets
     from svft_bench.models.architectures import published
     from svft_bench.models.blocks import check_numbers
     from svft_bench.models.loading import build_meta, check_bits
@@ -143,18 +144,21 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
             retold = any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
-            if retold or _names_modules(spec):  # a look at the architecture takes a second
+            if retold or (config is not None and _names_modules(spec)):  # a look at the architecture takes a second
                 own = published(spec.model.name) is None
                 bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-                check_targets(bare, spec.method.adapter, method=spec.method.name)
+                if config is not None:
+                    check_targets(bare, config, adapter=spec.method.adapter, method=spec.method.name)
                 if retold:
                     check_numbers(bare, spec.model, kind=spec.task.kind)
 
 
 def _names_modules(spec: RunSpec) -> bool:
-    """Whether a method names modules, and others than those of `conf/model`."""
+    """Whether a method names modules or layers, and others than those of `conf/model`."""
+    from svft_bench.methods.fields import SELECTING
+
     adapter = spec.method.adapter
-    if any(isinstance(value, dict) and value for value in adapter.values()):
+    if any(isinstance(value, dict) and value for value in adapter.values()) or not adapter.keys().isdisjoint(SELECTING):
         return True
     groups = ([names] if isinstance(names, str) else names for names in spec.model.targets.values())
     known = {name for names in groups for name in names}
