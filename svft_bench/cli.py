@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from svft_bench import __version__
 from svft_bench.commands.cell import attempt, bad_input, be_quiet, job, trial, wants_own_process
 from svft_bench.config.own import beside
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, place
 from svft_bench.running import ranks, stopping
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def command(argv: list[str]) -> int:
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("-cd", "--config-dir", type=Path)
+    parser.add_argument("-cd", "--config-dir", type=place)
     asked, rest = parser.parse_known_args(argv)
     if asked.config_dir is not None:
         if rest[:1] == ["new"]:  # which begins one
