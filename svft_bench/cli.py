@@ -76,12 +76,36 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  
 
 def main() -> None:
     """Entry point of the console script."""
+    for name in ("stdin", "stdout", "stderr"):  # one that is closed is none, and its number the next file's
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
     be_quiet()
     sys.exit(command(sys.argv[1:]))
 
 
 def command(argv: list[str]) -> int:
     """Run one command line and return its exit code."""
+    try:
+        code = _answer(argv)
+        sys.stdout.flush()  # not at the end of the process, where nobody sees that the reader is gone
+        return code
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        return bad_input(error) if ranks.leads() else 2
+    except ranks.ProcessLost as error:  # before there was a run that could fail
+        print(f"svft-bench: {error}", file=sys.stderr)
+        return 1
+    except stopping.Stopped as error:
+        ranks.say(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
+        return stopping.CODE
+    except KeyboardInterrupt:
+        ranks.say("\nInterrupted; nothing half-written.", file=sys.stderr)
+        return 130
+
+
+def _answer(argv: list[str]) -> int:
     if argv and argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -92,22 +116,8 @@ def command(argv: list[str]) -> int:
                 return _verb(argv[0], argv[1:])
             with stopping.heeding_signals():
                 return _benchmark(argv)
-    except BrokenPipeError:  # of `| head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError) as error:
-        return bad_input(error) if ranks.leads() else 2
-    except ranks.ProcessLost as error:  # before there was a run that could fail
-        print(f"svft-bench: {error}", file=sys.stderr)
-        return 1
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0)
-    except stopping.Stopped as error:
-        ranks.say(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
-        return stopping.CODE
-    except KeyboardInterrupt:
-        ranks.say("\nInterrupted; nothing half-written.", file=sys.stderr)
-        return 130
 
 
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
