@@ -99,13 +99,42 @@ def _number(text: str | None, *, but: int) -> int:
 
 
 def check_folders(cells: Sequence[Cell]) -> None:
-    """Refuse folders that cannot be made or written, before one is looked into.
+    """Refuse folders that cannot be any, before one is looked into.
 
     Raises:
-        ValueError: names the folder, and what is in its way.
+        ValueError: names the folder, and the file in its way.
     """
-    for folder in {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}:
-        _check_folder(folder)
+    for folder in _folders(cells):
+        if not (there := _nearest_there(folder)).is_dir():
+            raise ValueError(f"{folder} cannot be a folder: {there} is a file")
+
+
+def check_writable(cells: Sequence[Cell]) -> None:
+    """Refuse folders that cannot be made or written, for cells that would write there.
+
+    Raises:
+        ValueError: names the folder, and why.
+    """
+    for folder in _folders(cells):
+        there = _nearest_there(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"{folder} cannot be written: {there} {_why_closed(there)}")
+
+
+def _folders(cells: Sequence[Cell]) -> set[Path]:
+    return {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}
+
+
+def _nearest_there(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _why_closed(folder: Path) -> str:
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "is on a file system that is mounted read-only"
+    if folder.stat().st_uid != os.geteuid():
+        return "is another user's"
+    return "is read-only; chmod u+wx lets you write there"
 
 
 def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
@@ -164,14 +193,6 @@ def _names_modules(spec: RunSpec) -> bool:
     known = {name for names in groups for name in names}
     targets = adapter.get("target_modules")
     return targets is not None and (isinstance(targets, str) or not known.issuperset(targets))
-
-
-def _check_folder(folder: Path) -> None:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"{folder} cannot be a folder: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be written: {there} is another user's")
 
 
 def _check_path(model: ModelSpec) -> None:
