@@ -30,9 +30,9 @@ def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> No
     """
     for name, value in values.items():
         _check_type(config_class, name, value, told=f"method.{name}={value!r}")
-        own = _of_pattern(config_class, name)
-        for layer, item in value.items() if own and isinstance(value, dict) else ():
-            _check_type(config_class, own, item, told=f"method.{name} has {layer!r}: {item!r}")
+        if (own := _of_pattern(config_class, name)) is not None and isinstance(value, dict):
+            for layer, item in value.items():
+                _check_type(config_class, own, item, told=f"method.{name} has {layer!r}: {item!r}")
 
 
 def _check_type(config_class: type[PeftConfig], name: str, value: Any, *, told: str) -> None:
