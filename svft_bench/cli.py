@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from svft_bench import __version__
 from svft_bench.commands.cell import attempt, bad_input, be_quiet, job, trial, wants_own_process
 from svft_bench.config.own import beside
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, place
 from svft_bench.running import ranks, stopping
 
 if TYPE_CHECKING:
@@ -76,12 +76,36 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  
 
 def main() -> None:
     """Entry point of the console script."""
+    for name in ("stdin", "stdout", "stderr"):  # one that is closed is none, and its number the next file's
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
     be_quiet()
     sys.exit(command(sys.argv[1:]))
 
 
 def command(argv: list[str]) -> int:
     """Run one command line and return its exit code."""
+    try:
+        code = _answer(argv)
+        sys.stdout.flush()  # not at the end of the process, where nobody sees that the reader is gone
+        return code
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        return bad_input(error) if ranks.leads() else 2
+    except ranks.ProcessLost as error:  # before there was a run that could fail
+        print(f"svft-bench: {error}", file=sys.stderr)
+        return 1
+    except stopping.Stopped as error:
+        ranks.say(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
+        return stopping.CODE
+    except KeyboardInterrupt:
+        ranks.say("\nInterrupted; nothing half-written.", file=sys.stderr)
+        return 130
+
+
+def _answer(argv: list[str]) -> int:
     if argv and argv[0] in ("-h", "--help", "help"):
         print(HELP)
         return 0
@@ -92,28 +116,14 @@ def command(argv: list[str]) -> int:
                 return _verb(argv[0], argv[1:])
             with stopping.heeding_signals():
                 return _benchmark(argv)
-    except BrokenPipeError:  # of `| head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError) as error:
-        return bad_input(error) if ranks.leads() else 2
-    except ranks.ProcessLost as error:  # before there was a run that could fail
-        print(f"svft-bench: {error}", file=sys.stderr)
-        return 1
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0)
-    except stopping.Stopped as error:
-        ranks.say(f"\nEnded by {error}; nothing half-written.", file=sys.stderr)
-        return stopping.CODE
-    except KeyboardInterrupt:
-        ranks.say("\nInterrupted; nothing half-written.", file=sys.stderr)
-        return 130
 
 
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("-cd", "--config-dir", type=Path)
+    parser.add_argument("-cd", "--config-dir", type=place)
     asked, rest = parser.parse_known_args(argv)
     if asked.config_dir is not None:
         if rest[:1] == ["new"]:  # which begins one
@@ -132,7 +142,7 @@ def _verb(name: str, argv: list[str]) -> int:
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
     from svft_bench.running.keeping import again
-    from svft_bench.running.preflight import check_folders, check_processes, check_surroundings
+    from svft_bench.running.preflight import check_folders, check_processes, check_surroundings, check_writable
     from svft_bench.running.sweeping import launching, limits, searching
     from svft_bench.running.sweeping.failures import state
 
@@ -155,6 +165,7 @@ def _benchmark(argv: list[str]) -> int:
     check_processes(os.environ, [(cell.spec, cell.settings) for cell in planned], swept=swept)
     check_folders(planned)
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
+        check_writable(todo)
         check_surroundings(todo, here=not launched)
     overrides = limits.timed(overrides, planned)
     if searched:
@@ -216,7 +227,8 @@ def _conclude(planned: Sequence[Cell], overrides: Sequence[str]) -> int:
     left = outcome(planned)
     settings = planned[0].settings
     if settings.table is not None and any(state(cell) == "done" for cell in planned):
-        of_the_run = [item for item in overrides if not item.startswith(("experiment=", "force=", "results_dir="))]
+        elsewhere = ("experiment=", "force=", "results_dir=")
+        of_the_run = [item for item in overrides if not item.lstrip("+").startswith(elsewhere)]
         _verb("table", [settings.table, *of_the_run, "--write", "--results", str(settings.results_dir)])
     for line in left:
         print(line, file=sys.stderr)

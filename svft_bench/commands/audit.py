@@ -12,7 +12,7 @@ from svft_bench.analysis.references import load_references
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import options
-from svft_bench.config.wording import Parser, nearest
+from svft_bench.config.wording import Parser, nearest, place
 from svft_bench.records.durable import write_whole
 
 # Sets of modules that the papers adapt; full fine-tuning trains all.
@@ -121,6 +121,6 @@ def _parser() -> Parser:
     parser.add_argument(
         "--from-path", action="store_true", help="take the configuration at model.path, on the hub or in a folder"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=place, default=Path("results"), metavar="DIR")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables/audit.md")
     return parser

@@ -17,7 +17,7 @@ from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.predictions import Judged, judge
 from svft_bench.analysis.tables.results import differing
-from svft_bench.config.wording import Parser, plural
+from svft_bench.config.wording import Parser, place, plural
 from svft_bench.records import RunRecord, held, load_record, predictions_of
 
 NOTE = (
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     """
     parser = Parser(prog="svft-bench compare", description=__doc__)
     parser.add_argument("runs", nargs=2, metavar="RUN")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=place, default=Path("results"), metavar="DIR")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(argv)
     paths = [_found(name, results=asked.results) for name in asked.runs]

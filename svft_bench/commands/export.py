@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, place
 from svft_bench.records import load_record
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", type=Path, metavar="RUN.json", help="the record of the run")
     kinds = parser.add_mutually_exclusive_group(required=True)
     for kind, told in (("merged", "the whole model"), ("lora", "a LoRA close to the adapter"), ("adapter", "as it is")):
-        kinds.add_argument(f"--{kind}", type=Path, metavar="DIR", help=told)
+        kinds.add_argument(f"--{kind}", type=place, metavar="DIR", help=told)
     parser.add_argument("--rank", type=int, help="of the LoRA; 64 by default")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="output_dir of the run")
+    parser.add_argument("--outputs", type=place, default=Path("outputs"), help="output_dir of the run")
     parser.add_argument("--push", metavar="ORG/NAME", help="put the folder on the hub under this name")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     asked = parser.parse_args(argv)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from svft_bench.compose import options, own_dir
 from svft_bench.config.own import CONF
 from svft_bench.config.spec import Kind, SourceSpec
+from svft_bench.config.spec.base import Name, PathOfNames
 from svft_bench.config.spec.metric import NO_ANSWER_METRICS, SPAN_METRICS
 from svft_bench.config.spec.template import fields
 from svft_bench.config.wording import Parser, nearest
@@ -37,6 +39,9 @@ def main(argv: list[str]) -> int:
         ValueError: no own folder, a name that is taken, or rows that make no task.
     """
     asked = _parser().parse_args(argv)
+    for flag, value in vars(asked).items():
+        if flag != "name" and isinstance(value, str) and not value.strip():
+            raise ValueError(f"new {asked.what}: --{'from' if flag == 'source' else flag} is empty")
     path = new_file(asked.what, asked.name)
     if asked.what == "task":
         write_whole(path, task_file(asked))
@@ -63,9 +68,12 @@ def new_file(group: str, name: str) -> Path:
         raise ValueError(f"new {group}: into which folder? --config-dir DIR or SVFT_BENCH_CONF=DIR names one")
     if name in options(group):
         raise ValueError(f"new {group}: there is a {group} {name} already")
-    if not name or not all(
-        part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")
-    ):
+    kind: TypeAdapter[str] = TypeAdapter(PathOfNames if group == "task" else Name)
+    try:
+        kind.validate_python(name)
+    except ValidationError as error:
+        raise ValueError(f"new {group}: {error.errors()[0]['ctx']['error']}") from None
+    if "+" in name:  # which stands between a cell's parts
         raise ValueError(f"new {group}: {name!r} is no name: letters, digits and any of _.- after the first")
     return folder / group / f"{name}.yaml"
 
@@ -76,15 +84,16 @@ def task_file(asked: argparse.Namespace) -> str:
     rows, _ = read_rows(SourceSpec.model_validate(train), data_root=None)
     shown = [dict(rows[index]) for index in range(min(SHOWN, len(rows)))]
     if asked.prompt is not None:
-        parts = _of_text(asked, shown)
+        parts = _of_text(asked, shown[0])
     elif asked.context is not None:
         parts = _of_spans(asked, rows)
     elif asked.target is not None:
         parts = _of_two_texts(asked, shown[0])
     elif isinstance(shown[0].get("image"), dict):
-        parts = _of_images([row["label"] for row in rows])
+        parts = _of_images(_values(rows, "label"))
     else:
-        parts = _of_classes(asked, rows, shown)
+        parts = _of_classes(asked, rows)
+    _check_rows(rows, *parts["columns"].values())
     evaluation = {"data": test, "reader": "columns", **parts.pop("eval")}
     written = asked.prompt is not None or asked.target is not None
     validation = {"validation_rows": 0} if written else {}
@@ -134,16 +143,18 @@ def _of_images(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _of_text(asked: argparse.Namespace, shown: Sequence[Row]) -> dict[str, Any]:
+def _of_text(asked: argparse.Namespace, first: Row) -> dict[str, Any]:
     if asked.answer is None:
         raise ValueError("new task --prompt: also say --answer, such as --answer ' {answer}'")
     for name in (*fields(asked.prompt), *fields(asked.answer)):
-        _known(name, shown[0])
+        _known(name, first)
+    if not fields(asked.answer):
+        raise ValueError(f"new task: --answer {asked.answer!r} names no column, such as --answer ' {{answer}}' does")
     gold = asked.label or fields(asked.answer)[0]
     prompt = {"template": asked.prompt, "response": asked.answer, "loss_on": "answer", "max_length": 512}
     return {
         "kind": "causal_lm",
-        "columns": {"reference": _known(gold, shown[0])},
+        "columns": {"reference": _known(gold, first)},
         "prompt": prompt | {"chat_template": asked.chat},
         "eval": {"metrics": ["accuracy"], "answer": "exact", "generation": {"max_new_tokens": 32}},
     }
@@ -155,7 +166,8 @@ def _of_spans(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
     answers = _known(asked.label, first) if asked.label else _guess(first, ("answers", "answer"), what="label")
     columns = {"question": question, "context": _known(asked.context, first), "answers": answers}
     columns |= {"starts": "answer_start"} if "answer_start" in first else {}
-    missing = any(not read_answers(row[question], row[columns["context"]], row[answers])["answers"] for row in rows)
+    read = zip(*(_values(rows, name) for name in (question, columns["context"], answers)), strict=True)
+    missing = any(not read_answers(*parts)["answers"] for parts in read)
     more = list(NO_ANSWER_METRICS) if missing else []
     return {
         "kind": "question_answering",
@@ -177,13 +189,13 @@ def _of_two_texts(asked: argparse.Namespace, first: Row) -> dict[str, Any]:
     }
 
 
-def _of_classes(asked: argparse.Namespace, rows: Sequence[Row], shown: Sequence[Row]) -> dict[str, Any]:
-    first = shown[0]
+def _of_classes(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
+    first = rows[0]
     label = _known(asked.label, first) if asked.label else _guess(first, LABELS, what="label")
     text = _known(asked.text, first) if asked.text else _guess(first, TEXTS, what="text", but=label)
     pair = _known(asked.pair, first) if asked.pair else next((name for name in PAIRS if name in first), None)
     columns = {"text": text} | ({"text_pair": pair} if pair and pair != text else {}) | {"label": label}
-    values = [row[label] for row in rows]
+    values = _values(rows, label)
     base = {"kind": "sequence_classification", "columns": columns, "max_length": 128}
     if asked.regression:
         return base | {"labels": 1, "eval": {"metrics": ["pearson", "spearman"]}}
@@ -201,6 +213,19 @@ def _guess(row: Row, names: Sequence[str], *, what: str, but: str | None = None)
     if found is None:
         raise ValueError(f"new task: which column is the {what}? --{what} NAME, of {', '.join(row)}")
     return found
+
+
+def _check_rows(rows: Sequence[Row], *columns: str) -> None:
+    """Refuse a table of which some row has not these columns."""
+    for number, row in enumerate(rows):
+        for column in columns:
+            if column not in row:
+                raise ValueError(f"new task: row {number} has no column {column!r}; it has {', '.join(row)}")
+
+
+def _values(rows: Sequence[Row], column: str) -> list[Any]:
+    _check_rows(rows, column)
+    return [row[column] for row in rows]
 
 
 def _known(name: str, row: Row) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 
 from svft_bench.compose import model_spec, options
@@ -40,7 +42,8 @@ def _keep_house(argv: list[str]) -> int:
 
     verb, *rest = argv
     size = " ".join(rest) if verb == "--prune" else ""
-    if rest and (verb == "--list" or not size.replace(".", "", 1).isdigit()):
+    number = re.fullmatch(r"\d+\.?\d*|\.\d+", size, re.ASCII)
+    if rest and (verb == "--list" or not number or not math.isfinite(float(size) * 1e9)):
         raise ValueError(f"prepare {' '.join(argv)}: say --list, --prune, or --prune GB, a size of 0 or more")
     folder, most = svd_cache.folder(), round(float(size) * 1e9) if size else svd_cache.limit()
     if folder is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from svft_bench.analysis.report.content import report_content
 from svft_bench.analysis.report.page import page
-from svft_bench.config.wording import Parser
+from svft_bench.config.wording import Parser, place
 from svft_bench.records.durable import replacing
 
 
@@ -18,7 +18,7 @@ def report(argv: Sequence[str]) -> int:
         ValueError: there is no record, or one that cannot be trusted.
     """
     parser = Parser(prog="svft-bench report", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=place, default=Path("results"), metavar="DIR")
     parser.add_argument("--predictions", type=int, default=100, metavar="N", help="shown at most of every run and eval")
     asked = parser.parse_args(argv)
     if asked.predictions < 0:

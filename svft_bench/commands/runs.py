@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from svft_bench.config.wording import Parser, nearest, plural
+from svft_bench.config.wording import Parser, nearest, place, plural
 from svft_bench.running.keeping.housekeeping import PARTS, STATES, Left, matching, prune, runs_left
 
 FILTERS = ("task", "model", "method", "seed")
@@ -30,10 +30,13 @@ def main(argv: list[str]) -> int:
     """
     asked = _parser().parse_intermixed_args(argv)
     words, states, given = _sorted_out(asked.words)
-    results, outputs = (Path(given.get(name) or getattr(asked, option) or option) for name, option in FOLDERS.items())
+    results, outputs = (
+        Path(given[name]) if name in given else getattr(asked, option) or Path(option)
+        for name, option in FOLDERS.items()
+    )
     if not results.is_dir() and not outputs.is_dir():
         raise ValueError(f"runs: there is neither {results} nor {outputs}; --results and --outputs name other folders")
-    age = asked.older_than or given.get("older_than")
+    age = given.get("older_than") if asked.older_than is None else asked.older_than
     parts = _parts(asked.prune) if asked.prune is not None else []
     every = runs_left(results, outputs)
     chosen = matching(every, words=words, states=states, older_than=None if age is None else _seconds(age))
@@ -52,8 +55,8 @@ def _parser() -> Parser:
         "words", nargs="*", help=f"{'=, '.join(FILTERS)}= (several after commas, * for any), {', '.join(STATES)}"
     )
     parser.add_argument("--older-than", metavar="AGE", help="as 12h, 7d, 2w")
-    parser.add_argument("--results", metavar="DIR", help="results_dir of the runs")
-    parser.add_argument("--outputs", metavar="DIR", help="output_dir of the runs")
+    parser.add_argument("--results", type=place, metavar="DIR", help="results_dir of the runs")
+    parser.add_argument("--outputs", type=place, metavar="DIR", help="output_dir of the runs")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--prune", nargs="?", const=SAFE, metavar="PARTS", help=f"of {', '.join(PARTS)}; without any {SAFE}"
@@ -71,7 +74,10 @@ def _sorted_out(words: Sequence[str]) -> tuple[dict[str, str], set[str], dict[st
         raise ValueError(
             f"runs {unknown[0]}={pairs[unknown[0]]}: {unknown[0]} is no filter; {nearest(unknown[0], known)}"
         )
-    states |= set(filter(None, pairs.pop("state", "").split(",")))
+    for key, value in pairs.items():  # as of a variable that is not set: it would choose every run
+        if not value.strip() or (key in (*FILTERS, "state") and not all(value.split(","))):
+            raise ValueError(f"runs {key}={value}: a value is empty; without {key}= it is any")
+    states |= set(pairs.pop("state").split(",")) if "state" in pairs else set()
     if wrong := sorted(states - set(STATES)):
         raise ValueError(f"runs {wrong[0]}: expected KEY=VALUE or one of {', '.join(STATES)}")
     return {key: pairs[key] for key in FILTERS if key in pairs}, states, pairs

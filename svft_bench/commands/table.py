@@ -26,7 +26,7 @@ from svft_bench.analysis.tables.writing import (
     write_experiment,
     write_paper,
 )
-from svft_bench.compose import experiment_names
+from svft_bench.compose import cells, experiment_names
 from svft_bench.config.wording import Parser, folder
 
 COMMON = "every-eval-ever"  # the common schema of evaluation results
@@ -37,9 +37,27 @@ def table(argv: Sequence[str]) -> int:
     asked = _parser().parse_intermixed_args(argv)
     if asked.format == COMMON and (asked.pairs or asked.choose or asked.next or asked.missing):
         raise ValueError(f"--format {COMMON} has the scores of cells, not --pairs, --choose, --next or --missing")
+    asked.results = _results(asked)
     for path in (_published if asked.name in reference_names() else _recorded)(asked):
         print(path)
     return 0
+
+
+def _results(asked: argparse.Namespace) -> Path:
+    """The folder that is typed as for a run, or by --results.
+
+    Raises:
+        ValueError: both, several, or what is no folder.
+    """
+    typed = [item for item in asked.overrides if item.lstrip("+").startswith("results_dir=")]
+    if not typed:
+        return Path("results") if asked.results is None else asked.results
+    if asked.results is not None:
+        raise ValueError(f"table {asked.name}: {typed[-1]} and --results {asked.results} both name its folder; say one")
+    found = {cell.settings.results_dir for cell in cells(typed, any_data=True)}
+    if len(found) > 1 or not (one := found.pop()).is_dir():
+        raise ValueError(f"table {asked.name}: {typed[-1]} is no folder")
+    return one
 
 
 def _published(asked: argparse.Namespace) -> list[Path]:
@@ -134,6 +152,6 @@ def _parser() -> Parser:
     parser.add_argument(
         "--on", default="A100-80GB", metavar="DEVICE", help=f"for --missing; {', '.join(device_names())}"
     )
-    parser.add_argument("--results", type=folder, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=folder, metavar="DIR", help="results_dir of the runs")
     parser.add_argument("--write", action="store_true", help="also into DIR/tables and DIR/figures")
     return parser

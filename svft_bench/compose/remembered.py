@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
+from svft_bench.compose.tree import GROUPS
 from svft_bench.records.durable import digest
 
 # As bytes, from which every composition has an own copy to merge into: by source, name and digest.
@@ -34,8 +36,14 @@ class RememberingRepository(ConfigRepository):
         return other
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        """What the first source that has this file says."""
+        """What the first source that has this file says.
+
+        Raises:
+            ValueError: the option has another spelling, under which nothing that is tuned for it would be found.
+        """
         source = next((source for source in self.sources if source.is_config(config_path)), None)
+        if source is not None:
+            _check_spelling(config_path)
         if source is None or source.scheme() != "file":
             return super().load_config(config_path)
         file = Path(source.path) / f"{config_path.removesuffix('.yaml')}.yaml"
@@ -44,6 +52,15 @@ class RememberingRepository(ConfigRepository):
             _read[key] = pickle.dumps(super().load_config(config_path))
         result: ConfigResult = pickle.loads(_read[key])
         return result
+
+
+def _check_spelling(path: str) -> None:
+    """A file has one name by which it is chosen: what belongs to a cell is looked up by those of its parts."""
+    group = "hydra/launcher" if path.startswith("hydra/launcher/") else path.partition("/")[0]
+    spelled = posixpath.normpath(path).removesuffix(".yaml")
+    if group in (*GROUPS, "hydra/launcher") and path != spelled and spelled.startswith(f"{group}/"):
+        name, right = (text.removeprefix(f"{group}/") for text in (path, spelled))
+        raise ValueError(f"{group}={name} is unknown; did you mean {right}?")
 
 
 def cell_of_files(loader: ConfigLoaderImpl, choices: tuple[str, ...]) -> DictConfig:

@@ -63,7 +63,9 @@ def fixed(overrides: Sequence[str]) -> list[str]:
 
 def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
     with hydra_over(overrides):
-        typed = {item.get_key_element(): item for item in parsed(overrides)}
+        items = parsed(overrides)
+        _check_one_experiment(items)
+        typed = {item.get_key_element(): item for item in items}
         fixed = [str(item.input_line) for item in typed.values() if not item.is_sweep_override()]
         sweeping = tuple(line for line in fixed if line.startswith(SWEEPING))
         params, lists, own = _swept((conf_dir(), own_state(own_dir())), sweeping) if sweeping else ({}, [], {})
@@ -83,6 +85,14 @@ def _sweeps(overrides: Sequence[str]) -> list[Sweep]:
             composed(fixed)  # what names nothing at all agrees with no row either, and is told so
         raise ValueError(_no_row(agreed, rows))
     return [_row_sweep(row, fixed=fixed, axes=axes) for row in kept]
+
+
+def _check_one_experiment(items: Sequence[Override]) -> None:
+    """Refuse several experiments: each has rows and a sweep of its own, of which at most one's would run."""
+    named = [item for item in items if item.key_or_group == "experiment" and not item.is_delete()]
+    lines = list(dict.fromkeys(str(item.input_line) for item in named))
+    if len(lines) > 1 or any(item.is_sweep_override() for item in named):
+        raise ValueError(f"{' '.join(lines)}: one command takes one experiment, whose own cells it runs; name one")
 
 
 @lru_cache(maxsize=256)

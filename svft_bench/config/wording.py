@@ -43,9 +43,16 @@ def sentence(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-150:]}"
 
 
+def place(text: str) -> Path:
+    """A path, as the type of an argument: an empty one, as of a variable that is not set, would be the working one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; . is the working directory")
+    return Path(text)
+
+
 def folder(text: str) -> Path:
     """An existing folder, as the type of an argument."""
-    if not Path(text).is_dir():
+    if not text.strip() or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is no folder")
     return Path(text)
 

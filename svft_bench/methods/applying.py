@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -24,6 +22,7 @@ from svft_bench.config.wording import nearest
 from svft_bench.methods.fields import check_types
 from svft_bench.methods.importing import import_tuner
 from svft_bench.methods.scheduled import all_ranks, freeze_ranks, takes_ranks_away
+from svft_bench.methods.targets import check_targets
 from svft_bench.records.durable import replacing
 from svft_bench.tuners.quantised import entries
 
@@ -99,7 +98,7 @@ def apply_method(
         ValueError: the method's modules match nothing in this model, or it trains nothing of them.
     """
     if config is not None:
-        check_targets(model, method.adapter, method=method.name)
+        check_targets(model, config, adapter=method.adapter, method=method.name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*already found.*")
             adapted: nn.Module = get_peft_model(model, config)
@@ -126,37 +125,6 @@ class ThroughTuner(PeftModel):  # type: ignore[misc]
         with self._enable_peft_forward_hooks(*args, **kwargs):
             own = {name: value for name, value in kwargs.items() if name not in self.special_peft_forward_args}
             return self.base_model(*args, **own)
-
-
-def check_targets(model: nn.Module, adapter: Mapping[str, Any], *, method: str) -> None:
-    """Make sure that all modules which the adapter's fields name are there, by PEFT's rules.
-
-    These are `target_modules`, a regular expression or a list of suffixes, and values of other fields for some layers
-    (`rank_pattern`), each by a regular expression of a suffix.
-
-    Raises:
-        ValueError: one matches nothing, which PEFT by itself would pass over in silence.
-    """
-    targets = adapter.get("target_modules")
-    named = [("target_modules", item) for item in ([targets] if isinstance(targets, str) else targets or ())]
-    patterns = {name: value for name, value in adapter.items() if name.endswith("_pattern") and isinstance(value, dict)}
-    named += [(name, item) for name, value in patterns.items() for item in value]
-    names = [name for name, _ in model.named_modules()]
-    for field, item in named:
-        if item == "all-linear":
-            continue
-        end = re.escape(item) if field == "target_modules" else item
-        expression = item if field == "target_modules" and isinstance(targets, str) else rf"(.*\.)?({end})"
-        try:
-            found = any(re.fullmatch(expression, name) for name in names)
-        except re.error as error:
-            raise ValueError(f"method={method}: {field} has {item!r}, no regular expression: {error}") from None
-        if not found:
-            linear = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-            raise ValueError(
-                f"method={method}: {field} has {item!r}, which matches no module; "
-                f"the linear layers here end in {', '.join(sorted(linear))}"
-            )
 
 
 def count(model: nn.Module, *, head_modules: tuple[str, ...], base_bytes: int) -> Counts:

@@ -18,6 +18,9 @@ ARBITRARY = ConfigDict(arbitrary_types_allowed=True)
 # With these a single block is no stand-in for a model.
 SELECTING = ("layers_to_transform", "layers_pattern", "exclude_modules", "target_parameters", "layer_replication")
 
+# A pattern's fields where they have another name than it.
+PATTERNS = {"rank": ("r",), "alpha": ("lora_alpha",), "lambda": ("delora_lambda",)}
+
 
 def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> None:
     """Refuse a value that is not of its field's type: a dataclass takes anything, and text is true.
@@ -26,14 +29,30 @@ def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> No
         ValueError: names the field, the value and the type.
     """
     for name, value in values.items():
-        try:
-            _validator(config_class, name).validate_python(value, strict=True)
-        except ValidationError:
-            hint = _hint(config_class, name)
-            told = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-            raise ValueError(f"method.{name}={value!r}: {config_class.__name__} takes {told}") from None
-        if (wrong := _beside_sense(config_class, name, value)) is not None:
-            raise ValueError(f"method.{name}={value!r}{wrong}")
+        _check_type(config_class, name, value, told=f"method.{name}={value!r}")
+        if (own := _of_pattern(config_class, name)) is not None and isinstance(value, dict):
+            for layer, item in value.items():
+                _check_type(config_class, own, item, told=f"method.{name} has {layer!r}: {item!r}")
+
+
+def _check_type(config_class: type[PeftConfig], name: str, value: Any, *, told: str) -> None:
+    try:
+        _validator(config_class, name).validate_python(value, strict=True)
+    except ValidationError:
+        hint = _hint(config_class, name)
+        kind = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+        raise ValueError(f"{told}: {config_class.__name__} takes {kind}") from None
+    if (wrong := _beside_sense(config_class, name, value)) is not None:
+        raise ValueError(f"{told}{wrong}")
+
+
+def _of_pattern(config_class: type[PeftConfig], name: str) -> str | None:
+    """The field of which this one has other values for some layers, as `rank_pattern` has of `r`."""
+    if not name.endswith("_pattern"):
+        return None
+    word = name.removesuffix("_pattern")
+    known = get_type_hints(config_class)
+    return next((field for field in (word, *PATTERNS.get(word, ())) if field in known), None)
 
 
 def _beside_sense(config_class: type[PeftConfig], name: str, value: Any) -> str | None:

@@ -99,13 +99,42 @@ def _number(text: str | None, *, but: int) -> int:
 
 
 def check_folders(cells: Sequence[Cell]) -> None:
-    """Refuse folders that cannot be made or written, before one is looked into.
+    """Refuse folders that cannot be any, before one is looked into.
 
     Raises:
-        ValueError: names the folder, and what is in its way.
+        ValueError: names the folder, and the file in its way.
     """
-    for folder in {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}:
-        _check_folder(folder)
+    for folder in _folders(cells):
+        if not (there := _nearest_there(folder)).is_dir():
+            raise ValueError(f"{folder} cannot be a folder: {there} is a file")
+
+
+def check_writable(cells: Sequence[Cell]) -> None:
+    """Refuse folders that cannot be made or written, for cells that would write there.
+
+    Raises:
+        ValueError: names the folder, and why.
+    """
+    for folder in _folders(cells):
+        there = _nearest_there(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"{folder} cannot be written: {there} {_why_closed(there)}")
+
+
+def _folders(cells: Sequence[Cell]) -> set[Path]:
+    return {path for cell in cells for path in (cell.settings.results_dir, cell.settings.output_dir)}
+
+
+def _nearest_there(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _why_closed(folder: Path) -> str:
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "is on a file system that is mounted read-only"
+    if folder.stat().st_uid != os.geteuid():
+        return "is another user's"
+    return "is read-only; chmod u+wx lets you write there"
 
 
 def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
@@ -117,8 +146,9 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.methods.applying import LONG, check_targets, peft_config
+    from svft_bench.methods.applying import LONG, peft_config
     from svft_bench.methods.fields import check_values
+    from svft_bench.methods.targets import check_targets
     from svft_bench.models.architectures import published
     from svft_bench.models.blocks import check_numbers
     from svft_bench.models.loading import build_meta, check_bits
@@ -143,31 +173,26 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
             if config is not None:
                 check_values(config, spec.model, method=spec.method.name)
             retold = any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
-            if retold or _names_modules(spec):  # a look at the architecture takes a second
+            if retold or (config is not None and _names_modules(spec)):  # a look at the architecture takes a second
                 own = published(spec.model.name) is None
                 bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-                check_targets(bare, spec.method.adapter, method=spec.method.name)
+                if config is not None:
+                    check_targets(bare, config, adapter=spec.method.adapter, method=spec.method.name)
                 if retold:
                     check_numbers(bare, spec.model, kind=spec.task.kind)
 
 
 def _names_modules(spec: RunSpec) -> bool:
-    """Whether a method names modules, and others than those of `conf/model`."""
+    """Whether a method names modules or layers, and others than those of `conf/model`."""
+    from svft_bench.methods.fields import SELECTING
+
     adapter = spec.method.adapter
-    if any(isinstance(value, dict) and value for value in adapter.values()):
+    if any(isinstance(value, dict) and value for value in adapter.values()) or not adapter.keys().isdisjoint(SELECTING):
         return True
     groups = ([names] if isinstance(names, str) else names for names in spec.model.targets.values())
     known = {name for names in groups for name in names}
     targets = adapter.get("target_modules")
     return targets is not None and (isinstance(targets, str) or not known.issuperset(targets))
-
-
-def _check_folder(folder: Path) -> None:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"{folder} cannot be a folder: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be written: {there} is another user's")
 
 
 def _check_path(model: ModelSpec) -> None:

@@ -51,6 +51,8 @@ _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _MATRIX = re.compile(r"\\(?:begin|end) ?\{[a-z]*matrix\}")
 _BASE = re.compile(r"(?<![a-zA-Z\d\\])([\dA-F]*\d[\dA-F]*) ?_ ?\{? ?(\w+) ?\}?")
 _NAME = re.compile(r"^ ?(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([a-z](?:,[a-z])*\))? ?= ?")
+_LETTERS = re.compile(r"^ ?\(((?: ?(?:[a-zA-Z]|\\[a-z]+) ?,)+ ?(?:[a-zA-Z]|\\[a-z]+) ?)\) ?= ?")  # `(x,y) =`
+_SPELLED = re.compile(r"^(-?\d+) ?\( ?([a-zA-Z -]{3,}?) ?\)$")  # `5 (five)`
 _MEMBER = re.compile(r"^ ?(?:[a-zA-Z]|\\theta) ?\\in(?![a-z]) ?")
 _CHAIN = re.compile(r"^([^<>=]*?)\\(le|lt|ge|gt) +([a-zA-Z]|\\theta) *\\(le|lt|ge|gt) +(.+)$")
 _BOUND = re.compile(r"^([a-zA-Z]|\\theta) *\\(le|lt|ge|gt) +(.+)$")
@@ -83,6 +85,7 @@ def _formula(answer: str) -> str:
     text = re.sub(r"(?<![\d.}])(\d+) (\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = _REPEATING.sub(_repeated, re.sub(r"\\sqrt(\[\d+\])? ?([\da-zA-Z])(?![\d.])", r"\\sqrt\1{\2}", text))
     text = re.sub(r"^(?:an?|the) (?=[a-z]{3,}$)", "", text, flags=re.IGNORECASE)
+    text = _SPELLED.sub(lambda found: found[1] if in_digits(found[2]) == found[1] else found[0], text)
     text = re.sub(r"(?<=_\{) ?([a-z]+) ?(?=\})", lambda word: in_digits(word[1]), text)
     return re.sub(r" (?:percent)$", "%", text if re.search(r"\d", text) else in_digits(text))
 
@@ -118,6 +121,9 @@ def _bare(text: str) -> str:
 def _same(left: str, right: str) -> bool:
     if _bare(left) == _bare(right):
         return True
+    named, named_right = _LETTERS.match(left), _LETTERS.match(right)
+    if (named is None) != (named_right is None):
+        return _same(_LETTERS.sub("", left), _LETTERS.sub("", right))
     if max(len(left), len(right)) > LONGEST or any("\\ldots" in side for side in (left, right)):
         return False
     if _BASE.search(left) or _BASE.search(right):
@@ -157,11 +163,14 @@ def _same_single(left: str, right: str) -> bool:
 
 def _parts(text: str) -> tuple[str, list[str]]:
     """The brackets around a list, as `(]`, and its members; a number with separators is one member."""
-    text = _interval(_MEMBER.sub("", text.strip()))
+    whole = _MEMBER.sub("", text.strip())
+    text = _interval(whole)
     if re.fullmatch(r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", text):
         return "", [text]
     if "\\cup" in text:
         return "", [part.strip() for part in text.split("\\cup")]
+    if len(bounds := _either(whole)) > 1:
+        return "", bounds
     opening = next((mark for mark in _OPENS if text.startswith(mark)), "")
     closing = next((mark for mark in _CLOSES if text.endswith(mark)), "")
     inside = text[len(opening) : len(text) - len(closing)]
@@ -199,6 +208,14 @@ def _interval(text: str) -> str:
             return f"{'[' if closed else '('}{value},\\infty)"
         return f"(-\\infty,{value}{']' if closed else ')'}"
     return text
+
+
+def _either(text: str) -> list[str]:
+    """The intervals of `x < 3 or x > 5`, if these are bounds of one variable."""
+    parts = [part.strip(" ,") for part in re.split(r"\bor\b", text)]
+    found = [_BOUND.match(part) for part in parts]
+    variables = {bound[1] for bound in found if bound is not None}
+    return [_interval(part) for part in parts] if all(found) and len(variables) == 1 else []
 
 
 def _all_same(left: Sequence[str], right: Sequence[str]) -> bool:

@@ -50,6 +50,8 @@ _MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillio
 _SHORT = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
 _VARIABLES = {"x", "y", "z", "n", "i", "π", "X", "Y", "Z", "a", "b"}
 _EXPLAINS = re.compile(r"\b(?:because|since|as|which|where|when|while|if|given|so)\b|;|[.!?](?= |$)(?! ?[\d=])")
+# A number, and after it a sentence that comes to the same one: `12. 3*4 is 12`.
+_AGAIN = re.compile(r"^([-+]?\d(?:[\d,.]*\d)?)\. \d[\d.,]* ?[-+*/] ?\d[^=]*? (?:is|equals) \1(?!\w|[.,]\d).*")
 _BOUND = re.compile(
     r"^[^\d=]*\b(?:(?:more|less|fewer|greater) than|over|under|below|above|not|isn't) [-+]?\.?\d", re.IGNORECASE
 )
@@ -80,7 +82,7 @@ def number_in(answer: str) -> Fraction | None:
         line = in_digits(line[:WINDOW])
     if len(line) > WINDOW:
         line = re.sub(r"[\d.,' ]+$", "√", line[:WINDOW])  # a number that goes on is none
-    line = _until(_EXPLAINS, _without_asides(line))
+    line = _until(_EXPLAINS, _AGAIN.sub(r"\1", _without_asides(line)))
     if _BOUND.search(line) or _SHARE.search(line):
         return None
     sides = [side for side in line.split("=") if re.search(r"\d", side)]

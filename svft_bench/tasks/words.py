@@ -5,6 +5,16 @@ from __future__ import annotations
 import re
 
 NEXT = "###"  # a template's mark: what follows it belongs to another task
+# `can't be`, `is never really`: what an option after it is denied by, some words between.
+DENIES = (
+    r"\b(?:not|never|no longer|hardly|scarcely|barely|cannot"
+    r"|(?:is|was|are|do|does|did|ca|could|wo|would|should)n['’]?t)"
+    r"(?: (?:be|been|look|seem|sound|to|the|an?|really|possibly|actually|quite|entirely|at all))*"
+)
+REFUTED = (
+    r"(?:(?:is|was) (?:wrong|incorrect|not\b|never\b|hardly\b|no longer\b)|(?:isn|wasn)['’]?t\b|can(?:not|['’]?t) be\b)"
+)
+EXPLAINS = re.compile(r"\b(?:because|since)\b[^.!?\n]*", re.IGNORECASE)  # which may name the others
 ECHO = re.compile(r"Answer format:\s{0,3}\S+")  # the end of an instruction
 
 
@@ -20,11 +30,11 @@ def settled_on(text: str, *, words: str) -> set[str]:
     text = begin if mark and begin.strip() else text
     text = text[max((echo.end() for echo in ECHO.finditer(text)), default=0) :]
     stated = list(re.finditer(rf"\banswer(?: is|:)[^\w/]{{0,12}}({words})(?!\w)", text, re.IGNORECASE))
-    denied = rf"\b(?:not|isn't) (?:{words})\b|\b(?:{words}) is (?:wrong|incorrect|not\b)"
-    if re.search(denied, text[stated[-1].start() :] if stated else text, re.IGNORECASE):
+    last = EXPLAINS.sub(" ", text[stated[-1].start() :]) if stated else text
+    if re.search(rf"{DENIES} (?:{words})\b|\b(?:{words}) {REFUTED}", last, re.IGNORECASE):
         return set()  # which says nothing of the others
     if stated:
-        return {match[1].lower() for match in stated} | _standing(text[stated[-1].start(1) :], words=words)
+        return {match[1].lower() for match in stated} | _standing(last, words=words)
     labels = re.compile(rf"(?<!\w)({words})(?=[:)])", re.IGNORECASE)
     if len({label.lower() for label in labels.findall(text)}) > 1:
         text = labels.sub(" ", text)

@@ -124,6 +124,16 @@ def test_the_verb_writes_only_when_asked_and_the_same_bytes_twice(
     capsys.readouterr()
 
 
+def test_a_table_reads_the_folder_that_is_typed_as_for_a_run(
+    one: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_record(made_record(one[0], score=0.4321), results=tmp_path, predictions=[])
+    assert table(["demo", f"results_dir={tmp_path}", "--format", "csv"]) == 0
+    assert "0.4321" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="both name its folder"):
+        table(["demo", f"results_dir={tmp_path}", "--results", str(tmp_path)])
+
+
 def test_an_unknown_table_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="table dem: did you mean demo"):
         table(["dem"])

@@ -42,6 +42,24 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
+@pytest.mark.parametrize("line", ["--help", "--version", "list", "list --help", "plan --help"])
+def test_no_answer_is_an_error_for_a_reader_that_is_gone(line: str) -> None:
+    program = [sys.executable, "-m", "svft_bench", *line.split()]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "closed", "code"), [("list", ">&-", 0), ("--help", ">&-", 0), ("table nope", "2>&-", 2)]
+)
+def test_a_closed_stream_leaves_the_exit_code_what_it_is(line: str, closed: str, code: int) -> None:
+    shell = f"exec {sys.executable} -m svft_bench {line} {closed}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 def test_a_warning_is_told_once_whatever_filters_come_in_between() -> None:
     program = """
 import sys, warnings

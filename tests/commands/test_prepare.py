@@ -32,13 +32,20 @@ def test_the_cache_is_pruned_to_a_size(cache: Path, size: list[str], left: int) 
 
 
 @pytest.mark.parametrize(
-    "argv", [["--list", "x"], ["--prune", "-1"], ["--prune", "all"], ["--prune", "1", "2"], ["--drop"]]
+    "argv",
+    [
+        ["--list", "x"],
+        *(["--prune", *size] for size in (["-1"], ["all"], ["1", "2"], ["²"], ["1²"], ["."], ["9" * 300], [""])),
+        ["--drop"],
+    ],
 )
 def test_what_prepare_does_not_know_is_refused_in_one_sentence(
     argv: list[str], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(["prepare", *argv]) == 2
-    assert " ".join(argv) in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert " ".join(argv) in told
+    assert ("size of 0 or more" in told) == (argv != ["--drop"])
     assert len(svd_cache.entries(cache)) == 3
 
 

@@ -152,13 +152,19 @@ def test_a_training_that_runs_is_left_alone(
         (["finished"], "expected KEY=VALUE or one of done, failed, running, unfinished"),
         (["--older-than", "soon"], "--older-than soon: expected a number and one of s, m, h, d, w"),
         (["--prune", "records"], "'records' is none of checkpoints, weights, caches"),
+        (["--older-than", ""], "--older-than : expected a number and one of s, m, h, d, w"),
+        (["older_than="], "runs older_than=: a value is empty"),
+        (["state="], "runs state=: a value is empty"),
+        (["method=lora,"], "runs method=lora,: a value is empty"),
+        (["results_dir="], "runs results_dir=: a value is empty"),
+        (["--results", ""], "argument --results: it is empty; . is the working directory"),
     ],
 )
 def test_a_mistyped_filter_is_one_sentence(
     words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results").mkdir()
-    assert command(["runs", *words, *folders(tmp_path)]) == 2
+    assert command(["runs", *folders(tmp_path), *words]) == 2
     assert sentence in capsys.readouterr().err
 
 

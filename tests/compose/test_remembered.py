@@ -132,3 +132,17 @@ def test_an_own_experiment_may_choose_a_launcher_of_hydra(tmp_path: Path, monkey
 def test_what_names_nothing_is_hydras_to_refuse() -> None:
     with pytest.raises(ValueError, match="method=svft_bandd is unknown"), hydra_over(["method=svft_bandd"]):
         composed(["method=svft_bandd"])
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    ["defaults: [override /task: ./digits]", "defaults: [override /task: ../task/digits]", 'rows: ["task=./digits"]'],
+)
+def test_an_own_experiment_spells_its_parts_as_the_command_line_does(
+    chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SVFT_BENCH_CONF", str(tmp_path))
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n# mine\n{chosen}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^task=\S*/digits is unknown; did you mean digits\?$"):
+        cells(["experiment=mine"], any_data=True)

@@ -174,6 +174,10 @@ def test_a_table_that_does_not_parse_names_its_line(text: str, told: str, tmp_pa
         (["--prompt", "{x}", "--answer", "{mark}"], "there is no column 'x'"),
         (["--prompt", "{review", "--answer", "{mark}"], "is no template"),
         (["--prompt", "{review.real}", "--answer", "{mark}"], "is no template"),
+        (["--prompt", "{review}", "--answer", "none"], "--answer 'none' names no column"),
+        (["--label", "mark", "--text", ""], "--text is empty"),
+        (["--from", ""], "--from is empty"),
+        (["--eval", " "], "--eval is empty"),
     ],
 )
 def test_a_task_that_cannot_be_is_refused(
@@ -184,6 +188,27 @@ def test_a_task_that_cannot_be_is_refused(
     assert command(line) == (0 if told is None else 2)
     assert told is None or told in capsys.readouterr().err
     assert (tmp_path / "task" / "mine.yaml").exists() is (told is None)
+
+
+@pytest.mark.parametrize("more", [[], ["--context", "text", "--text", "q"], ["--target", "label", "--text", "q"]])
+def test_a_row_without_a_column_that_others_have_is_named(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"q": "which?", "text": f"a film of {i} parts", "label": ("a", "film")[i % 2]} for i in range(6)]
+    del rows[3]["label"]
+    file = _write(tmp_path / "x.jsonl", rows)
+    line = ["new", "task", "mine", "--from", str(file), "--label", "label", *more, "--config-dir", str(tmp_path)]
+    assert command(line) == 2
+    assert "row 3 has no column 'label'; it has q, text" in capsys.readouterr().err
+    assert not (tmp_path / "task").exists()
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "a+b", ".a", "a//b", ""])
+def test_a_name_that_no_command_takes_is_none(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _write(tmp_path / "x.csv", REVIEWS)
+    assert command(["new", "task", name, "--from", str(file), "--label", "stars", "--config-dir", str(tmp_path)]) == 2
+    assert "is no name" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_label_that_is_no_class_names_its_row(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import torch
 
 from svft_bench.cli import command
 from svft_bench.compose import cells, options
+from svft_bench.records import save_record
 from svft_bench.running.assembly import pick_device
 from svft_bench.running.preflight import check_processes, check_surroundings
+from tests.made_records import made_record
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "false"}
@@ -99,6 +103,30 @@ def test_under_a_launcher_that_is_refused_nothing_is_written(
     assert command([*line.split(), f"results_dir={tmp_path}/results", f"output_dir={tmp_path}/outputs"]) == 2
     assert capsys.readouterr().err.startswith("svft-bench: WORLD_SIZE=2, by another launcher than torchrun")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "why"), [(None, r"is read-only; chmod u\+wx lets you write there"), (12345, "is another user's")]
+)
+def test_a_folder_that_cannot_be_written_says_why(
+    owner: int | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    if owner is not None:
+        monkeypatch.setattr(os, "geteuid", lambda: owner)
+    assert command([f"results_dir={tmp_path}/r", f"output_dir={tmp_path}/o"]) == 2
+    assert re.search(rf"cannot be written: {tmp_path} {why}$", capsys.readouterr().err.strip())
+
+
+def test_what_is_recorded_already_needs_no_folder_to_write_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [f"results_dir={tmp_path}/r", f"output_dir={tmp_path}/o"]
+    save_record(made_record(cells(line)[0], score=0.5), results=tmp_path / "r", predictions=[])
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert command(line) == 0
+    assert "already recorded" in capsys.readouterr().out
+    assert command([*line, "force=true"]) == 2
 
 
 def test_a_cache_of_no_size_is_refused_before_anything_loads(

@@ -200,6 +200,21 @@ PAIRS = [  # gold, generation, right
     ("\\text{ellipse}", "an ellipse", True),
     ("\\frac{3}{5}", "3/5", True),
     ("3", "3.0", True),
+    ("(x,y)=(1,2)", "(1,2)", True),
+    ("(1,2)", "(x, y) = (1, 2)", True),
+    ("(r,\\theta)=(3,\\frac{\\pi}{2})", "(3,\\pi/2)", True),
+    ("(x,y)=(1,2)", "(2,1)", False),
+    ("(x,y)=(1,2)", "(y,x)=(1,2)", False),
+    ("(1,2)", "(3,4)=(1,2)", False),
+    ("(-\\infty,3)\\cup(5,\\infty)", "x<3 or x>5", True),
+    ("(-\\infty,3)\\cup(5,\\infty)", "x > 5 \\text{ or } x < 3", True),
+    ("(-\\infty,3)\\cup(5,\\infty)", "x \\le 3 or x>5", False),
+    ("(-\\infty,3)\\cup(5,\\infty)", "x<3 or y>5", False),
+    ("(-\\infty,3)\\cup(5,\\infty)", "x<3", False),
+    ("5", "5 \\text{ (five)}", True),
+    ("21", "21 (twenty-one)", True),
+    ("5", "5 (six)", False),
+    ("5", "5 (mod 7)", False),
 ]
 
 

@@ -132,6 +132,11 @@ EQUATIONS: list[tuple[str, Fraction | int | None]] = [
     ("$2 \\cdot 3 = 6$", 6),
     ("100 - 20 = 80 dollars per week", 80),
     ("2 + 2 = 4 or 5", None),
+    ("12. 3*4 is 12", 12),
+    ("1,200. 30 * 40 is 1,200 in all", 1200),
+    ("12. 3*4 is 120", None),
+    ("12. 3*4 is 12.5", None),
+    ("1. 3*4 = 12", 12),
 ]
 MAGNITUDES: list[tuple[str, Fraction | int | None]] = [
     ("$1.5 million", 1500000),

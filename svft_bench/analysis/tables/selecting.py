@@ -14,7 +14,7 @@ from svft_bench.analysis.tables.results import cell_results, data_of, difference
 from svft_bench.analysis.tables.verdict import EXACT, Protocol
 from svft_bench.compose import cells, options
 from svft_bench.config.spec import RunSpec
-from svft_bench.config.wording import plural
+from svft_bench.config.wording import nearest, plural
 from svft_bench.records import RunRecord
 
 # Fields that no method has by default and that make another method of the one that has them.
@@ -59,7 +59,7 @@ def narrow(reference: Reference, overrides: Sequence[str]) -> list[Row]:
     """The rows of the models and methods that are asked for; all of them where none is.
 
     Raises:
-        ValueError: no row has that model or method, or there is no such protocol.
+        ValueError: no row has that model or method, or no cell of a row takes an override.
     """
     rows = list(reference.rows)
     asked = {_key(override): override.partition("=")[2].split(",") for override in overrides}
@@ -70,10 +70,33 @@ def narrow(reference: Reference, overrides: Sequence[str]) -> list[Row]:
             if value not in known:
                 raise ValueError(f"{key}={value} has no row in {reference.name}; there are {', '.join(known)}")
         rows = [row for row in rows if of[key](row) in asked[key]]
-    for value in asked.get("protocol", []):
-        if value not in options("protocol"):
-            raise ValueError(f"protocol={value} is unknown; there are {', '.join(options('protocol'))}")
+    for group in ("protocol", "task"):
+        for value in asked.get(group, []):
+            if value not in options(group):
+                raise ValueError(f"{group}={value} is unknown; {nearest(value, options(group))}")
+    if others := [override for override in overrides if _key(override) not in (*of, "task")]:
+        _check_taken(others, reference, rows)
     return rows
+
+
+def _check_taken(overrides: Sequence[str], reference: Reference, rows: Sequence[Row]) -> None:
+    """Refuse overrides that no method of these rows takes, whether or not a cell of it is recorded."""
+    there = ((row, _first(reference, row)) for row in filter(offered, rows))
+    lines = {row.ours: overrides_of(row, measured) for row, measured in there if measured is not None}
+    first: ValueError | None = None
+    for line in lines.values() or [[]]:
+        try:
+            cells([*line, *overrides], any_data=True)
+        except ValueError as error:
+            first = first or error
+        else:
+            return
+    assert first is not None
+    raise first
+
+
+def _first(reference: Reference, row: Row) -> Measured | None:
+    return next((of for column in reference.columns if column.name in row.scores for of in column.of), None)
 
 
 def offered(row: Row) -> bool:
