@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
+from torch import Tensor
 
 from tests.tuners.cases import CASES, MOVED_CASES, adapted, config_of, make_base, make_input
 
@@ -64,6 +65,39 @@ def test_entries_put_in_by_hand_are_refused_on_another_base_when_they_are_used(c
     other.load_state_dict(state, strict=False)
     with pytest.raises(ValueError, match=r"another singular basis of 'tall'"):
         USES[use](other)
+
+
+def averaged(one: Tensor, other: Tensor, keep: float) -> Tensor:
+    return keep * one + (1 - keep) * other
+
+
+AVERAGES: dict[str, Callable[[PeftModel, PeftModel, float], object]] = {
+    "in_the_state_dict": lambda mean, model, keep: [
+        one.copy_(averaged(one, other, keep))
+        for one, other in zip(mean.state_dict().values(), model.state_dict().values(), strict=True)
+    ],
+    "in_the_buffers": lambda mean, model, keep: [
+        one.copy_(averaged(one, other, keep)) for one, other in zip(mean.buffers(), model.buffers(), strict=True)
+    ],
+    "as_a_new_state_dict": lambda mean, model, keep: mean.load_state_dict(
+        {name: averaged(part, model.state_dict()[name], keep) for name, part in mean.state_dict().items()}
+    ),
+}
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.9999])
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("case", ["svft_random", "svft_top_k", "svft_tied_random"])
+def test_a_running_average_of_all_in_a_state_dict_leaves_the_cells_where_they_are(
+    case: str, average: str, keep: float
+) -> None:
+    model, mean = adapted(case, moved=True), adapted(case, moved=True)
+    with torch.no_grad():
+        for _ in range(3):
+            AVERAGES[average](mean, model, keep)
+        torch.testing.assert_close(mean(make_input()), model(make_input()))
+    cells = {name: part for name, part in model.state_dict().items() if "index" in name}
+    assert cells and all(torch.equal(mean.state_dict()[name], part) for name, part in cells.items())
 
 
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ..layer import SingularLayer
 from ..stacked import Sliced
 from ..svd import Factors
 from . import patterns
+from .cells import Cells
 from .config import SVFTConfig
 from .tied import TiedCore
 
@@ -36,7 +37,7 @@ class SVFTLayer(SingularLayer):
         self.svft_gate = nn.ParameterDict()
         self.svft_tied = nn.ModuleDict()
         # A drawn pattern is saved: the draw depends on the release of torch, top_k on the last bits of the basis.
-        self.svft_index = BufferDict(persistent=True)
+        self.svft_index = Cells()
         self.svft_fingerprint = BufferDict(persistent=True)
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config)
