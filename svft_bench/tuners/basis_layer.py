@@ -236,7 +236,7 @@ class BasisLayer(MergingLayer):
 
     def install_basis(self, adapter: str, found: transfer.Found, *, fingerprint: Tensor | None) -> None:
         """Replace the computed basis of `adapter` by the one it was trained in."""
-        own, config = f"saved_{adapter}", self.configs[adapter]
+        own, config = self._free_name(f"saved_{adapter}", adapter), self.configs[adapter]
         dtype = self._basis_dtype(config)
         # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
         own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
@@ -248,6 +248,12 @@ class BasisLayer(MergingLayer):
             self.basis_origins[adapter] = self.basis_origins[adapter]._replace(kind=found.kind)
         self.basis_names[adapter] = own
         self._drop_unused_bases()
+
+    def _free_name(self, name: str, adapter: str) -> str:
+        """A name for a basis that no other adapter goes by; a weighted one may still be in what another had."""
+        while name in {own for other, own in self.basis_names.items() if other != adapter}:
+            name += "_"
+        return name
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
