@@ -109,9 +109,11 @@ class BasisLayer(MergingLayer):
         dtype = self._basis_dtype(config)
         side = self._side(factors, dtype, config)
         name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
+        while name in self.singular_bases and not cast(Basis, self.singular_bases[name]).is_for(weight):
+            name += "_"
         if name not in self.singular_bases:
             fingerprints = None if weight.is_meta else fingerprints_of(factors, weight=weight)
-            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side, fingerprints=fingerprints)
+            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side, fingerprints=fingerprints, weight=weight)
         self.basis_names[adapter] = name
         return factors
 
@@ -137,10 +139,28 @@ class BasisLayer(MergingLayer):
             saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
             if self._compared.get(adapter) != mark:
-                if not basis.has(saved, diagonal=self.has_diagonal_core(adapter)):
+                diagonal = self.has_diagonal_core(adapter)
+                if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
+                    basis = self._made_anew(adapter)
+                if not basis.has(saved, diagonal=diagonal):
                     raise ValueError(transfer.refusal(self.key))
                 self._compared[adapter] = mark
         return basis
+
+    def has_left(self, adapter: str) -> bool:
+        """Whether the weight has become another; a packed one is not written to, nor one that is offloaded."""
+        known = self.quantization_backend is None and not self.get_base_layer().weight.is_meta
+        return known and not self.basis(adapter).is_for(self.matrix())
+
+    def _made_anew(self, adapter: str) -> Basis:
+        """The adapter's basis of the weight that is there now."""
+        weight, config, origin = self.matrix(), self.configs[adapter], self.basis_origins[adapter]
+        factors = self._factors(weight, config, exact=origin.fill_seed is not None)
+        self.basis_origins[adapter] = origin._replace(close=transfer.close_pairs(factors.s, rank=origin.rank))
+        factors = transfer.cut(factors, origin)
+        found = transfer.Found(factors, origin.kind, fingerprints=fingerprints_of(factors, weight=weight))
+        self.install_basis(adapter, found, fingerprint=None)
+        return self.basis(adapter)
 
     def _factors(self, weight: Tensor, config: Any, *, exact: bool) -> svd.Factors:
         if weight.is_meta:
@@ -225,7 +245,7 @@ class BasisLayer(MergingLayer):
         """The basis that a checkpoint describes; None where the adapter has it. A ValueError where it is another."""
         basis, origin, weight = self.basis(adapter), self.basis_origins[adapter], self.matrix()
         diagonal = self.has_diagonal_core(adapter)
-        if weight.is_meta or transfer.is_at_hand(saved, basis, origin, diagonal=diagonal):
+        if weight.is_meta or transfer.is_at_hand(saved, basis, weight, origin, diagonal=diagonal):
             return None
 
         def decompose(weight: Tensor) -> svd.Factors:
@@ -241,7 +261,9 @@ class BasisLayer(MergingLayer):
         # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
         own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
         side: Side = self._side(found.factors, dtype, config) if own_weight else "both"
-        self.singular_bases[own] = basis = Basis(found.factors, dtype=dtype, side=side, fingerprints=found.fingerprints)
+        self.singular_bases[own] = basis = Basis(
+            found.factors, dtype=dtype, side=side, fingerprints=found.fingerprints, weight=self.matrix()
+        )
         if found.change and fingerprint is not None:
             basis.accepted = fingerprint.cpu()
         else:

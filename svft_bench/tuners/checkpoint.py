@@ -32,6 +32,15 @@ def needed(kept: dict[str, dict[str, Tensor]]) -> str:
     )
 
 
+def left(names: Iterable[str]) -> str:
+    """One line on the modules whose weight was replaced after the adapter was added."""
+    return (
+        f"The weight of {_some(names)} is no longer the one that was there when the adapter was added, in whose "
+        "singular basis it trains, so the saved adapter will be refused on this base: load the base's weights before "
+        "get_peft_model; merge_and_unload keeps what was trained."
+    )
+
+
 def changed(found: dict[str, Found]) -> str | None:
     """One line on what an adapter does differently on weights of another kind, None where it does the same."""
     differ = {name: basis for name, basis in found.items() if max(basis.change, basis.weight_change) > UNFELT}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import quantised, svd
-from .basis import Basis, Fingerprints, fingerprint_distance, fingerprints_of, smaller, truncate
+from .basis import UNFELT, Basis, Fingerprints, fingerprint_distance, fingerprints_of, smaller, truncate
 from .svd import Factors
 
 # A pair is stored where the gap to the next singular value, or to zero, is under this many units in the last place of
@@ -32,8 +32,6 @@ CLOSE = 64
 # where one of the two weights is a rounding of the other that cannot be repeated.
 FLOAT_ROUNDING, QUANTISING = 0.02, 0.2
 TURNED = 0.5
-# How far it may be without a word: what is left between two SVDs of one weight, and the rounding of factors.
-UNFELT = 5e-3
 
 
 class Origin(NamedTuple):
@@ -138,11 +136,11 @@ def mended(factors: Factors, saved: Saved) -> Factors:
     return Factors(u, s, vt)
 
 
-def is_at_hand(saved: Saved, basis: Basis, origin: Origin, *, diagonal: bool) -> bool:
-    """Whether the basis that was computed is the saved one as it stands."""
+def is_at_hand(saved: Saved, basis: Basis, weight: Tensor, origin: Origin, *, diagonal: bool) -> bool:
+    """Whether the basis that was computed, if it is that of the present weight, is the saved one as it stands."""
     if saved.fingerprint is None or saved.fingerprint.is_meta:
         return True
-    same = saved.u is None and saved.close is None and _kind(saved, origin) == origin.kind
+    same = saved.u is None and saved.close is None and _kind(saved, origin) == origin.kind and basis.is_for(weight)
     return same and basis.has(saved.fingerprint, diagonal=diagonal)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from torch import Tensor
 
-from tests.tuners.cases import CASES, MOVED_CASES, adapted, config_of, make_base, make_input
+from tests.tuners.cases import CASES, MOVED_CASES, Shapes, adapted, config_of, make_base, make_input
 
 ALL = [*CASES, *MOVED_CASES]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -98,6 +99,57 @@ def test_a_running_average_of_all_in_a_state_dict_leaves_the_cells_where_they_ar
         torch.testing.assert_close(mean(make_input()), model(make_input()))
     cells = {name: part for name, part in model.state_dict().items() if "index" in name}
     assert cells and all(torch.equal(mean.state_dict()[name], part) for name, part in cells.items())
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "svft_saved_basis", "svft_random", "vectorfit"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_who_saves_an_adapter_learns_that_its_basis_is_of_weights_that_are_gone(
+    case: str, merged: bool, tmp_path: Path
+) -> None:
+    model = adapted(case, moved=True)
+    if merged:
+        model.merge_adapter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.bfloat16().float().save_pretrained(tmp_path)
+    model.unmerge_adapter() if merged else None
+    weight = model.base_model.model.tall.base_layer.weight
+    weight.data.copy_(weight.flip(0))
+    if merged:
+        model.merge_adapter()
+    with pytest.warns(UserWarning, match=r"weight of tall is no longer .* load the base's weights before"):
+        model.save_pretrained(tmp_path)
+
+
+def test_an_adapter_that_is_added_later_gets_a_basis_of_the_weight_that_is_there_then() -> None:
+    model = adapted("svft_banded")
+    weight = model.base_model.model.tall.base_layer.weight
+    weight.data.copy_(weight.flip(0))
+    model.add_adapter("second", config_of("svft_banded"))
+    layer = model.base_model.model.tall
+    assert layer.has_left("default") and not layer.has_left("second")
+    assert layer.basis("second") is not layer.basis("default")
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "svft_rank_filled", "svft_saved_basis", "svft_random", "vectorfit"])
+def test_a_whole_state_brings_the_weights_that_its_basis_is_of(case: str, tmp_path: Path) -> None:
+    model, x = adapted(case, moved=True), make_input()
+    other = get_peft_model(Shapes().eval(), config_of(case)).eval()
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(other(x), model(x))
+        other.save_pretrained(tmp_path)
+        torch.testing.assert_close(PeftModel.from_pretrained(make_base(), tmp_path)(x), model(x))
+
+
+def test_an_adapter_for_weights_that_are_gone_does_not_load(tmp_path: Path) -> None:
+    adapted("svft_banded", moved=True).save_pretrained(tmp_path)
+    model = adapted("svft_banded")
+    weight = model.base_model.model.tall.base_layer.weight
+    weight.data.copy_(weight.flip(0))
+    with pytest.raises(ValueError, match=r"another singular basis of 'base_model\.model\.tall'"):
+        model.load_adapter(tmp_path, "default")
 
 
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:
