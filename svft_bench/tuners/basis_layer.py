@@ -16,7 +16,7 @@ from . import chooser, quantised, rounding, svd, transfer
 from .basis import Basis, Side, fingerprints_of
 from .budget import Holding
 from .merging import MergingLayer
-from .offloading import onloaded
+from .offloading import is_hooked, onloaded
 from .options import resolve_dtype
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,17 @@ def as_matrix(base: nn.Module, weight: Tensor) -> Tensor:
     if isinstance(base, Conv1D):
         return weight.T
     return weight.flatten(1) if weight.dim() > 2 else weight
+
+
+# The forwards that are W x + b, and that of a matrix of a stack, which is never called.
+PLAIN = {kind.forward for kind in (nn.Linear, Conv1D, *CONVOLUTIONS, nn.Module)}
+
+
+def is_more(base: nn.Module, backend: Any = None) -> bool:
+    """Whether what a base layer makes of an input may be something else than W x + b."""
+    own = type(base).forward in PLAIN or backend is not None
+    replaced = "forward" in base.__dict__ and not is_hooked(base)
+    return bool(not own or replaced or base._forward_hooks or base._forward_pre_hooks)
 
 
 def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
@@ -175,7 +186,8 @@ class BasisLayer(MergingLayer):
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
         conditioning = chooser.conditioning(factors.s)
-        side = side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
+        more = is_more(self.base_layer, self.quantization_backend)
+        side = "both" if more else side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
         held = "both factors" if side == "both" else "one factor"
         logger.info("%s %s keeps %s (conditioning %.3g)", self.key, self.shape, held, conditioning)
         return side
