@@ -185,7 +185,8 @@ class BasisLayer(MergingLayer):
         return resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
-        conditioning = chooser.conditioning(factors.s)
+        bias = self.base_bias() if self.shape[0] < self.shape[1] else None
+        conditioning = chooser.conditioning(factors.s, dtype=dtype, bias=bias)
         more = is_more(self.base_layer, self.quantization_backend)
         side = "both" if more else side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
         held = "both factors" if side == "both" else "one factor"
