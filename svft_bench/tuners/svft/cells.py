@@ -8,6 +8,8 @@ import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor
 
+from ..checkpoint import whole
+
 # Truncated time and again, a running average comes to rest within this part of what it averages.
 ROUNDING = 2e-3
 
@@ -73,7 +75,14 @@ class Cells(BufferDict):  # type: ignore[misc]
         """The whole numbers of which an average or a cast has made others."""
         drawn, by = self._drawn.get(adapter), 4 * torch.finfo(cells.dtype).eps
         known = drawn is not None and drawn.shape == cells.shape and _is_rounded(cells.cpu(), drawn, by=by)
-        return drawn if known and drawn is not None else cells.round().to(torch.int32)
+        if known and drawn is not None:
+            return drawn
+        if (told := whole(cells)) is None:
+            raise ValueError(
+                f"The cells of a drawn pattern are whole numbers, which {cells.dtype} cannot tell apart; an average or "
+                "a cast of an adapter is to leave those of its tensors that are integers as they are."
+            )
+        return told.to(torch.int32)
 
 
 def _is_rounded(cells: Tensor, drawn: Tensor, *, by: float) -> bool:
