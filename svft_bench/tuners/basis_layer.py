@@ -16,12 +16,11 @@ from . import chooser, quantised, rounding, svd, transfer
 from .basis import Basis, Side, fingerprints_of
 from .budget import Holding
 from .merging import MergingLayer
-from .offloading import is_hooked, onloaded
+from .offloading import onloaded
 from .options import resolve_dtype
+from .plain import is_more
 
 logger = logging.getLogger(__name__)
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
@@ -41,17 +40,6 @@ def as_matrix(base: nn.Module, weight: Tensor) -> Tensor:
     if isinstance(base, Conv1D):
         return weight.T
     return weight.flatten(1) if weight.dim() > 2 else weight
-
-
-# The forwards that are W x + b, and that of a matrix of a stack, which is never called.
-PLAIN = {kind.forward for kind in (nn.Linear, Conv1D, *CONVOLUTIONS, nn.Module)}
-
-
-def is_more(base: nn.Module, backend: Any = None) -> bool:
-    """Whether what a base layer makes of an input may be something else than W x + b."""
-    own = type(base).forward in PLAIN or backend is not None
-    replaced = "forward" in base.__dict__ and not is_hooked(base)
-    return bool(not own or replaced or base._forward_hooks or base._forward_pre_hooks)
 
 
 def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
@@ -154,7 +142,7 @@ class BasisLayer(MergingLayer):
                 if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
                     basis = self._made_anew(adapter)
                 if not basis.has(saved, diagonal=diagonal):
-                    raise ValueError(transfer.refusal(self.key))
+                    raise ValueError(transfer.refusal(self.key, other_core=basis.has(saved, diagonal=not diagonal)))
                 self._compared[adapter] = mark
         return basis
 

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from . import attached, chooser, kernels, rounding
 from .adapted_layer import AdaptedLayer
-from .basis_layer import is_more
 from .cores import is_transformed
 from .kernels import Core
 from .offloading import is_hooked, reclaim
+from .plain import is_more
 from .unchanging import current
 
 logger = logging.getLogger(__name__)

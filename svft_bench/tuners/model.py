@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget, card, tying, weighted
-from .basis_layer import CONVOLUTIONS
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
 from .checkpoint import PEFT_PREFIX, changed, left, needed, saved
 from .experts import warn_of_left_out
 from .layer import SingularLayer, layers_of, trained_by
 from .offloading import onloaded
+from .plain import CONVOLUTIONS
 from .renewal import Memory
 from .stacked import ParamWrapper, check_same_parameters, checked_stack
 from .svd import Factors

@@ -159,6 +159,7 @@ def find(
         ValueError: the weight is another one, or its rounding has turned the basis too far.
     """
     kind = _kind(saved, origin)
+    _check_sizes(saved, weight, origin, module=module)
     if saved.u is not None and saved.s is not None and saved.vt is not None:
         return _carried(Factors(saved.u, saved.s, saved.vt), kind, weight, origin, module=module)
     assert saved.fingerprint is not None
@@ -173,9 +174,32 @@ def find(
     vectors, change = fingerprint_distance(saved.fingerprint, own.of(diagonal=diagonal))
     turned = vectors / len(factors.s) ** 0.5 * (1 if diagonal else 2**0.5)
     if not matches and (kind == origin.kind or turned > TURNED or change > _allowed(kind, origin.kind)):
-        raise ValueError(refusal(module, trained_on=kind, here=origin.kind, turned=turned))
+        other_core = own.has(saved.fingerprint, diagonal=not diagonal, size=len(factors.s))
+        raise ValueError(refusal(module, trained_on=kind, here=origin.kind, turned=turned, other_core=other_core))
     change = max(change, 0.0 if again is None else _difference(again, weight))
     return Found(factors, kind, turned if turned > UNFELT or not matches else 0.0, change, own)
+
+
+def _check_sizes(saved: Saved, weight: Tensor, origin: Origin, *, module: str) -> None:
+    (d1, d2), small = weight.shape, min(weight.shape)
+    n = small if origin.rank is None or origin.fill_seed is not None else min(origin.rank, small)
+    furthest = 0 if saved.pivots is None else int(saved.pivots.abs().max())
+    pairs = [len(part) for part in (saved.pivots, saved.s) if part is not None]
+    lengths = [(len(saved.u), d1)] if saved.u is not None else []
+    lengths += [
+        (part.shape[1], d)
+        for part, d in ((saved.vt, d2), (saved.close_u, d1), (saved.close_vt, d2))
+        if part is not None
+    ]
+    other = [f"of {count} pairs" for count in pairs if count != n]
+    other += [
+        f"of vectors of {length} entries" for length, d in [*lengths, (max(furthest, small), small)] if length != d
+    ]
+    if other:
+        raise ValueError(
+            f"Module {module!r} has a weight of {d1}x{d2} and an adapter in a basis of {n} pairs, but the adapter to "
+            f"be loaded was trained in one {other[0]}: the base model, or the rank in the configuration, is another."
+        )
 
 
 def _carried(factors: Factors, kind: str, weight: Tensor, origin: Origin, *, module: str) -> Found:
@@ -202,8 +226,13 @@ def _kind(saved: Saved, origin: Origin) -> str:
     return origin.kind if saved.of is None else bytes(saved.of.tolist()).decode()
 
 
-def refusal(module: str, *, trained_on: str = "", here: str = "", turned: float = 0.0) -> str:
+def refusal(module: str, *, trained_on: str = "", here: str = "", turned: float = 0.0, other_core: bool = False) -> str:
     """Why an adapter cannot be loaded onto a module, and what helps."""
+    if other_core:
+        return (
+            f"The adapter was trained in this basis of {module!r}, but with another configuration: of its pattern and "
+            "that of the adapter here, one is the diagonal and the other is not; load it with its own configuration."
+        )
     text = f"The adapter was trained in another singular basis of {module!r}: "
     if trained_on == here:
         text += "the base model differs, or its SVD is not reproducible; save the adapter with save_basis=True to "

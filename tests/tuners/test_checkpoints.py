@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.tuners.cases import CASES, MOVED_CASES, Shapes, adapted, config_of, make_base, make_input
 
@@ -150,6 +150,36 @@ def test_an_adapter_for_weights_that_are_gone_does_not_load(tmp_path: Path) -> N
     weight.data.copy_(weight.flip(0))
     with pytest.raises(ValueError, match=r"another singular basis of 'base_model\.model\.tall'"):
         model.load_adapter(tmp_path, "default")
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "svft_random", "svft_saved_basis", "svft_rank"])
+@pytest.mark.parametrize("size", [7, 30])
+def test_an_adapter_for_another_size_of_base_is_refused_with_both_sizes(case: str, size: int, tmp_path: Path) -> None:
+    def base(size: int) -> nn.Module:
+        return nn.ModuleDict({"head": nn.Linear(size, size)})
+
+    get_peft_model(base(12), config_of(case, target_modules=["head"])).save_pretrained(tmp_path)
+    sentence = rf"head' has a weight of {size}x{size} .* basis of \d+ pairs, but .* in one of (12 pairs|vectors of \d+)"
+    if (case, size) == ("svft_rank", 30):
+        sentence = "another singular basis"
+    with pytest.raises(ValueError, match=sentence):
+        PeftModel.from_pretrained(base(size), tmp_path)
+
+
+def test_an_adapter_for_another_rank_is_refused_with_both(tmp_path: Path) -> None:
+    adapted("svft_banded").save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"square.* basis of 4 pairs, but .* in one of 12 pairs: .* rank in"
+    ):
+        PeftModel.from_pretrained(make_base(), tmp_path, config=config_of("svft_banded", rank=4))
+
+
+@pytest.mark.parametrize(("saved", "config"), itertools.permutations(["svft_plain", "svft_banded"], 2))
+def test_another_pattern_is_not_called_another_base(saved: str, config: str, tmp_path: Path) -> None:
+    model = adapted(saved)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"trained in this basis of .*square', but with another configuration"):
+        PeftModel.from_pretrained(make_base(), tmp_path, config=config_of(config))
 
 
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:

@@ -1,0 +1,22 @@
+"""The base layers that are W x + b, and what tells that one is something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from .offloading import is_hooked
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+# The forwards that are W x + b, and that of a matrix of a stack, which is never called.
+PLAIN = {kind.forward for kind in (nn.Linear, Conv1D, *CONVOLUTIONS, nn.Module)}
+
+
+def is_more(base: nn.Module, backend: Any = None) -> bool:
+    """Whether what a base layer makes of an input may be something else than W x + b."""
+    own = type(base).forward in PLAIN or backend is not None
+    replaced = "forward" in base.__dict__ and not is_hooked(base)
+    return bool(not own or replaced or base._forward_hooks or base._forward_pre_hooks)
