@@ -142,7 +142,8 @@ class BasisLayer(MergingLayer):
                 if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
                     basis = self._made_anew(adapter)
                 if not basis.has(saved, diagonal=diagonal):
-                    raise ValueError(transfer.refusal(self.key, other_core=basis.has(saved, diagonal=not diagonal)))
+                    other_core = basis.has(saved, diagonal=not diagonal)
+                    raise ValueError(transfer.refusal(self.key, by_hand=True, other_core=other_core))
                 self._compared[adapter] = mark
         return basis
 

@@ -226,7 +226,15 @@ def _kind(saved: Saved, origin: Origin) -> str:
     return origin.kind if saved.of is None else bytes(saved.of.tolist()).decode()
 
 
-def refusal(module: str, *, trained_on: str = "", here: str = "", turned: float = 0.0, other_core: bool = False) -> str:
+def refusal(
+    module: str,
+    *,
+    trained_on: str = "",
+    here: str = "",
+    turned: float = 0.0,
+    by_hand: bool = False,
+    other_core: bool = False,
+) -> str:
     """Why an adapter cannot be loaded onto a module, and what helps."""
     if other_core:
         return (
@@ -234,6 +242,9 @@ def refusal(module: str, *, trained_on: str = "", here: str = "", turned: float 
             "that of the adapter here, one is the diagonal and the other is not; load it with its own configuration."
         )
     text = f"The adapter was trained in another singular basis of {module!r}: "
+    if by_hand:
+        text += "the base model differs, or whoever loaded it passed over what its files say of the basis, as the "
+        return text + "load_adapter and from_pretrained of transformers do; load it with PeftModel.from_pretrained."
     if trained_on == here:
         text += "the base model differs, or its SVD is not reproducible; save the adapter with save_basis=True to "
         return text + "carry the basis along."

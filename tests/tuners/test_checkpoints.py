@@ -168,9 +168,7 @@ def test_an_adapter_for_another_size_of_base_is_refused_with_both_sizes(case: st
 
 def test_an_adapter_for_another_rank_is_refused_with_both(tmp_path: Path) -> None:
     adapted("svft_banded").save_pretrained(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"square.* basis of 4 pairs, but .* in one of 12 pairs: .* rank in"
-    ):
+    with pytest.raises(ValueError, match=r"square.* basis of 4 pairs, but .* in one of 12 pairs: .* rank in"):
         PeftModel.from_pretrained(make_base(), tmp_path, config=config_of("svft_banded", rank=4))
 
 
