@@ -18,7 +18,7 @@ from .budget import Holding
 from .merging import MergingLayer
 from .offloading import onloaded
 from .options import resolve_dtype
-from .plain import is_more
+from .plain import as_matrix, is_more, matrix_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,20 +26,6 @@ logger = logging.getLogger(__name__)
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
     """PEFT's backend for a quantised base layer; None for an ordinary one."""
     return quantised.unpacking(resolve_quantization_backend(base, **quantization))
-
-
-def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
-    """The weight of `base` as (out, in), dequantised or loaded where it has to be."""
-    with onloaded(base):
-        weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.detach()  # type: ignore[operator]
-    return as_matrix(base, weight)
-
-
-def as_matrix(base: nn.Module, weight: Tensor) -> Tensor:
-    """A weight as the base layer stores it, as (out, in); that of a convolution as (out, in·k·k)."""
-    if isinstance(base, Conv1D):
-        return weight.T
-    return weight.flatten(1) if weight.dim() > 2 else weight
 
 
 def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
@@ -246,7 +232,7 @@ class BasisLayer(MergingLayer):
     def find_basis(self, adapter: str, saved: transfer.Saved, *, module: str) -> transfer.Found | None:
         """The basis that a checkpoint describes; None where the adapter has it. A ValueError where it is another."""
         basis, origin, weight = self.basis(adapter), self.basis_origins[adapter], self.matrix()
-        diagonal = self.has_diagonal_core(adapter)
+        origin, diagonal = transfer.origin_of(saved, origin), self.has_diagonal_core(adapter)
         if weight.is_meta or transfer.is_at_hand(saved, basis, weight, origin, diagonal=diagonal):
             return None
 
@@ -254,7 +240,9 @@ class BasisLayer(MergingLayer):
             exact = origin.fill_seed is not None
             return transfer.cut(self._factors(weight, self.configs[adapter], exact=exact), origin)
 
-        return transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
+        found = transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
+        self.basis_origins[adapter] = origin
+        return found
 
     def install_basis(self, adapter: str, found: transfer.Found, *, fingerprint: Tensor | None) -> None:
         """Replace the computed basis of `adapter` by the one it was trained in."""

@@ -20,7 +20,7 @@ def saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:
     if f"{prefix}fingerprint" not in state_dict and not prefix.startswith(PEFT_PREFIX):
         prefix = PEFT_PREFIX + prefix
     described = {part: state_dict.pop(f"{prefix}basis_{part}", None) for part in Saved._fields[1:]}
-    for part in ("of", "pivots", "close"):
+    for part in ("of", "pivots", "close", "fill_seed"):
         if (values := described[part]) is not None:
             described[part] = whole(values)
     fingerprint = state_dict.get(f"{prefix}fingerprint")

@@ -55,6 +55,7 @@ class Saved(NamedTuple):
     u: Tensor | None = None
     s: Tensor | None = None
     vt: Tensor | None = None
+    fill_seed: Tensor | None = None
 
 
 class Found(NamedTuple):
@@ -94,6 +95,8 @@ def describe(basis: Basis, origin: Origin, weight: Callable[[], Tensor], *, diag
     found = {"of": torch.tensor(list(origin.kind.encode()), dtype=torch.uint8, device="cpu")}
     if not diagonal:
         found["pivots"] = pivots_of(basis.small)
+    if origin.fill_seed is not None:
+        found["fill_seed"] = torch.tensor([origin.fill_seed], device="cpu")
     if len(origin.close):
         u, vt = _vectors(basis, origin.close.to(basis.device), weight)
         found |= {"close": origin.close.to(torch.int32), "close_u": u.contiguous(), "close_vt": vt.contiguous()}
@@ -134,6 +137,13 @@ def mended(factors: Factors, saved: Saved) -> Factors:
         u = u.index_copy(1, pairs, saved.close_u.T.to(u))
         vt = vt.index_copy(0, pairs, saved.close_vt.to(vt))
     return Factors(u, s, vt)
+
+
+def origin_of(saved: Saved, own: Origin) -> Origin:
+    """What the saved basis was made of: filled up as it says, which a layer of another name would not have done."""
+    if saved.fill_seed is None or own.fill_seed is None:
+        return own
+    return own._replace(fill_seed=int(saved.fill_seed))
 
 
 def is_at_hand(saved: Saved, basis: Basis, weight: Tensor, origin: Origin, *, diagonal: bool) -> bool:

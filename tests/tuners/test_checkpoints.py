@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import (
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from torch import Tensor, nn
 
 from tests.tuners.cases import CASES, MOVED_CASES, Shapes, adapted, config_of, make_base, make_input
@@ -178,6 +184,18 @@ def test_another_pattern_is_not_called_another_base(saved: str, config: str, tmp
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"trained in this basis of .*square', but with another configuration"):
         PeftModel.from_pretrained(make_base(), tmp_path, config=config_of(config))
+
+
+@pytest.mark.parametrize("case", ["svft_rank_filled", "svft_random", "svft_banded"])
+def test_an_adapter_loads_where_its_layers_go_by_other_names(case: str) -> None:
+    model, x, prefix = adapted(case, moved=True), make_input(), "base_model.model."
+    state = get_peft_model_state_dict(model)
+    for _ in range(2):
+        state = {f"{prefix}0.{name.removeprefix(prefix).removeprefix('0.')}": part for name, part in state.items()}
+        other = get_peft_model(nn.Sequential(make_base()), config_of(case)).eval()
+        set_peft_model_state_dict(other, state)
+        torch.testing.assert_close(other(x), model(x))
+        state = get_peft_model_state_dict(other)
 
 
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:
