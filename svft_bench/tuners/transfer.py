@@ -213,11 +213,12 @@ def _check_sizes(saved: Saved, weight: Tensor, origin: Origin, *, module: str) -
 
 
 def _carried(factors: Factors, kind: str, weight: Tensor, origin: Origin, *, module: str) -> Found:
-    factors = Factors(*(part.to(weight.device, torch.float32) for part in factors))
+    factors = Factors(*(part.to(weight.device, torch.promote_types(part.dtype, torch.float32)) for part in factors))
     found = Found(factors, kind)
     if len(factors.s) < min(weight.shape) or svd.is_sound(factors, weight.float(), tolerance=0.02):
         return found
-    change = _difference(factors.u * factors.s @ factors.vt, weight)
+    u, s, vt = (part.float() for part in factors)
+    change = _difference(u * s @ vt, weight)
     if kind == origin.kind or change > _allowed(kind, origin.kind):
         raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {module!r}.")
     return found._replace(weight_change=change)

@@ -18,7 +18,7 @@ from peft import (
 )
 from torch import Tensor, nn
 
-from tests.tuners.cases import CASES, MOVED_CASES, Shapes, adapted, config_of, make_base, make_input
+from tests.tuners.cases import CASES, MOVED_CASES, TARGETS, Shapes, adapted, config_of, make_base, make_input
 
 ALL = [*CASES, *MOVED_CASES]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -196,6 +196,17 @@ def test_an_adapter_loads_where_its_layers_go_by_other_names(case: str) -> None:
         set_peft_model_state_dict(other, state)
         torch.testing.assert_close(other(x), model(x))
         state = get_peft_model_state_dict(other)
+
+
+def test_a_saved_basis_comes_back_to_the_bit(tmp_path: Path) -> None:
+    model = adapted("svft_saved_basis", dtype=torch.float64, moved=True)
+    model.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(make_base(torch.float64), tmp_path)
+    for name in TARGETS:
+        one, other = (m.base_model.model.get_submodule(name).basis("default") for m in (model, again))
+        assert one.s.dtype == torch.float64
+        for part in ("u", "s", "vt"):
+            assert torch.equal(getattr(one, part), getattr(other, part))
 
 
 def test_a_saved_basis_does_not_load_onto_another_base(tmp_path: Path) -> None:
