@@ -124,6 +124,11 @@ class BasisLayer(MergingLayer):
             saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
             if self._compared.get(adapter) != mark:
+                if self.place(adapter).type == "meta" and not basis.s.is_meta:
+                    raise ValueError(
+                        f"Adapter {adapter!r} has no entries for {self.key!r} yet: it was added with "
+                        "low_cpu_mem_usage=True and waits for its checkpoint; load one with set_peft_model_state_dict."
+                    )
                 diagonal = self.has_diagonal_core(adapter)
                 if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
                     basis = self._made_anew(adapter)
