@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from . import chooser, quantised, rounding, svd, transfer
 from .basis import Basis, Side, fingerprints_of
 from .budget import Holding
+from .cores import is_stand_in
 from .merging import MergingLayer
 from .offloading import onloaded
 from .options import resolve_dtype
@@ -123,7 +124,7 @@ class BasisLayer(MergingLayer):
         if not torch.compiler.is_compiling() and adapter in fingerprints:
             saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
-            if self._compared.get(adapter) != mark:
+            if self._compared.get(adapter) != mark and not is_stand_in(saved):
                 if self.place(adapter).type == "meta" and not basis.s.is_meta:
                     raise ValueError(
                         f"Adapter {adapter!r} has no entries for {self.key!r} yet: it was added with "

@@ -9,6 +9,7 @@ from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor
 
 from ..checkpoint import whole
+from ..cores import is_stand_in
 
 # Truncated time and again, a running average comes to rest within this part of what it averages.
 ROUNDING = 2e-3
@@ -49,7 +50,7 @@ class Cells(BufferDict):  # type: ignore[misc]
             self._drawn[adapter], self._compared[adapter] = cells.detach().to("cpu", copy=True), _mark(cells)
 
     def _compare(self, adapter: str, held: Tensor) -> None:
-        if held.is_meta:
+        if held.is_meta or is_stand_in(held):
             return
         drawn, here = self._drawn.get(adapter), held.detach().cpu()
         known = drawn is not None and drawn.shape == here.shape and not torch.equal(drawn, here)
