@@ -132,7 +132,7 @@ class Basis(nn.Module):
         device = fn(self.s.new_empty(0)).device
         for name in ("u", "s", "vt"):
             part = getattr(self, name)
-            if part is not None and part.device != device:
+            if part is not None and part.device != device and not part.is_meta:  # there it waits for its weight
                 setattr(self, name, part.to(device))
         return self
 

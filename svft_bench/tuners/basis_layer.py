@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import chooser, quantised, rounding, svd, transfer
-from .basis import Basis, Side, fingerprints_of
+from .basis import PROBES, Basis, Side, fingerprints_of
 from .budget import Holding
 from .cores import is_stand_in
 from .merging import MergingLayer
@@ -27,15 +27,6 @@ logger = logging.getLogger(__name__)
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
     """PEFT's backend for a quantised base layer; None for an ordinary one."""
     return quantised.unpacking(resolve_quantization_backend(base, **quantization))
-
-
-def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
-    """Which factors a layer keeps in `dtype`."""
-    if config.save_basis or getattr(config, "variant", None) == "released":
-        return "both"
-    if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
-        return "both"
-    return "left" if shape[0] < shape[1] else "right"
 
 
 class BasisLayer(MergingLayer):
@@ -107,11 +98,11 @@ class BasisLayer(MergingLayer):
         """Whether the adapter trains the diagonal only, so that a joint flip of u_i and v_i leaves it as it is."""
         return getattr(self.configs[adapter], "pattern", "plain") == "plain"
 
-    def fingerprint(self, adapter: str) -> Tensor | None:
-        """That of the adapter's basis, which its checkpoint keeps; None on the meta device."""
+    def fingerprint(self, adapter: str) -> Tensor:
+        """That of the adapter's basis, which its checkpoint keeps; without values on the meta device."""
         known = self.basis(adapter).fingerprints
         if known is None:
-            return None
+            return torch.empty(3, PROBES, dtype=torch.int32, device="meta")
         return known.of(diagonal=self.has_diagonal_core(adapter)).to(self.basis(adapter).device, copy=True)
 
     def fingerprints(self) -> BufferDict:
@@ -130,7 +121,7 @@ class BasisLayer(MergingLayer):
                         f"Adapter {adapter!r} has no entries for {self.key!r} yet: it was added with "
                         "low_cpu_mem_usage=True and waits for its checkpoint; load one with set_peft_model_state_dict."
                     )
-                diagonal = self.has_diagonal_core(adapter)
+                basis, diagonal = self.awaited_basis(adapter), self.has_diagonal_core(adapter)
                 if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
                     basis = self._made_anew(adapter)
                 if not basis.has(saved, diagonal=diagonal):
@@ -144,6 +135,16 @@ class BasisLayer(MergingLayer):
         known = self.quantization_backend is None and not self.get_base_layer().weight.is_meta
         return known and not self.basis(adapter).is_for(self.matrix())
 
+    def awaited_basis(self, adapter: str) -> Basis:
+        """The basis of an adapter; made now where the weight has left the meta device since the adapter was added."""
+        basis = self.basis(adapter)
+        if not basis.s.is_meta:
+            return basis
+        weight = self.matrix()
+        is_whole = weight.shape == self.shape and not hasattr(weight, "full_tensor")
+        return self._made_anew(adapter) if is_whole and not weight.is_meta else basis
+
+    @torch.inference_mode(False)
     def _made_anew(self, adapter: str) -> Basis:
         """The adapter's basis of the weight that is there now."""
         weight, config, origin = self.matrix(), self.configs[adapter], self.basis_origins[adapter]
@@ -168,8 +169,9 @@ class BasisLayer(MergingLayer):
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
         bias = self.base_bias() if self.shape[0] < self.shape[1] else None
         conditioning = chooser.conditioning(factors.s, dtype=dtype, bias=bias)
-        more = is_more(self.base_layer, self.quantization_backend)
-        side = "both" if more else side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
+        side: Side = "both"
+        if not is_more(self.base_layer, self.quantization_backend):
+            side = chooser.side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
         held = "both factors" if side == "both" else "one factor"
         logger.info("%s %s keeps %s (conditioning %.3g)", self.key, self.shape, held, conditioning)
         return side

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import hypot
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+
+from .basis import Side
 
 Path = Literal["token", "weight", "one_sided", "rotated"]
 PathOption = Literal["auto", "token", "weight", "one_sided", "rotated"]
@@ -28,6 +30,15 @@ def one_sided_fits(shape: tuple[int, int], *, conditioning: float, dtype: torch.
     if option == "one_sided":
         return sound
     return option == "auto" and sound and max(shape) >= 2 * min(shape)
+
+
+def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
+    """Which factors a layer keeps in `dtype`."""
+    if config.save_basis or getattr(config, "variant", None) == "released":
+        return "both"
+    if not one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
+        return "both"
+    return "left" if shape[0] < shape[1] else "right"
 
 
 def conditioning(s: torch.Tensor, *, dtype: torch.dtype, bias: torch.Tensor | None = None) -> float:

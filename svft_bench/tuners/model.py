@@ -247,9 +247,10 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         config.card = card.describe(config, card.base_of(model, config), parameters=trained_by(model, adapter_name))
         kept, replaced = {}, []
         for name, layer in layers_of(model, adapter_name):
-            prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
-            if fingerprint is None or layer.place(adapter_name).type == "meta":
+            waits = layer.awaited_basis(adapter_name).s.is_meta or layer.place(adapter_name).type == "meta"
+            if waits:
                 continue  # nothing has been loaded yet
+            prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
             selected[f"{prefix}fingerprint.{adapter_name}"] = fingerprint
             if layer.has_left(adapter_name):
                 replaced.append(name)
@@ -275,7 +276,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         cls.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
         found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
         for name, layer in layers_of(model, adapter_name):
-            if layer.basis(adapter_name).s.is_meta:
+            if layer.awaited_basis(adapter_name).s.is_meta:
                 raise ValueError(
                     f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
                     "added; use get_peft_model on the dispatched model and then set_peft_model_state_dict."

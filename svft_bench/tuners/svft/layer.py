@@ -65,8 +65,8 @@ class SVFTLayer(SingularLayer):
         if config.pattern in ("random", "top_k"):
             cells = torch.empty(k, device="meta") if place.type == "meta" else _drawn(factors, config, seed=seed)
             self.svft_index[adapter_name] = cells.to(device=place, dtype=torch.int32)
-        if (fingerprint := self.fingerprint(adapter_name)) is not None:
-            self.svft_fingerprint[adapter_name] = fingerprint.to(place)
+        fingerprint = self.fingerprint(adapter_name)
+        self.svft_fingerprint[adapter_name] = fingerprint if fingerprint.is_meta else fingerprint.to(place)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def fingerprints(self) -> BufferDict:
