@@ -52,7 +52,7 @@ class AdaptedLayer(BasisLayer):
         base = self.base_layer
         if type(base) not in self.plain_kinds or base.weight.requires_grad:
             return False
-        return not (base._forward_hooks or base._forward_pre_hooks or is_hooked(base))
+        return not (base._forward_hooks or base._forward_pre_hooks or is_hooked(base) or "forward" in base.__dict__)
 
     def _keeps(self, core: Core, *, trains: bool) -> bool:
         """Whether an adapted weight outlives one forward."""

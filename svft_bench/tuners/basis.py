@@ -14,6 +14,11 @@ from .svd import Factors, waves
 # Fixed-point scale of a fingerprint: stored as integers, so that a cast of the model cannot round it.
 SCALE = 2**16
 PROBES = 8
+# The side of the grid of entries by which a weight is known again.
+GRID = 64
+# How far a weight, or a basis in the mean, may be from the known one without a word: what is left between two SVDs of
+# one weight, and the rounding of factors.
+UNFELT = 5e-3
 
 
 Side = Literal["both", "left", "right"]
@@ -29,9 +34,17 @@ class Basis(nn.Module):
     u: Tensor | None
     s: Tensor
     vt: Tensor | None
+    # Some entries of the weight that an adapter in this basis is for, by which it is known when the adapter is saved.
+    sample: Tensor | None = None
 
     def __init__(
-        self, factors: Factors, *, dtype: torch.dtype, side: Side = "both", fingerprints: Fingerprints | None = None
+        self,
+        factors: Factors,
+        *,
+        dtype: torch.dtype,
+        side: Side = "both",
+        fingerprints: Fingerprints | None = None,
+        weight: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("u", None if side == "right" else factors.u.to(dtype), persistent=False)
@@ -41,6 +54,7 @@ class Basis(nn.Module):
         self.fingerprints = None if factors.u.is_meta else fingerprints or fingerprints_of(factors)
         # A fingerprint of another dtype's basis that was taken for this one, with a warning.
         self.accepted: Tensor | None = None
+        self.sample = None if weight is None or weight.is_meta else sample_of(weight)
 
     def cast(self, dtype: torch.dtype) -> Basis:
         """The same basis with its factors in another dtype."""
@@ -74,6 +88,15 @@ class Basis(nn.Module):
         if self.fingerprints.has(fingerprint, diagonal=diagonal, size=self.size):
             return True
         return self.accepted is not None and torch.equal(self.accepted, fingerprint.cpu())
+
+    def is_for(self, weight: Tensor) -> bool:
+        """Whether a weight is the one that this basis was made for, up to its rounding, for all that is known."""
+        if self.sample is None or not _is_here(weight):
+            return True
+        sample = sample_of(weight)
+        if sample.shape != self.sample.shape:
+            return True
+        return not bool(torch.linalg.norm(sample - self.sample) > UNFELT * torch.linalg.norm(self.sample))
 
     @property
     def small(self) -> Tensor:
@@ -109,9 +132,22 @@ class Basis(nn.Module):
         device = fn(self.s.new_empty(0)).device
         for name in ("u", "s", "vt"):
             part = getattr(self, name)
-            if part is not None and part.device != device:
+            if part is not None and part.device != device and not part.is_meta:  # there it waits for its weight
                 setattr(self, name, part.to(device))
         return self
+
+
+def _is_here(weight: Tensor) -> bool:
+    """Whether a process has the values of a matrix, and not a shard of it or what sharding leaves in its place."""
+    if weight.is_meta or weight.dim() != 2 or hasattr(weight, "full_tensor"):
+        return False
+    return weight.untyped_storage().size() > 0
+
+
+def sample_of(weight: Tensor) -> Tensor:
+    """A grid of at most GRID x GRID entries of a matrix, on the CPU."""
+    steps = [-(-length // GRID) for length in weight.shape]
+    return weight.detach()[:: steps[0], :: steps[1]].to("cpu", torch.float32, copy=True)
 
 
 def smaller(u: Tensor, vt: Tensor) -> Tensor:

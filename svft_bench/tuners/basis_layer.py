@@ -13,43 +13,20 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import chooser, quantised, rounding, svd, transfer
-from .basis import Basis, Side, fingerprints_of
+from .basis import PROBES, Basis, Side, fingerprints_of
 from .budget import Holding
+from .cores import is_stand_in
 from .merging import MergingLayer
 from .offloading import onloaded
 from .options import resolve_dtype
+from .plain import as_matrix, is_more, matrix_of
 
 logger = logging.getLogger(__name__)
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def quantization_of(base: nn.Module, quantization: dict[str, Any]) -> Any:
     """PEFT's backend for a quantised base layer; None for an ordinary one."""
     return quantised.unpacking(resolve_quantization_backend(base, **quantization))
-
-
-def matrix_of(base: nn.Module, backend: Any = None) -> Tensor:
-    """The weight of `base` as (out, in), dequantised or loaded where it has to be."""
-    with onloaded(base):
-        weight: Tensor = backend.get_base_weight(base) if backend is not None else base.weight.detach()  # type: ignore[operator]
-    return as_matrix(base, weight)
-
-
-def as_matrix(base: nn.Module, weight: Tensor) -> Tensor:
-    """A weight as the base layer stores it, as (out, in); that of a convolution as (out, in·k·k)."""
-    if isinstance(base, Conv1D):
-        return weight.T
-    return weight.flatten(1) if weight.dim() > 2 else weight
-
-
-def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
-    """Which factors a layer keeps in `dtype`."""
-    if config.save_basis or getattr(config, "variant", None) == "released":
-        return "both"
-    if not chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
-        return "both"
-    return "left" if shape[0] < shape[1] else "right"
 
 
 class BasisLayer(MergingLayer):
@@ -109,9 +86,11 @@ class BasisLayer(MergingLayer):
         dtype = self._basis_dtype(config)
         side = self._side(factors, dtype, config)
         name = f"{dtype}_{config.svd_precision}_{side}_{rank}_{fill_seed}".replace(".", "_")
+        while name in self.singular_bases and not cast(Basis, self.singular_bases[name]).is_for(weight):
+            name += "_"
         if name not in self.singular_bases:
             fingerprints = None if weight.is_meta else fingerprints_of(factors, weight=weight)
-            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side, fingerprints=fingerprints)
+            self.singular_bases[name] = Basis(factors, dtype=dtype, side=side, fingerprints=fingerprints, weight=weight)
         self.basis_names[adapter] = name
         return factors
 
@@ -119,11 +98,11 @@ class BasisLayer(MergingLayer):
         """Whether the adapter trains the diagonal only, so that a joint flip of u_i and v_i leaves it as it is."""
         return getattr(self.configs[adapter], "pattern", "plain") == "plain"
 
-    def fingerprint(self, adapter: str) -> Tensor | None:
-        """That of the adapter's basis, which its checkpoint keeps; None on the meta device."""
+    def fingerprint(self, adapter: str) -> Tensor:
+        """That of the adapter's basis, which its checkpoint keeps; without values on the meta device."""
         known = self.basis(adapter).fingerprints
         if known is None:
-            return None
+            return torch.empty(3, PROBES, dtype=torch.int32, device="meta")
         return known.of(diagonal=self.has_diagonal_core(adapter)).to(self.basis(adapter).device, copy=True)
 
     def fingerprints(self) -> BufferDict:
@@ -136,11 +115,45 @@ class BasisLayer(MergingLayer):
         if not torch.compiler.is_compiling() and adapter in fingerprints:
             saved = fingerprints[adapter]
             mark = (id(saved), 0 if saved.is_inference() else saved._version)
-            if self._compared.get(adapter) != mark:
-                if not basis.has(saved, diagonal=self.has_diagonal_core(adapter)):
-                    raise ValueError(transfer.refusal(self.key))
+            if self._compared.get(adapter) != mark and not is_stand_in(saved):
+                if self.place(adapter).type == "meta" and not basis.s.is_meta:
+                    raise ValueError(
+                        f"Adapter {adapter!r} has no entries for {self.key!r} yet: it was added with "
+                        "low_cpu_mem_usage=True and waits for its checkpoint; load one with set_peft_model_state_dict."
+                    )
+                basis, diagonal = self.awaited_basis(adapter), self.has_diagonal_core(adapter)
+                if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
+                    basis = self._made_anew(adapter)
+                if not basis.has(saved, diagonal=diagonal):
+                    other_core = basis.has(saved, diagonal=not diagonal)
+                    raise ValueError(transfer.refusal(self.key, by_hand=True, other_core=other_core))
                 self._compared[adapter] = mark
         return basis
+
+    def has_left(self, adapter: str) -> bool:
+        """Whether the weight has become another; a packed one is not written to, nor one that is offloaded."""
+        known = self.quantization_backend is None and not self.get_base_layer().weight.is_meta
+        return known and not self.basis(adapter).is_for(self.matrix())
+
+    def awaited_basis(self, adapter: str) -> Basis:
+        """The basis of an adapter; made now where the weight has left the meta device since the adapter was added."""
+        basis = self.basis(adapter)
+        if not basis.s.is_meta:
+            return basis
+        weight = self.matrix()
+        is_whole = weight.shape == self.shape and not hasattr(weight, "full_tensor")
+        return self._made_anew(adapter) if is_whole and not weight.is_meta else basis
+
+    @torch.inference_mode(False)
+    def _made_anew(self, adapter: str) -> Basis:
+        """The adapter's basis of the weight that is there now."""
+        weight, config, origin = self.matrix(), self.configs[adapter], self.basis_origins[adapter]
+        factors = self._factors(weight, config, exact=origin.fill_seed is not None)
+        self.basis_origins[adapter] = origin._replace(close=transfer.close_pairs(factors.s, rank=origin.rank))
+        factors = transfer.cut(factors, origin)
+        found = transfer.Found(factors, origin.kind, fingerprints=fingerprints_of(factors, weight=weight))
+        self.install_basis(adapter, found, fingerprint=None)
+        return self.basis(adapter)
 
     def _factors(self, weight: Tensor, config: Any, *, exact: bool) -> svd.Factors:
         if weight.is_meta:
@@ -154,8 +167,11 @@ class BasisLayer(MergingLayer):
         return resolve_dtype(config.basis_dtype, self._get_base_layer_device_and_dtype(self.get_base_layer())[1])
 
     def _side(self, factors: svd.Factors, dtype: torch.dtype, config: Any) -> Side:
-        conditioning = chooser.conditioning(factors.s)
-        side = side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
+        bias = self.base_bias() if self.shape[0] < self.shape[1] else None
+        conditioning = chooser.conditioning(factors.s, dtype=dtype, bias=bias)
+        side: Side = "both"
+        if not is_more(self.base_layer, self.quantization_backend):
+            side = chooser.side_of(self.shape, conditioning=conditioning, dtype=dtype, config=config)
         held = "both factors" if side == "both" else "one factor"
         logger.info("%s %s keeps %s (conditioning %.3g)", self.key, self.shape, held, conditioning)
         return side
@@ -224,30 +240,40 @@ class BasisLayer(MergingLayer):
     def find_basis(self, adapter: str, saved: transfer.Saved, *, module: str) -> transfer.Found | None:
         """The basis that a checkpoint describes; None where the adapter has it. A ValueError where it is another."""
         basis, origin, weight = self.basis(adapter), self.basis_origins[adapter], self.matrix()
-        diagonal = self.has_diagonal_core(adapter)
-        if weight.is_meta or transfer.is_at_hand(saved, basis, origin, diagonal=diagonal):
+        origin, diagonal = transfer.origin_of(saved, origin), self.has_diagonal_core(adapter)
+        if weight.is_meta or transfer.is_at_hand(saved, basis, weight, origin, diagonal=diagonal):
             return None
 
         def decompose(weight: Tensor) -> svd.Factors:
             exact = origin.fill_seed is not None
             return transfer.cut(self._factors(weight, self.configs[adapter], exact=exact), origin)
 
-        return transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
+        found = transfer.find(saved, weight, origin, decompose=decompose, diagonal=diagonal, module=module)
+        self.basis_origins[adapter] = origin
+        return found
 
     def install_basis(self, adapter: str, found: transfer.Found, *, fingerprint: Tensor | None) -> None:
         """Replace the computed basis of `adapter` by the one it was trained in."""
-        own, config = f"saved_{adapter}", self.configs[adapter]
+        own, config = self._free_name(f"saved_{adapter}", adapter), self.configs[adapter]
         dtype = self._basis_dtype(config)
         # The one-sided path takes the other side from the weight, which has to be the one that the basis is of.
         own_weight = found.kind == self.basis_origins[adapter].kind and not config.save_basis
         side: Side = self._side(found.factors, dtype, config) if own_weight else "both"
-        self.singular_bases[own] = basis = Basis(found.factors, dtype=dtype, side=side, fingerprints=found.fingerprints)
+        self.singular_bases[own] = basis = Basis(
+            found.factors, dtype=dtype, side=side, fingerprints=found.fingerprints, weight=self.matrix()
+        )
         if found.change and fingerprint is not None:
             basis.accepted = fingerprint.cpu()
         else:
             self.basis_origins[adapter] = self.basis_origins[adapter]._replace(kind=found.kind)
         self.basis_names[adapter] = own
         self._drop_unused_bases()
+
+    def _free_name(self, name: str, adapter: str) -> str:
+        """A name for a basis that no other adapter goes by; a weighted one may still be in what another had."""
+        while name in {own for other, own in self.basis_names.items() if other != adapter}:
+            name += "_"
+        return name
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from .transfer import Found, Saved
@@ -19,7 +20,31 @@ def saved(state_dict: dict[str, Tensor], prefix: str) -> Saved:
     if f"{prefix}fingerprint" not in state_dict and not prefix.startswith(PEFT_PREFIX):
         prefix = PEFT_PREFIX + prefix
     described = {part: state_dict.pop(f"{prefix}basis_{part}", None) for part in Saved._fields[1:]}
-    return Saved(state_dict.get(f"{prefix}fingerprint"), **described)
+    for part in ("of", "pivots", "close", "fill_seed"):
+        if (values := described[part]) is not None:
+            described[part] = whole(values)
+    fingerprint = state_dict.get(f"{prefix}fingerprint")
+    if fingerprint is not None and fingerprint.is_floating_point():
+        check_finite(fingerprint, f"{prefix}fingerprint")
+        state_dict[f"{prefix}fingerprint"] = fingerprint = fingerprint.round().to(torch.int32)
+    return Saved(fingerprint, **described)
+
+
+def whole(values: Tensor) -> Tensor | None:
+    """Whole numbers of which an average or a cast of all tensors has made others; None where none can tell them now."""
+    if not values.is_floating_point():
+        return values
+    told = bool((values.abs() <= 2 / torch.finfo(values.dtype).eps).all())
+    return values.round().long() if told else None
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """Raise a ValueError where whole numbers did not fit into the dtype that they were cast to."""
+    if not bool(values.isfinite().all()):
+        raise ValueError(
+            f"{name!r} holds whole numbers that are none in {values.dtype}; an average or a cast of an adapter is to "
+            "leave those of its tensors that are integers as they are."
+        )
 
 
 def needed(kept: dict[str, dict[str, Tensor]]) -> str:
@@ -29,6 +54,15 @@ def needed(kept: dict[str, dict[str, Tensor]]) -> str:
     return (
         f"{len(kept)} of the adapted modules have singular values that (nearly) agree, so the adapter needs their "
         f"basis; {pairs} pairs of vectors ({size / 1e6:.1f} MB) are saved with it, of {_some(kept)}."
+    )
+
+
+def left(names: Iterable[str]) -> str:
+    """One line on the modules whose weight was replaced after the adapter was added."""
+    return (
+        f"The weight of {_some(names)} is no longer the one that was there when the adapter was added, in whose "
+        "singular basis it trains, so the saved adapter will be refused on this base: load the base's weights before "
+        "get_peft_model; merge_and_unload keeps what was trained."
     )
 
 

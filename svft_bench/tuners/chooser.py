@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from math import hypot
+from typing import Any, Literal
 
 import torch
+
+from .basis import Side
 
 Path = Literal["token", "weight", "one_sided", "rotated"]
 PathOption = Literal["auto", "token", "weight", "one_sided", "rotated"]
@@ -29,12 +32,31 @@ def one_sided_fits(shape: tuple[int, int], *, conditioning: float, dtype: torch.
     return option == "auto" and sound and max(shape) >= 2 * min(shape)
 
 
-def conditioning(s: torch.Tensor) -> float:
-    """σ_rms/σ_min, infinite for a rank-deficient weight; 1 where there are no values to look at."""
+def side_of(shape: tuple[int, int], *, conditioning: float, dtype: torch.dtype, config: Any) -> Side:
+    """Which factors a layer keeps in `dtype`."""
+    if config.save_basis or getattr(config, "variant", None) == "released":
+        return "both"
+    if not one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=config.path):
+        return "both"
+    return "left" if shape[0] < shape[1] else "right"
+
+
+def conditioning(s: torch.Tensor, *, dtype: torch.dtype, bias: torch.Tensor | None = None) -> float:
+    """σ_rms/σ_min, infinite for a rank-deficient weight; 1 where there are no values to look at.
+
+    A wide layer finds W0 x in y - b, so that a `bias` larger than W0 makes it as bad: y is rounded as it comes. Nor may
+    1/σ or a square of σ leave the range of `dtype`.
+    """
     if s.is_meta:
         return 1.0
-    smallest = float(s.min())
-    return float(s.square().mean().sqrt()) / smallest if smallest > 0 else float("inf")
+    rms, smallest = _rms(s), float(s.min())
+    if not smallest >= torch.finfo(dtype).tiny ** 0.5:
+        return float("inf")
+    return rms / smallest * hypot(1.0, 0.0 if bias is None or bias.is_meta else _rms(bias) / rms)
+
+
+def _rms(values: torch.Tensor) -> float:
+    return float(values.detach().double().square().mean().sqrt())
 
 
 def costs(shape: tuple[int, int], *, size: int, tokens: int, accumulation: int, core_macs: float) -> dict[Path, float]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from . import kernels, rounding
-from .basis_layer import CONVOLUTIONS
 from .cores import is_transformed
 from .kernels import Core
 from .layer import SingularLayer, run_dtype
+from .plain import CONVOLUTIONS
 
 # How a weight of so many dimensions may lie in memory, other than in their order.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}

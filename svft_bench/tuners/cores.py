@@ -195,6 +195,11 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or in_forward_mode()
 
 
+def is_stand_in(tensor: Tensor) -> bool:
+    """Whether it stands for the tensors of several models or examples in a transform, so that nothing can be asked."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def in_forward_mode() -> bool:
     """Whether derivatives are carried along with values."""
     return not torch.compiler.is_compiling() and forward_ad._current_level >= 0

@@ -21,6 +21,7 @@ from .adapted_layer import AdaptedLayer
 from .cores import is_transformed
 from .kernels import Core
 from .offloading import is_hooked, reclaim
+from .plain import is_more
 from .unchanging import current
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,10 @@ class SingularLayer(AdaptedLayer):
         bias, linear = self._with_bias(linear, adapter, plain=plain)
         if core is None:
             return linear(x)
+        if not plain and self._has_new_hooks(core):
+            delta = kernels.weight_delta(core, self.matrix(), dtype=core.basis.dtype)
+            update = self.product(x, delta.to(x.dtype), None)
+            return rounding.add(linear(x), update, how=self.configs[adapter].rounding)
         if not self.cast_input_dtype_enabled and x.dtype != core.basis.dtype:
             core = core._replace(basis=core.basis.cast(x.dtype))
         return self.along_path(x, linear, core, adapter, bias=bias, dense=alone and plain)
@@ -108,9 +113,12 @@ class SingularLayer(AdaptedLayer):
     ) -> Tensor:
         """`linear` with the adapter's core; `dense` says that its weight may be replaced by an adapted one."""
         config = self.configs[adapter]
+        option: chooser.PathOption = config.path
         # A truncated basis does not hold the whole weight, which the rotated path would take from it.
-        whole = getattr(config, "rank", None) is None
-        option: chooser.PathOption = config.path if whole or config.path != "rotated" else "token"
+        if option == "rotated" and (
+            getattr(config, "rank", None) is not None or is_more(self.base_layer, self.quantization_backend)
+        ):
+            option = "token"
         path = self._path(x, core, option, dense=dense)
         if path == "one_sided":
             return kernels.one_sided(x, linear, core, bias=bias, how=config.rounding)
@@ -124,6 +132,13 @@ class SingularLayer(AdaptedLayer):
             (weight,) = attached.weights([weight], [core])
         self._settle(weight, bias, core, adapter, tokens=x.numel() // x.shape[-1])
         return F.linear(x.to(dtype), weight, bias)
+
+    def _has_new_hooks(self, core: Core) -> bool:
+        """Whether the base has got hooks since one factor was taken for enough: its output may no longer be W x + b."""
+        base = self.base_layer
+        hooked = (core.basis.u is None or core.basis.vt is None) and (base._forward_hooks or base._forward_pre_hooks)
+        # Those of fully_shard change nothing, and bring the weight for its own forward alone.
+        return bool(hooked) and not hasattr(self.get_base_layer().weight, "full_tensor")
 
     def _with_bias(
         self, linear: Callable[[Tensor], Tensor], adapter: str, *, plain: bool

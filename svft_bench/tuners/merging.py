@@ -83,6 +83,7 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         scale = self.scaling[adapter]
         return entries if isinstance(scale, float) and scale == 1 else entries * scale
 
+    @torch.inference_mode(False)  # what is merged goes on as an ordinary weight, which may train
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Fold adapters into the base weight and bias; the originals are kept aside until `unmerge`.
 
@@ -136,6 +137,7 @@ class MergingLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The sum of the base weight and of what an adapter adds to it."""
         return rounding.add(weight, delta, how=how)
 
+    @torch.inference_mode(False)
     def unmerge(self) -> None:
         """Put the base weight and bias back, bit for bit (a backend without a weight parameter quantises anew)."""
         if self._kept is None:

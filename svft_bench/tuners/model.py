@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from . import budget, card, tying, weighted
-from .basis_layer import CONVOLUTIONS
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
-from .checkpoint import PEFT_PREFIX, changed, needed, saved
+from .checkpoint import PEFT_PREFIX, changed, left, needed, saved
 from .experts import warn_of_left_out
 from .layer import SingularLayer, layers_of, trained_by
 from .offloading import onloaded
+from .plain import CONVOLUTIONS
 from .renewal import Memory
 from .stacked import ParamWrapper, check_same_parameters, checked_stack
 from .svd import Factors
@@ -245,12 +245,15 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
             model=model, config=config, adapter_name=adapter_name, state_dict=state_dict, **kwargs
         )
         config.card = card.describe(config, card.base_of(model, config), parameters=trained_by(model, adapter_name))
-        kept = {}
+        kept, replaced = {}, []
         for name, layer in layers_of(model, adapter_name):
-            prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
-            if fingerprint is None or layer.place(adapter_name).type == "meta":
+            waits = layer.awaited_basis(adapter_name).s.is_meta or layer.place(adapter_name).type == "meta"
+            if waits:
                 continue  # nothing has been loaded yet
+            prefix, fingerprint = f"{name}.{cls.prefix}", layer.fingerprint(adapter_name)
             selected[f"{prefix}fingerprint.{adapter_name}"] = fingerprint
+            if layer.has_left(adapter_name):
+                replaced.append(name)
             parts = {part: getattr(layer.basis(adapter_name), part) for part in Factors._fields}
             described = layer.describe_basis(adapter_name)
             if config.save_basis:
@@ -259,8 +262,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 kept[name] = described
             for part, tensor in described.items():
                 selected[f"{prefix}basis_{part}.{adapter_name}"] = tensor.contiguous()
-        if kept:
-            warnings.warn(needed(kept), stacklevel=1)
+        for message in ([needed(kept)] if kept else []) + ([left(replaced)] if replaced else []):
+            warnings.warn(message, stacklevel=1)
         cls.leave_out(selected, dict(layers_of(model, adapter_name)), adapter_name)
         return selected
 
@@ -273,7 +276,7 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         cls.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
         found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
         for name, layer in layers_of(model, adapter_name):
-            if layer.basis(adapter_name).s.is_meta:
+            if layer.awaited_basis(adapter_name).s.is_meta:
                 raise ValueError(
                     f"Module {name!r} has no singular basis: its weight was on the meta device when the adapter was "
                     "added; use get_peft_model on the dispatched model and then set_peft_model_state_dict."

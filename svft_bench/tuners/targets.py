@@ -9,10 +9,12 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from .basis_layer import CONVOLUTIONS, matrix_of, quantization_of, side_of
+from .basis_layer import quantization_of
 from .budget import Holding
+from .chooser import side_of
 from .experts import stacks
 from .options import resolve_dtype
+from .plain import CONVOLUTIONS, matrix_of
 
 
 def candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import quantised, svd
-from .basis import Basis, Fingerprints, fingerprint_distance, fingerprints_of, smaller, truncate
+from .basis import UNFELT, Basis, Fingerprints, fingerprint_distance, fingerprints_of, smaller, truncate
 from .svd import Factors
 
 # A pair is stored where the gap to the next singular value, or to zero, is under this many units in the last place of
@@ -32,8 +32,6 @@ CLOSE = 64
 # where one of the two weights is a rounding of the other that cannot be repeated.
 FLOAT_ROUNDING, QUANTISING = 0.02, 0.2
 TURNED = 0.5
-# How far it may be without a word: what is left between two SVDs of one weight, and the rounding of factors.
-UNFELT = 5e-3
 
 
 class Origin(NamedTuple):
@@ -57,6 +55,7 @@ class Saved(NamedTuple):
     u: Tensor | None = None
     s: Tensor | None = None
     vt: Tensor | None = None
+    fill_seed: Tensor | None = None
 
 
 class Found(NamedTuple):
@@ -96,6 +95,8 @@ def describe(basis: Basis, origin: Origin, weight: Callable[[], Tensor], *, diag
     found = {"of": torch.tensor(list(origin.kind.encode()), dtype=torch.uint8, device="cpu")}
     if not diagonal:
         found["pivots"] = pivots_of(basis.small)
+    if origin.fill_seed is not None:
+        found["fill_seed"] = torch.tensor([origin.fill_seed], device="cpu")
     if len(origin.close):
         u, vt = _vectors(basis, origin.close.to(basis.device), weight)
         found |= {"close": origin.close.to(torch.int32), "close_u": u.contiguous(), "close_vt": vt.contiguous()}
@@ -138,11 +139,18 @@ def mended(factors: Factors, saved: Saved) -> Factors:
     return Factors(u, s, vt)
 
 
-def is_at_hand(saved: Saved, basis: Basis, origin: Origin, *, diagonal: bool) -> bool:
-    """Whether the basis that was computed is the saved one as it stands."""
+def origin_of(saved: Saved, own: Origin) -> Origin:
+    """What the saved basis was made of: filled up as it says, which a layer of another name would not have done."""
+    if saved.fill_seed is None or own.fill_seed is None:
+        return own
+    return own._replace(fill_seed=int(saved.fill_seed))
+
+
+def is_at_hand(saved: Saved, basis: Basis, weight: Tensor, origin: Origin, *, diagonal: bool) -> bool:
+    """Whether the basis that was computed, if it is that of the present weight, is the saved one as it stands."""
     if saved.fingerprint is None or saved.fingerprint.is_meta:
         return True
-    same = saved.u is None and saved.close is None and _kind(saved, origin) == origin.kind
+    same = saved.u is None and saved.close is None and _kind(saved, origin) == origin.kind and basis.is_for(weight)
     return same and basis.has(saved.fingerprint, diagonal=diagonal)
 
 
@@ -161,6 +169,7 @@ def find(
         ValueError: the weight is another one, or its rounding has turned the basis too far.
     """
     kind = _kind(saved, origin)
+    _check_sizes(saved, weight, origin, module=module)
     if saved.u is not None and saved.s is not None and saved.vt is not None:
         return _carried(Factors(saved.u, saved.s, saved.vt), kind, weight, origin, module=module)
     assert saved.fingerprint is not None
@@ -175,17 +184,41 @@ def find(
     vectors, change = fingerprint_distance(saved.fingerprint, own.of(diagonal=diagonal))
     turned = vectors / len(factors.s) ** 0.5 * (1 if diagonal else 2**0.5)
     if not matches and (kind == origin.kind or turned > TURNED or change > _allowed(kind, origin.kind)):
-        raise ValueError(refusal(module, trained_on=kind, here=origin.kind, turned=turned))
+        other_core = own.has(saved.fingerprint, diagonal=not diagonal, size=len(factors.s))
+        raise ValueError(refusal(module, trained_on=kind, here=origin.kind, turned=turned, other_core=other_core))
     change = max(change, 0.0 if again is None else _difference(again, weight))
     return Found(factors, kind, turned if turned > UNFELT or not matches else 0.0, change, own)
 
 
+def _check_sizes(saved: Saved, weight: Tensor, origin: Origin, *, module: str) -> None:
+    (d1, d2), small = weight.shape, min(weight.shape)
+    n = small if origin.rank is None or origin.fill_seed is not None else min(origin.rank, small)
+    furthest = 0 if saved.pivots is None else int(saved.pivots.abs().max())
+    pairs = [len(part) for part in (saved.pivots, saved.s) if part is not None]
+    lengths = [(len(saved.u), d1)] if saved.u is not None else []
+    lengths += [
+        (part.shape[1], d)
+        for part, d in ((saved.vt, d2), (saved.close_u, d1), (saved.close_vt, d2))
+        if part is not None
+    ]
+    other = [f"of {count} pairs" for count in pairs if count != n]
+    other += [
+        f"of vectors of {length} entries" for length, d in [*lengths, (max(furthest, small), small)] if length != d
+    ]
+    if other:
+        raise ValueError(
+            f"Module {module!r} has a weight of {d1}x{d2} and an adapter in a basis of {n} pairs, but the adapter to "
+            f"be loaded was trained in one {other[0]}: the base model, or the rank in the configuration, is another."
+        )
+
+
 def _carried(factors: Factors, kind: str, weight: Tensor, origin: Origin, *, module: str) -> Found:
-    factors = Factors(*(part.to(weight.device, torch.float32) for part in factors))
+    factors = Factors(*(part.to(weight.device, torch.promote_types(part.dtype, torch.float32)) for part in factors))
     found = Found(factors, kind)
     if len(factors.s) < min(weight.shape) or svd.is_sound(factors, weight.float(), tolerance=0.02):
         return found
-    change = _difference(factors.u * factors.s @ factors.vt, weight)
+    u, s, vt = (part.float() for part in factors)
+    change = _difference(u * s @ vt, weight)
     if kind == origin.kind or change > _allowed(kind, origin.kind):
         raise ValueError(f"The singular basis saved with the adapter does not belong to the weight of {module!r}.")
     return found._replace(weight_change=change)
@@ -204,9 +237,25 @@ def _kind(saved: Saved, origin: Origin) -> str:
     return origin.kind if saved.of is None else bytes(saved.of.tolist()).decode()
 
 
-def refusal(module: str, *, trained_on: str = "", here: str = "", turned: float = 0.0) -> str:
+def refusal(
+    module: str,
+    *,
+    trained_on: str = "",
+    here: str = "",
+    turned: float = 0.0,
+    by_hand: bool = False,
+    other_core: bool = False,
+) -> str:
     """Why an adapter cannot be loaded onto a module, and what helps."""
+    if other_core:
+        return (
+            f"The adapter was trained in this basis of {module!r}, but with another configuration: of its pattern and "
+            "that of the adapter here, one is the diagonal and the other is not; load it with its own configuration."
+        )
     text = f"The adapter was trained in another singular basis of {module!r}: "
+    if by_hand:
+        text += "the base model differs, or whoever loaded it passed over what its files say of the basis, as the "
+        return text + "load_adapter and from_pretrained of transformers do; load it with PeftModel.from_pretrained."
     if trained_on == here:
         text += "the base model differs, or its SVD is not reproducible; save the adapter with save_basis=True to "
         return text + "carry the basis along."

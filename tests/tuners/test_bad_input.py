@@ -11,7 +11,7 @@ from peft.utils.quantization_utils import ForwardOnlyQuantizationBackend
 from torch import nn
 
 from svft_bench.tuners import basis_layer
-from tests.tuners.cases import adapted, make_base, make_input, svft, vectorfit
+from tests.tuners.cases import adapted, config_of, make_base, make_input, svft, vectorfit
 
 Method = Callable[..., PeftConfig]
 
@@ -158,6 +158,14 @@ def test_a_second_adapter_that_does_not_fit_leaves_the_first_alone() -> None:
         model.add_adapter("second", svft(pattern="banded", off_diag=8))
     assert torch.equal(model(x), before)
     assert list(model.peft_config) == ["default"]
+
+
+@pytest.mark.parametrize("use", [lambda model: model(make_input()), lambda model: model.merge_adapter()])
+@pytest.mark.parametrize("case", ["svft_plain", "svft_banded", "svft_random", "svft_tied", "vectorfit"])
+def test_an_adapter_that_waits_for_its_checkpoint_says_so(case: str, use: Callable[[nn.Module], object]) -> None:
+    model = get_peft_model(make_base(), config_of(case), low_cpu_mem_usage=True)
+    with pytest.raises(ValueError, match=r"'default' has no entries for 'square' yet: .* waits for its check"):
+        use(model)
 
 
 def test_a_merge_that_is_not_finite_is_refused_and_changes_nothing() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 
-from svft_bench.tuners import chooser
-from tests.tuners.layers import layer_of
+from svft_bench.tuners import SVFTConfig, chooser
+from tests.tuners.cases import move
+from tests.tuners.layers import One, layer_of
 
 
 def chosen(**changes: Any) -> str:
@@ -73,3 +76,27 @@ def test_one_factor_is_kept_where_that_is_safe_and_pays(
     shape: tuple[int, int], conditioning: float, dtype: torch.dtype, option: chooser.PathOption, fits: bool
 ) -> None:
     assert chooser.one_sided_fits(shape, conditioning=conditioning, dtype=dtype, option=option) == fits
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "dtype"),
+    [
+        *itertools.product([0.05, 1e-4, 1e-6], [0.3, 1.0], [torch.float32, torch.bfloat16, torch.float16]),
+        *itertools.product([1e-30, 1e-40], [0.0], [torch.float32, torch.bfloat16]),
+    ],
+)
+@pytest.mark.parametrize("shape", [(16, 96), (96, 16)])
+def test_a_bias_that_hides_the_weight_and_a_weight_that_has_no_inverse_leave_the_update_exact(
+    shape: tuple[int, int], weight: float, bias: float, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    base = One(shape, bias=True, dtype=torch.float32)
+    base.linear.weight.data.normal_(0, weight)
+    base.linear.bias.data.normal_(0, bias)
+    model = get_peft_model(base.to(dtype), SVFTConfig(target_modules=["linear"]))
+    move(model, scale=0.05)
+    layer, x = model.base_model.model.linear, torch.randn(64, shape[1]).to(dtype)
+    update = x.double() @ layer.get_delta_weight("default").double().T
+    want = torch.nn.functional.linear(x.double(), layer.matrix().double(), layer.base_bias().double()) + update
+    error = float((model(x).double() - want).norm() / update.norm())
+    assert error < (1e-3 if dtype == torch.float32 else 0.1)

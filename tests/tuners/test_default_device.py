@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from torch import Tensor
 
 from svft_bench.tuners import bands, rounding
-from tests.tuners.cases import CASES, MOVED_CASES, config_of, make_base, make_input, move
+from tests.tuners.cases import CASES, MOVED_CASES, Shapes, adapted, config_of, make_base, make_input, move
 
 
 @pytest.fixture
@@ -48,3 +49,27 @@ def test_nothing_of_an_adapter_lands_on_the_default_device(
     model.merge_adapter()
     model.unmerge_adapter()
     assert torch.equal(model(x), want)
+
+
+def filled(model: PeftModel, state: dict[str, Tensor], *, assign: bool) -> PeftModel:
+    if not assign:
+        model.to_empty(device="cpu")
+    model.load_state_dict(state, assign=assign)
+    return model.eval()
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("case", [*CASES, *MOVED_CASES])
+def test_an_adapter_that_was_added_without_weights_gets_its_basis_when_they_come(
+    case: str, assign: bool, tmp_path: Path
+) -> None:
+    x, model = make_input(), adapted(case, moved=True)
+    with torch.device("meta"):
+        empty = [get_peft_model(Shapes(), config_of(case)) for _ in range(2)]
+    filled(empty[0], model.state_dict(), assign=assign)
+    with torch.inference_mode():
+        torch.testing.assert_close(empty[0](x), model(x))
+    empty[0].train()(x).square().sum().backward()
+    assert all(part.grad is not None for part in empty[0].parameters() if part.requires_grad)
+    filled(empty[1], model.state_dict(), assign=assign).save_pretrained(tmp_path)
+    torch.testing.assert_close(PeftModel.from_pretrained(make_base(), tmp_path).eval()(x), model(x))

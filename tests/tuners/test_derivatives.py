@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
 
 from svft_bench.tuners import rounding
 from svft_bench.tuners.layer import SingularLayer
@@ -111,3 +111,15 @@ def test_a_sum_in_few_bits_has_a_forward_derivative() -> None:
     total, tangent = jvp(partial(rounding.add, how="dithered"), (y, update), (torch.zeros_like(y), update))
     assert torch.equal(total, rounding.add(y, update, how="dithered"))
     assert torch.equal(tangent, update.bfloat16())
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_several_models_go_through_one_vmap_with_all_their_parameters_and_buffers(shape: str, pattern: str) -> None:
+    layers = [layer_of("auto", shape=shape, **PATTERNS[pattern]) for _ in range(3)]
+    x = inputs(layers[0]).detach()
+    for factor, layer in enumerate(layers):
+        for part in layer.trained("default"):
+            part.data.mul_(factor)
+    together = vmap(lambda *tensors: functional_call(layers[0], tensors, (x,)))(*stack_module_state(layers))
+    torch.testing.assert_close(together, torch.stack([layer(x) for layer in layers]))

@@ -86,3 +86,14 @@ def test_a_weight_that_every_forward_makes_anew_is_adapted_but_nothing_is_merged
     torch.testing.assert_close(model(x), adapted(case, moved=True)(x))
     with pytest.raises(ValueError, match=f"The weight of a {kind} is made anew in every forward, by a param"):
         model.merge_adapter()
+
+
+@pytest.mark.parametrize("case", ["svft_plain", "svft_banded", "svft_released", "vectorfit"])
+def test_what_was_merged_in_inference_mode_trains(case: str) -> None:
+    model, x = adapted(case, moved=True), make_input()
+    with torch.inference_mode():
+        want = model(x).clone()
+        merged = model.merge_and_unload()
+    merged.requires_grad_()(x).sum().backward()
+    assert all(part.grad is not None for part in merged.parameters())
+    torch.testing.assert_close(merged(x).detach(), want)

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftConfig, get_peft_model
+from torch import Tensor, nn
 
-from svft_bench.tuners import SVFTConfig, bands
+from svft_bench.tuners import SVFTConfig, VectorFitConfig, bands
+from svft_bench.tuners.chooser import PathOption
+from tests.tuners.cases import move
 from tests.tuners.layers import EXACT, LARGER, PATHS, PATTERNS, SHAPES, One, dense, layer_of
 
 
@@ -130,3 +136,51 @@ def test_a_base_weight_that_trains_too_gets_its_gradient(path: str, vectorfit: b
     got, weight.grad = weight.grad, None
     layer.get_base_layer()(x).square().sum().backward()
     torch.testing.assert_close(got, weight.grad)
+
+
+class Doubled(nn.Linear):
+    """Not W x + b."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * nn.Linear.forward(self, x)
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "a subclass": lambda base: setattr(base.linear, "__class__", Doubled),
+    "a forward of its own": lambda base: setattr(base.linear, "forward", partial(Doubled.forward, base.linear)),
+    "a hook": lambda base: base.linear.register_forward_hook(lambda *args: 2 * args[-1]),
+    "a hook before": lambda base: base.linear.register_forward_pre_hook(lambda _, args: (2 * args[0],)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("path", ["auto", *PATHS])
+@pytest.mark.parametrize("method", [SVFTConfig, VectorFitConfig])
+def test_a_base_layer_that_makes_something_else_of_its_weight_gets_the_same_update(
+    change: str, shape: str, path: PathOption, method: Callable[..., PeftConfig]
+) -> None:
+    base, x = One(SHAPES[shape], bias=True, dtype=torch.float64), torch.randn(5, SHAPES[shape][1], dtype=torch.float64)
+    CHANGES[change](base)
+    want = base(x)
+    model = get_peft_model(base, method(target_modules=["linear"], path=path), autocast_adapter_dtype=False)
+    move(model)
+    layer = model.base_model.model.linear
+    offset = layer.bias_offset("default")
+    want = want + x @ layer.get_delta_weight("default").T + (0 if offset is None else offset)
+    torch.testing.assert_close(model(x), want)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), want)
+
+
+@pytest.mark.parametrize("method", [SVFTConfig, VectorFitConfig])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("change", ["a hook", "a hook before"])
+def test_so_does_one_that_gets_its_hook_later(change: str, shape: str, method: Callable[..., PeftConfig]) -> None:
+    model = get_peft_model(One(SHAPES[shape], bias=True, dtype=torch.float64), method(target_modules=["linear"]))
+    move(model)
+    layer, x = model.base_model.model.linear, torch.randn(5, SHAPES[shape][1], dtype=torch.float64)
+    CHANGES[change](SimpleNamespace(linear=layer.base_layer))
+    offset = layer.bias_offset("default")
+    want = layer.base_layer(x) + x @ layer.get_delta_weight("default").T + (0 if offset is None else offset)
+    torch.testing.assert_close(model(x), want)

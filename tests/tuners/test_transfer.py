@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from svft_bench.tuners import svd, transfer
 from svft_bench.tuners.layer import SingularLayer
 from tests.tuners.cases import CASES, MOVED_CASES, TARGETS, config_of, make_base, make_input, move
+from tests.tuners.test_architectures import logits, make
 
 TRAINS_A_CORE = [case for case in [*CASES, *MOVED_CASES] if case != "vectorfit_bias"]
 TIED = ["svft_tied", "svft_tied_plain", "svft_tied_random"]
@@ -279,3 +280,17 @@ def test_weights_of_equal_values_are_one_base_in_either_dtype(
         warnings.simplefilter("error")
         again = loaded(make_base(torch.bfloat16).to(here), tmp_path)
     assert change(model, again) < 0.01
+
+
+@pytest.mark.parametrize("options", [{}, {"save_basis": True}], ids=str)
+def test_a_loader_that_passes_over_the_signs_is_named_with_one_that_does_not(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    config = config_of("svft_banded", target_modules=["q_proj"], **options)
+    get_peft_model(make("llama"), config).save_pretrained(tmp_path)
+    with on_machine("flipped"):
+        model = make("llama")
+        model.load_adapter(tmp_path)
+        with pytest.raises(ValueError, match=r"as the load_adapter .* load it with PeftModel\.from_pretrained\.$"):
+            logits(model)
+        logits(loaded(make("llama"), tmp_path))

@@ -14,6 +14,7 @@ from svft_bench.tuners import SVFTConfig
 from tests.tuners.cases import move
 from tests.tuners.test_architectures import logits, make
 from tests.tuners.test_peft_contract import ALL, OURS, TARGETS, build, layers
+from tests.tuners.test_transfer import on_machine
 
 
 def deltas_of(model: PeftModel, adapter: str) -> list[torch.Tensor]:
@@ -44,6 +45,21 @@ def test_a_weighted_adapter_saves_and_loads(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path, selected_adapters=["twice"])
     again = PeftModel.from_pretrained(make("llama"), tmp_path / "twice").eval()
     torch.testing.assert_close(logits(again), want)
+
+
+def test_a_weighted_adapter_stays_as_it_is_when_another_is_loaded_in_the_place_of_one_that_it_is_made_of(
+    tmp_path: Path,
+) -> None:
+    for machine in ("flipped", "numpy"):
+        with on_machine(machine):
+            build("random").save_pretrained(tmp_path / machine)
+    model = PeftModel.from_pretrained(make("llama"), tmp_path / "flipped", adapter_name="one").eval()
+    model.base_model.add_weighted_adapter(["one"], [1.0], "sum")
+    model.set_adapter("sum")
+    want = logits(model)
+    model.load_adapter(tmp_path / "numpy", "one")
+    model.set_adapter("sum")
+    assert torch.equal(logits(model), want)
 
 
 @pytest.mark.parametrize(

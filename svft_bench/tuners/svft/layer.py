@@ -18,6 +18,7 @@ from ..layer import SingularLayer
 from ..stacked import Sliced
 from ..svd import Factors
 from . import patterns
+from .cells import Cells
 from .config import SVFTConfig
 from .tied import TiedCore
 
@@ -36,7 +37,7 @@ class SVFTLayer(SingularLayer):
         self.svft_gate = nn.ParameterDict()
         self.svft_tied = nn.ModuleDict()
         # A drawn pattern is saved: the draw depends on the release of torch, top_k on the last bits of the basis.
-        self.svft_index = BufferDict(persistent=True)
+        self.svft_index = Cells()
         self.svft_fingerprint = BufferDict(persistent=True)
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config)
@@ -64,8 +65,8 @@ class SVFTLayer(SingularLayer):
         if config.pattern in ("random", "top_k"):
             cells = torch.empty(k, device="meta") if place.type == "meta" else _drawn(factors, config, seed=seed)
             self.svft_index[adapter_name] = cells.to(device=place, dtype=torch.int32)
-        if (fingerprint := self.fingerprint(adapter_name)) is not None:
-            self.svft_fingerprint[adapter_name] = fingerprint.to(place)
+        fingerprint = self.fingerprint(adapter_name)
+        self.svft_fingerprint[adapter_name] = fingerprint if fingerprint.is_meta else fingerprint.to(place)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def fingerprints(self) -> BufferDict:

@@ -8,9 +8,9 @@ from typing import Any
 from peft.utils.other import get_pattern_key
 from torch import nn
 
-from ..basis_layer import CONVOLUTIONS
 from ..layer import layers_of
 from ..model import SingularModel
+from ..plain import CONVOLUTIONS
 from . import patterns, tied
 from .config import SVFTConfig
 from .layer import SVFTConv, SVFTLayer, SVFTLinear, SVFTSlice

@@ -75,8 +75,8 @@ class VectorFitLayer(SingularLayer):
             self.add_basis(adapter_name)
             basis = self.basis(adapter_name)
             self.vectorfit_sigma[adapter_name] = _start(basis.size, config, device=weight.device, dtype=dtype)
-            if (fingerprint := self.fingerprint(adapter_name)) is not None:
-                self.vectorfit_fingerprint[adapter_name] = fingerprint.to(self.place(adapter_name))
+            fingerprint, place = self.fingerprint(adapter_name), self.place(adapter_name)
+            self.vectorfit_fingerprint[adapter_name] = fingerprint if fingerprint.is_meta else fingerprint.to(place)
         if config.train_bias and self.get_base_layer().bias is not None:
             self.vectorfit_bias[adapter_name] = _start(weight.shape[0], config, device=weight.device, dtype=dtype)
         if config.freezing != "none":

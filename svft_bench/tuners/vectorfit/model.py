@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..basis_layer import CONVOLUTIONS
 from ..model import SingularModel
+from ..plain import CONVOLUTIONS
 from . import freezing
 from .config import VectorFitConfig
 from .layer import VECTORS, VectorFitConv, VectorFitLayer, VectorFitLayerNorm, VectorFitLinear, VectorFitSlice
