@@ -25,11 +25,15 @@ def audit(argv: Sequence[str]) -> int:
     """Print the audit; with --write also leave it under the results folder.
 
     Raises:
-        ValueError: an unknown table, or overrides that make no cell.
+        ValueError: an unknown table, overrides that make no cell, or some beside what is of the papers' tables alone.
     """
     asked = _parser().parse_intermixed_args(argv)
     form: Format = "json" if asked.json else asked.format
     if asked.overrides:
+        if flags := [flag for flag in ("table", "write") if getattr(asked, flag)]:
+            raise ValueError(
+                f"audit {' '.join(asked.overrides)} counts cells of one's own; --{flags[0]} is for the papers' tables"
+            )
         print(render(count_cells(asked.overrides, from_path=asked.from_path), form=form), end="")
         return 0
     made = audit_table(audit_rows(tables=asked.table))
