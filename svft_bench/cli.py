@@ -142,7 +142,7 @@ def _verb(name: str, argv: list[str]) -> int:
 def _benchmark(argv: list[str]) -> int:
     from svft_bench import compose
     from svft_bench.running.keeping import again
-    from svft_bench.running.preflight import check_folders, check_processes, check_surroundings, check_writable
+    from svft_bench.running.preflight import check_access, check_folders, check_processes, check_surroundings
     from svft_bench.running.sweeping import launching, limits, searching
     from svft_bench.running.sweeping.failures import state
 
@@ -165,7 +165,7 @@ def _benchmark(argv: list[str]) -> int:
     check_processes(os.environ, [(cell.spec, cell.settings) for cell in planned], swept=swept)
     check_folders(planned)
     if todo := [cell for cell in planned if cell.settings.force or state(cell) != "done"]:
-        check_writable(todo)
+        check_access(todo)
         check_surroundings(todo, here=not launched)
     overrides = limits.timed(overrides, planned)
     if searched:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+# Half a character, as JSON writes what lies beyond 16 bits in two.
+HALVES: dict[type, re.Pattern[Any]] = {str: re.compile(r"\\u[dD][89a-fA-F]"), bytes: re.compile(rb"\\u[dD][89a-fA-F]")}
 
 
 def decoded(text: str | bytes, **options: Any) -> Any:
@@ -15,7 +19,7 @@ def decoded(text: str | bytes, **options: Any) -> Any:
     """
     try:
         found = json.loads(text, **options)
-        if (b"\\ud" if isinstance(text, bytes) else "\\ud") in text.lower():  # type: ignore[operator]
+        if HALVES[type(text)].search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise json.JSONDecodeError("nested too deep", "", 0) from None

@@ -58,13 +58,12 @@ def _held(folder: Path) -> Iterator[Held]:
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder in this one, links to folders too but each once, with the names of its files."""
-    seen = set()
+    seen: set[str] = set()
     for inner, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        stat = os.stat(inner)
-        if (stat.st_dev, stat.st_ino) in seen:
+        if (real := os.path.realpath(inner)) in seen:
             folders.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        seen.add(real)
         yield inner, names
 
 

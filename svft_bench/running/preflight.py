@@ -109,7 +109,7 @@ def check_folders(cells: Sequence[Cell]) -> None:
             raise ValueError(f"{folder} cannot be a folder: {there} is a file")
 
 
-def check_writable(cells: Sequence[Cell]) -> None:
+def check_access(cells: Sequence[Cell]) -> None:
     """Refuse folders that cannot be made or written, for cells that would write there.
 
     Raises:

@@ -22,13 +22,13 @@ from svft_bench.records import (
     save_record,
     take_record,
 )
-from svft_bench.records.durable import PARTIAL, sweep, write_whole
+from svft_bench.records.durable import sweep
 from svft_bench.running import ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
 from svft_bench.running.batches.encoding import training_collate
 from svft_bench.running.keeping import again
 from svft_bench.running.keeping.cards import write_card
-from svft_bench.running.keeping.folders import TRAINED, claim_folder
+from svft_bench.running.keeping.folders import TRAINED, check_writable, claim_folder
 from svft_bench.running.keeping.ownership import owning
 from svft_bench.running.keeping.weights import ADAPTER, Fitted, code_state, load_fitted, save_fitted
 from svft_bench.running.predicting.deciding import with_threshold
@@ -294,14 +294,3 @@ def _record(
         skipped=ready.task.skipped | ready.rows.skipped | cut,
         provenance=origin,
     )
-
-
-def check_writable(folder: Path) -> None:
-    """Make `folder` and prove that a file can be written there, before any time is spent.
-
-    Raises:
-        OSError: it cannot.
-    """
-    test = folder / f"writable-{os.getpid()}{PARTIAL}"
-    write_whole(test, "0" * 4096)
-    test.unlink()

@@ -203,14 +203,6 @@ def test_a_row_without_a_column_that_others_have_is_named(
     assert not (tmp_path / "task").exists()
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "a+b", ".a", "a//b", ""])
-def test_a_name_that_no_command_takes_is_none(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = _write(tmp_path / "x.csv", REVIEWS)
-    assert command(["new", "task", name, "--from", str(file), "--label", "stars", "--config-dir", str(tmp_path)]) == 2
-    assert "is no name" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [file]
-
-
 def test_a_label_that_is_no_class_names_its_row(tmp_path: Path) -> None:
     file = _write(tmp_path / "x.csv", REVIEWS)
     task = _new(tmp_path, "x", "--from", str(file), "--text", "review", "--label", "stars", "--eval", str(file))

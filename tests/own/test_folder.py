@@ -146,3 +146,12 @@ def test_only_new_makes_the_folder_that_it_is_told(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
     assert command(["--config-dir", "own", "new", "task", "pens", "--from", "nowhere.csv"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "a+b", ".a", "a//b", ""])
+def test_a_name_that_no_command_takes_is_none(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("review,stars\n" + "a film,good\na play,bad\n" * 5)
+    assert command(["new", "task", name, "--from", str(file), "--label", "stars", "--config-dir", str(tmp_path)]) == 2
+    assert "is no name" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]

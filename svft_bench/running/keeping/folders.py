@@ -6,6 +6,7 @@ Tasks that share a training share its folder, below the name of the one that cam
 
 from __future__ import annotations
 
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from svft_bench.config.spec import RunSpec
 from svft_bench.records import Place
+from svft_bench.records.durable import PARTIAL, write_whole
 
 TRAINED = "trained.safetensors"  # all that was trained
 FITTED = "fitted.json"  # of a finished training: written last, with a digest of every other file
@@ -43,6 +45,17 @@ def claim_folder(outputs: Path, spec: RunSpec) -> Path:
         folder = folder_of(outputs, spec)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and prove that a file can be written there, before any time is spent.
+
+    Raises:
+        OSError: it cannot.
+    """
+    test = folder / f"writable-{os.getpid()}{PARTIAL}"
+    write_whole(test, "0" * 4096)
+    test.unlink()
 
 
 def weights_in(folder: Path) -> Path:

@@ -69,9 +69,10 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
 
     One that a kill cut short is removed; one that is damaged, or of another origin, is named and set aside.
     """
-    for path, kind in ((folder, Path.is_file), (best, Path.is_dir)):
-        if kind(path):
-            set_aside(path, why="is a file for a folder or a folder for a file", then=ELSE, into=folder.parent)
+    if folder.is_file():
+        set_aside(folder, why="is a file where a folder belongs", then=ELSE, into=folder.parent)
+    if best.is_dir():
+        set_aside(best, why="is a folder where a file belongs", then=ELSE, into=folder.parent)
     best.unlink(missing_ok=True)  # it may know of epochs that come after the checkpoint
     for cut in folder.glob(f"*{PARTIAL}"):
         shutil.rmtree(cut)
