@@ -81,13 +81,16 @@ def shown_figures(page: Path) -> set[str]:
 def show_tables(page: Path, *, tables: Path) -> None:
     """Put the rows of every table for which a page has marks between them, so that no number there is typed.
 
-    Of a table of pairs, the differences that survive their correction; of `NAME_notes`, what stands under NAME.
+    Of a table of pairs, the differences that survive their correction; of `NAME_answers` and `NAME_notes`, what stands
+    under NAME.
     """
+    parts = {"answers": r"\d+\. ", "notes": "- "}
 
     def shown(mark: re.Match[str]) -> str:
-        name = mark.group(1).removesuffix("_notes")
+        name, _, part = mark.group(1).rpartition("_")
+        name = name if part in parts else mark.group(1)
         lines = (tables / f"{name}.md").read_text(encoding="utf-8").splitlines()
-        rows = [line for line in lines if line.startswith("|" if name == mark.group(1) else "- ")]
+        rows = [line for line in lines if re.match(parts.get(part, r"\|"), line)]
         if mark.group(1).endswith("_pairs"):
             kept = [row for row in rows[2:] if "**" in row]
             rows = [*rows[:2], *kept] if kept else ["No difference survives."]

@@ -114,12 +114,14 @@ def _table(table: Table, *, folded: bool = True) -> str:
     heads = "".join(f'<th class="{column.align}">{escape(column.title)}</th>' for column in table.columns)
     aligns = [column.align for column in table.columns]
     rows = "".join(f"<tr>{_cells(row, aligns)}</tr>" for row in table.rows)
-    notes = "".join(f"<li>{escape(LINK.sub(lambda found: found[1], note))}</li>" for note in table.notes)
+    told = [f"<li>{escape(LINK.sub(lambda found: found[1], note))}</li>" for note in table.notes]
+    answers, notes = "".join(told[: table.answers]), "".join(told[table.answers :])
     kind = ' class="sortable"' if all(row.facts for row in table.rows) else ""
     grid = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    about = f'<summary>Notes ({len(table.notes)})</summary><ul class="notes">{notes}</ul>'
+    about = f'<summary>Notes ({len(table.notes) - table.answers})</summary><ul class="notes">{notes}</ul>'
     about = f"<details>{about}</details>" if folded else f"<details open>{about}</details>"
-    return f'<h3>{escape(table.title)}</h3><div class="wide">{grid}</div>{about}'
+    first = f"<ol>{answers}</ol>" if answers else ""
+    return f'<h3>{escape(table.title)}</h3><div class="wide">{grid}</div>{first}{about}'
 
 
 def _cells(row: Row, aligns: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the headline's experiments answer, in seven sentences: comparisons named beforehand, corrected over these."""
+"""What the headline's experiments answer, in five sentences: comparisons named beforehand, corrected over these."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from itertools import product
 from statistics import fmean
 from typing import NamedTuple
 
-from svft_bench.analysis.stats import Noise, around, holm, two_sided
+from svft_bench.analysis.stats import Interval, Noise, around, holm, two_sided
 from svft_bench.analysis.stats.beyond import combined
 from svft_bench.analysis.tables.compared import Field, Gap
-from svft_bench.analysis.tables.searched import Named, Place, Usable, named
-from svft_bench.analysis.tables.steps import step_of
+from svft_bench.analysis.tables.searched import Named, named
 from svft_bench.config.wording import brief, plural
 
 BANDED, PLAIN = ("SVFT banded", "all_linear"), ("SVFT plain", "all_linear")
@@ -25,15 +24,8 @@ QUESTIONS: dict[str, tuple[Named, Named]] = {
 }
 GROWING: tuple[Named, Named] = (BANDED, ("LoRA", "all_linear"))  # whose budgets grow, on the same layers
 ALIKE = 1.3  # budgets of which one is at most this many times the one below count as one
-BEATS = "Does it beat LoRA on the same layers? SVFT banded against it, budget by budget"
+BEATS = "Does it beat LoRA on the same layers? SVFT banded against it at like budgets"
 GROWS = "What do more parameters buy? The largest budget against the smallest"
-# Whose steps a sentence tells, by the names of their files.
-TIMED = {
-    "svft_banded": "SVFT banded",
-    "svft_plain": "SVFT plain",
-    "vectorfit": "VectorFit",
-    "full_ft": "full fine-tuning",
-}
 LEVEL = 0.05
 
 
@@ -45,19 +37,11 @@ class Found(NamedTuple):
     gap: Gap
 
 
-def answers(
-    competing: Sequence[Field],
-    ranges: Mapping[tuple[Named, Place], Usable],
-    steps: Mapping[str, float],
-    *,
-    links: Mapping[str, Sequence[str]],
-    growing: Sequence[Field] = (),
-    grown: Mapping[str, Sequence[str]] | None = None,
-) -> list[str]:
-    """A sentence for each question, two on budgets, one on ranges of rate and one on time.
+def answers(competing: Sequence[Field], growing: Sequence[Field], *, tables: Mapping[str, str]) -> list[str]:
+    """A sentence for each question, and two on budgets.
 
-    `competing` has cells of one budget each, `growing` those of several; `links` and `grown` have the tables of each
-    task.
+    `competing` has cells of one budget each, `growing` those of several; `tables` has the table of each task whose
+    budgets grow.
     """
     of_evals = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
     of_budgets = {BEATS: _beside(growing), GROWS: _grown(growing)}
@@ -69,21 +53,18 @@ def answers(
         if p < LEVEL:
             shown.setdefault(question, []).append(f"{one.name} ({100 * one.gap.mean:+.1f})")
 
-    def told(question: str, says: Callable[[Sequence[Found]], str], tables: Mapping[str, Sequence[str]]) -> str:
-        found = asked[question]
-        if not found:
+    def told(question: str, says: Callable[[Sequence[Found]], str], names: Sequence[str]) -> str:
+        if not asked[question]:
             return f"{question}: not measured at two seeds."
-        names = dict.fromkeys(name for one in found for name in tables[one.field.task])
-        return (
-            f"{question}: {says(found)}; shown, corrected over the {len(every)} comparisons of these sentences, on "
-            f"{', '.join(shown.get(question, [])) or 'none'} ({', '.join(f'[{n}](tables/{n}.md)' for n in names)})."
-        )
+        links = ", ".join(f"[{name}](tables/{name}.md)" for name in names)
+        on = ", ".join(shown.get(question, [])) or "none"
+        return f"{question}: {says(asked[question])}; more than noise on {on} ({links})."
 
+    grown = list(dict.fromkeys(tables[field.task] for field in growing))
     return [
-        *(told(question, _mean, links) for question in of_evals),
-        *(told(question, _each, grown or {}) for question in of_budgets),
-        *_forgiving(ranges),
-        *_slow(steps),
+        *(told(question, _mean, ["headline"]) for question in of_evals),
+        told(BEATS, _by_eval, grown),
+        told(GROWS, _each, grown),
     ]
 
 
@@ -135,38 +116,26 @@ def _mean(found: Sequence[Found]) -> str:
     return f"{_points(mean, noise)} over {plural(len(found), 'eval')}, ahead in {ahead}"
 
 
+def _by_eval(found: Sequence[Found]) -> str:
+    """Each eval with the budgets at which the first is ahead, and what the intervals of all its gaps lie in."""
+    of_evals: dict[str, list[Found]] = {}
+    for one in found:
+        of_evals.setdefault(one.field.name, []).append(one)
+    return ", ".join(
+        f"{name} ahead at {sum(one.gap.mean > 0 for one in own)} of {len(own)}, "
+        f"within {_span([around(one.gap.mean, one.gap.noise) for one in own])}"
+        for name, own in of_evals.items()
+    )
+
+
 def _each(found: Sequence[Found]) -> str:
     return ", ".join(f"{one.name} {_points(one.gap.mean, one.gap.noise)}" for one in found)
 
 
 def _points(mean: float, noise: Noise) -> str:
-    low, high = around(mean, noise)
-    return f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * mean:+.1f} points {_span([around(mean, noise)])}"
 
 
-def _forgiving(ranges: Mapping[tuple[Named, Place], Usable]) -> list[str]:
-    """Which method has the widest usable range, beside LoRA's."""
-    of_method: dict[Named, list[float]] = {}
-    for (method, _), usable in ranges.items():
-        of_method.setdefault(method, []).append(usable.decades if usable.learns else 0.0)
-    means = {method: fmean(found) for method, found in of_method.items() if len(found) > 1}
-    if LORA not in means:
-        return []
-    order = sorted(means, key=lambda method: -means[method])
-    listed = ", ".join(f"{' on '.join(filter(None, method))} {means[method]:.1f}" for method in order)
-    return [
-        "Which method forgives its rate? Decades of usable rate, the mean over the searches, as far as their grids "
-        f"reach: {listed} ([headline](tables/headline.md))."
-    ]
-
-
-def _slow(steps: Mapping[str, float]) -> list[str]:
-    """What a step takes against LoRA's on the same layers."""
-    timed = {title: step_of(name, steps) for name, title in TIMED.items()}
-    listed = ", ".join(f"{title} {ratio:.1f}" for title, ratio in timed.items() if ratio is not None)
-    if not listed:
-        return []
-    return [
-        "What does a step cost? Its time over LoRA's on the same layers, of two blocks of ViT-B in float32 on a CPU, "
-        f"timed in turns: {listed} ([bench](tables/bench.md), which has GPUs and other models)."
-    ]
+def _span(intervals: Sequence[Interval]) -> str:
+    low, high = min(one.low for one in intervals), max(one.high for one in intervals)
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}]"

@@ -57,14 +57,17 @@ def headline_table(
         *(Column(title) for title in titles),
         *(Column("usable range", "left"), Column("trials", "left"), Column("step / LoRA's")),
     )
-    return Table("headline", "Methods at a matched budget", columns, tuple(rows), (*answers, *NOTES))
+    title = "Methods at a matched budget"
+    return Table("headline", title, columns, tuple(rows), (*answers, *NOTES), answers=len(answers))
 
 
 NOTES = (
+    f"Columns from {', '.join(f'[{name}](tables/{name}.md)' for name in MATCHED)}.",
     "Score with its 95 % interval over seeds and items, then at how many seeds the method learns: beats a constant "
     "answer by more than its noise.",
     "Usable range: decades of rate within one standard error of the best on the validation rows of its search, "
     "≥ where they reach an end of the grid; none where no rate correlates with the labels by two of these errors.",
+    "More than noise, in the answers: p below 0.05, corrected over every comparison that one of them counts (Holm).",
     "Trials: of rates, over all tasks, and the time of their training, by the clock on machines that did other work.",
     "Step: time of a training step over that of LoRA of rank 8 on the same layers, every linear one of two blocks of "
     "ViT-B in float32, timed in turns on a CPU ([bench](tables/bench.md)); no time of the runs above is in it.",

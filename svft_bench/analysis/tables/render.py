@@ -60,7 +60,7 @@ def terminal(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A GitHub table between a heading and a list of notes."""
+    """A GitHub table below its heading, then its answers, numbered, and its notes as a list."""
 
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |"
@@ -72,7 +72,10 @@ def markdown(table: Table) -> str:
     lines = [f"# {_bar(table.title)}", "", line([_bar(column.title) for column in table.columns])]
     lines.append(line(["---" if column.align == "left" else "---:" for column in table.columns]))
     lines += [line([cell(row, index) for index in range(len(row.cells))]) for row in table.rows]
-    lines += ["", *(f"- {_code(note)}" for note in table.notes)]
+    answers = [f"{turn}. {answer}" for turn, answer in enumerate(table.notes[: table.answers], 1)]
+    notes = [f"- {_code(note)}" for note in table.notes[table.answers :]]
+    for told in filter(None, (answers, notes)):
+        lines += ["", *told]
     return "\n".join(lines) + "\n"
 
 

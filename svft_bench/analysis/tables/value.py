@@ -25,10 +25,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled grid with the notes that make it readable on its own."""
+    """A titled grid with the notes that make it readable on its own; the first of them may be answers to questions."""
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    answers: int = 0

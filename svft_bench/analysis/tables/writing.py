@@ -17,7 +17,7 @@ from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.render import Format, render
 from svft_bench.analysis.tables.results import CellResult, recorded_results
-from svft_bench.analysis.tables.searched import search_notes, usable_ranges
+from svft_bench.analysis.tables.searched import search_notes
 from svft_bench.analysis.tables.searches import with_searches
 from svft_bench.analysis.tables.steps import paired_steps
 from svft_bench.analysis.tables.value import Table
@@ -94,21 +94,9 @@ def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] |
         return None
     searches = [one for name in SEARCHES for one in recorded(name)]
 
-    def tables(names: Sequence[str], found: Sequence[CellResult]) -> dict[str, list[str]]:
-        """Which of these experiments has records of each task among the cells."""
-        shown = {(one.spec.cell_id, seed) for one in found for seed in one.seeds}
-        links: dict[str, list[str]] = {}
-        for name in names:
-            own = [cell.spec for cell in asked[name] if (cell.spec.cell_id, cell.spec.seed) in shown]
-            for task in dict.fromkeys(spec.task.name for spec in own):
-                links.setdefault(task, []).append(name)
-        return links
-
     competing, growing = (fields(found, judge_all(found, folder=folder)) for found in (results, budgets))
-    links, grown = tables(MATCHED, results), tables(BUDGETS, budgets)
-    steps = paired_steps(folder)
-    told = answers(competing, usable_ranges(searches), steps, links=links, growing=growing, grown=grown)
-    return headline_table(results, searches, answers=told, steps=steps), results, budgets
+    told = answers(competing, growing, tables={asked[name][0].spec.task.name: name for name in BUDGETS})
+    return headline_table(results, searches, answers=told, steps=paired_steps(folder)), results, budgets
 
 
 def write_headline(folder: Path) -> list[Path]:
