@@ -45,3 +45,6 @@ svft-bench experiment=small_lm
 svft-bench experiment=small_gsm8k_rates
 svft-bench table small_gsm8k_rates --write    # the best are in conf/experiment/small_gsm8k.yaml
 svft-bench experiment=small_gsm8k
+svft-bench experiment=small_loss_rates
+svft-bench table small_loss_rates --write     # the best are in conf/experiment/small_loss.yaml
+svft-bench experiment=small_loss
