@@ -80,6 +80,13 @@ def test_a_correlation_with_a_constant_is_undefined_as_in_scipy(
     assert math.isnan(pearson(predictions, references)) and math.isnan(spearman(predictions, references))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_correlation_with_what_is_no_number_or_too_large_is_undefined(value: float) -> None:
+    assert math.isnan(pearson([1.0, value, 2.0], [1.0, 2.0, 3.0]))
+    assert math.isnan(pearson([1.0, 2.0, 4.0], [value, 2.0, 3.0]))
+    assert math.isnan(spearman([1.0, value, 2.0], [1.0, 2.0, 3.0])) is math.isnan(value)
+
+
 def test_one_value_has_no_correlation() -> None:
     assert math.isnan(pearson([1.0], [1.0])) and math.isnan(spearman([1.0], [1.0]))
 
