@@ -18,6 +18,8 @@ def token_accuracy(predictions: Sequence[int], references: Sequence[int]) -> flo
 
 def _confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[int, int, int, int]:
     pairs = list(zip(predictions, references, strict=True))
+    if others := {*predictions, *references} - {0, 1}:
+        raise ValueError(f"F1 and Matthews's correlation are of classes 0 and 1, not of {', '.join(map(str, others))}")
     return pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1)), pairs.count((0, 0))
 
 
