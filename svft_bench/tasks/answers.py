@@ -60,7 +60,8 @@ _MARKERS = re.compile(
     r"answer[*_ ]{0,4}(?:isn't|is|are|was|would be|equals|[:=])(?!\w)[*_ ]{0,4}:?|####", re.IGNORECASE
 )
 _DENIED = re.compile(r"\s*not\b", re.IGNORECASE)
-_SAID = re.compile(r"[\w½-¾⅐-⅞∞√]")
+_OTHERS = re.compile(r"\b(?:wrong|incorrect|not the(?: right| correct)?) $", re.IGNORECASE)  # answer is
+_SAID = re.compile(r"[\w½-¾⅐-⅞∞√∅]")
 _VALUE = re.compile(r"[\d\\()^=½-¾⅐-⅞∞√]|^\s*\w{1,2}\s*$")
 _CONCLUDES = re.compile(
     r"\b(?:therefore|thus|so|hence|total|altogether|in all|left|remain\w*|answer|result|sum|finally|is|are|was|were"
@@ -73,21 +74,27 @@ _BEFORE_VALUE = re.compile(r".*(?:\b(?:is|are|was|were|equals?)\b|:)", re.IGNORE
 def offered_answer(text: str) -> str | None:
     """What a text offers as its answer: after the last marker that something follows, or in the last box.
 
-    Markers are `The answer is`, `Answer:`, `####` and their like. None if there is neither.
+    Markers are `The answer is`, `Answer:`, `####` and their like. None if there is neither, nothing if it is denied.
     """
     begin, template, _ = text.partition("### Instruction")
     text = begin if template and begin.strip() else text
-    ends = len(text)
+    ends, denied = len(text), False
     for marker in reversed(list(_MARKERS.finditer(text))):
         answer = text[marker.end() : ends]
         ends = marker.start()
-        if "isn't" in marker.group().lower() or _DENIED.match(answer):
+        if (
+            "isn't" in marker.group().lower()
+            or _DENIED.match(answer)
+            or _OTHERS.search(text[max(0, marker.start() - 20) : marker.start()])
+        ):
+            denied = True
             continue
         heading = marker.group() == "####"  # which also begins a heading, with words after it
         if (_VALUE if heading else _SAID).search(answer.partition("\n")[0] if heading else answer):
             boxed = last_boxed(answer)
             return answer if boxed is None else boxed
-    return last_boxed(text)
+    boxed = last_boxed(text)
+    return "" if denied and boxed is None else boxed
 
 
 def exact_number(text: str) -> Fraction | None:

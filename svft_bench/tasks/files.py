@@ -7,12 +7,11 @@ or, where the folder holds nothing else, pictures: each is a row
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import SourceSpec
@@ -153,13 +152,45 @@ def _images(folder: Path) -> list[Path]:
     return found
 
 
-def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
+def _csv(path: Path) -> list[Row]:
     """Rows under the names of the first line; every cell is text."""
+    return _table(path, quoting=csv.QUOTE_MINIMAL)
+
+
+def _tsv(path: Path) -> list[Row]:
+    """The same between tabs: marks of quotation are text, as in GLUE's files, unless they stand around a cell.
+
+    Raises:
+        ValueError: also where both readings are tables, of another number of rows.
+    """
+    quoted: list[Row] | ValueError
+    try:
+        quoted = _table(path, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    except ValueError as error:
+        quoted = error
+    try:
+        plain = _table(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    except ValueError:
+        plain = []
+    around = any(len(cell) > 1 and cell[0] == cell[-1] == '"' for row in plain for cell in row.values())
+    if plain and not around:
+        return plain
+    if isinstance(quoted, ValueError):
+        raise quoted
+    if plain and len(plain) != len(quoted):
+        raise ValueError(
+            f"{path} has marks of quotation that can be read in two ways: as text there are {len(plain):,} rows, "
+            f"around cells {len(quoted):,}; write it as .csv or .jsonl"
+        )
+    return quoted
+
+
+def _table(path: Path, *, quoting: Literal[0, 3], delimiter: str = ",") -> list[Row]:
     csv.field_size_limit(2**31 - 1)
     rows = []
     try:
         with path.open(encoding=UTF_8, newline="") as file:
-            lines = csv.DictReader(file, delimiter=delimiter, strict=True)
+            lines = csv.DictReader(file, delimiter=delimiter, quoting=quoting, strict=True)
             names = list(lines.fieldnames or [])
             if len({*names}) < len(names) or not all(name.strip() for name in names):
                 raise ValueError(f"{path}: its first line is to name every column once, it has {', '.join(names)}")
@@ -175,5 +206,5 @@ def _csv(path: Path, *, delimiter: str = ",") -> list[Row]:
 
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-TABLES: dict[str, Callable[[Path], list[Row]]] = {".csv": _csv, ".tsv": functools.partial(_csv, delimiter="\t")}
+TABLES: dict[str, Callable[[Path], list[Row]]] = {".csv": _csv, ".tsv": _tsv}
 PARSERS: dict[str, Callable[[Path], list[Row]]] = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}

@@ -15,8 +15,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from svft_bench.tasks.beside import with_beside
 from svft_bench.tasks.spelled import in_digits
-from svft_bench.tasks.units import same_units, without_unit
+from svft_bench.tasks.units import measured, same_units, without_unit
 from svft_bench.tasks.verifying import verified
 
 LONGEST = 400  # characters of an answer that is read as more than text
@@ -25,10 +26,14 @@ _SIGNS = {
     **dict.fromkeys("−‐‑‒–—", "-"),
     **{"×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "÷": "\\div ", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le "},
     **{"≥": "\\ge ", "∪": "\\cup ", "∈": "\\in ", "±": "\\pm ", "…": "\\ldots ", "θ": "\\theta ", "°": ""},
+    "∅": "\\emptyset ",
 }
 _FORMAT = (
     (r"\\(?:left|right|displaystyle|[bB]igg?[lr]?|limits)(?![a-zA-Z])|\\!|\^ ?\{? ?\\circ ?\}?|\\\$", ""),
     (r"\\[dtc]frac", r"\\frac"),
+    (r"\\varnothing(?![a-zA-Z])", r"\\emptyset "),
+    (r"[\[(] ?\\begin ?\{array\} ?\{[clr| ]*\}", r"\\begin{pmatrix}"),
+    (r"\\end ?\{array\} ?[\])]", r"\\end{pmatrix}"),
     (r"(\\(?:begin|end) ?\{)[bB]matrix", r"\1pmatrix"),
     (r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it|sf)|mbox|operatorname|boxed|fbox) ?\{([^{}]*)\}", r" \1 "),
     (r"(?<!\\)\\(?:[,;:]| |q?quad(?![a-zA-Z]))|~", " "),
@@ -46,6 +51,14 @@ _FORMAT = (
 _WRAPPED = re.compile(r"(?<!\\)\\\[(.*?)\\\]|(?<!\\)\\\((.*?)\\\)|\$\$?([^$]+)\$\$?")
 _NEARLY = re.compile(r"^(?:approximately|about|roughly|around|approx\.?|nearly|\\approx|≈|\\sim|~)\s*", re.IGNORECASE)
 _UNIT = re.compile(r"(?<=[\d})%])(?: +| */ ?| *per )[a-zA-Z]{2,}(?: +[a-zA-Z]+)*(?: ?\^ ?\{?[23]\}?)?$")
+# Words after a number that make something else of it than a measure.
+_CHANGES = re.compile(
+    r"\b(?:not|never|no|wrong|incorrect|impossible|or|than|plus|minus|over|divided|multiplied|choose|mod|squared|cubed"
+    r"|factorial|dozens?|halves|thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths|thousandths"
+    r"|times [b-zB-Z])\b"
+)
+_MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MAGNITUDE = re.compile(rf"(?<=\d) ?({'|'.join(_MAGNITUDES)})s?\b", re.IGNORECASE)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar) ?\{(\d+)\}")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _MATRIX = re.compile(r"\\(?:begin|end) ?\{[a-z]*matrix\}")
@@ -72,16 +85,17 @@ def _formula(answer: str) -> str:
     text = " ".join(text.replace("**", "").split())
     text = _NEARLY.sub("", text.strip("`_ "))
     text = text.replace("\\$", "")
-    wrapped = [next(filter(None, found.groups())) for found in _WRAPPED.finditer(text) if any(found.groups())]
-    text = wrapped[0] if len(wrapped) == 1 else re.sub(r"(?<!\\)\\[\[\]()]|\$", " ", text)
+    text = re.sub(r"(?<!\\)\\[\[\]()]|\$", " ", _shown(text))
     text = re.sub(f"[{RAISED}]+", lambda run: f"^{{{unicodedata.normalize('NFKC', run.group())}}}", text)
     text = re.sub(f"[{LOWERED}]+", lambda run: f"_{{{unicodedata.normalize('NFKC', run.group())}}}", text)
     text = re.sub("[½-¾⅐-⅞]", _fraction, text)
     text = unicodedata.normalize("NFKC", "".join(_SIGNS.get(character, character) for character in text))
+    text = "".join(str(unicodedata.digit(character)) if character.isdecimal() else character for character in text)
     text = re.sub(r"√ ?(?:\(([^()]*)\)|(\w+))", r"\\sqrt{\1\2}", text)
     for pattern, replacement in _FORMAT:
         text = re.sub(pattern, replacement, text)
     text = _NEARLY.sub("", " ".join(text.replace("\\%", "%").split())).rstrip(".,;: ")
+    text = _MAGNITUDE.sub(lambda word: f"\\cdot 10^{{{_MAGNITUDES[word[1].lower()]}}}", text)
     text = re.sub(r"(?<![\d.}])(\d+) (\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = _REPEATING.sub(_repeated, re.sub(r"\\sqrt(\[\d+\])? ?([\da-zA-Z])(?![\d.])", r"\\sqrt\1{\2}", text))
     text = re.sub(r"^(?:an?|the) (?=[a-z]{3,}$)", "", text, flags=re.IGNORECASE)
@@ -90,9 +104,22 @@ def _formula(answer: str) -> str:
     return re.sub(r" (?:percent)$", "%", text if re.search(r"\d", text) else in_digits(text))
 
 
+def _shown(text: str) -> str:
+    """The one formula of a text between dollars, with what beside it changes it, or what measures it; else the text."""
+    found = [item for item in _WRAPPED.finditer(text) if any(item.groups())]
+    if len(found) != 1:
+        return text
+    before, after = (re.sub("[−‐‑‒–—]", "-", side) for side in (text[: found[0].start()], text[found[0].end() :]))
+    formula = with_beside(before, next(filter(None, found[0].groups())), after)
+    unit = after.rstrip(".,;: ")
+    return formula + unit if formula and measured(f"1{unit}") else formula
+
+
 def _unmeasured(text: str) -> str:
     """A formula without its unit."""
-    return text if _numbers_apart(text) else _UNIT.sub("", without_unit(text)).strip()
+    if _numbers_apart(text):
+        return text
+    return _UNIT.sub(lambda words: words[0] if _CHANGES.search(words[0]) else "", without_unit(text)).strip()
 
 
 def _repeated(found: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+from svft_bench.tasks.beside import REFUTES
 from svft_bench.tasks.spelled import in_digits
 
 WINDOW = 1000
@@ -53,7 +54,24 @@ _EXPLAINS = re.compile(r"\b(?:because|since|as|which|where|when|while|if|given|s
 # A number, and after it a sentence that comes to the same one: `12. 3*4 is 12`.
 _AGAIN = re.compile(r"^([-+]?\d(?:[\d,.]*\d)?)\. \d[\d.,]* ?[-+*/] ?\d[^=]*? (?:is|equals) \1(?!\w|[.,]\d).*")
 _BOUND = re.compile(
-    r"^[^\d=]*\b(?:(?:more|less|fewer|greater) than|over|under|below|above|not|isn't) [-+]?\.?\d", re.IGNORECASE
+    r"^[^\d=]*\b(?:(?:more|less|fewer|greater|smaller|larger|higher|lower) than|over|under|below|above|not|isn't)"
+    r" [-+]?\.?\d",
+    re.IGNORECASE,
+)
+# `5 is wrong`, `5? No`, and before any number that there is none to tell.
+_DENIED = re.compile(
+    rf"\d\S*(?: [a-zA-Z]+)? {REFUTES}|\d\W{{0,3}}\? ?(?:no|not|wait)\b"
+    r"|^[^\d=]*\b(?:unknown|impossible|undefined|undetermined|insufficient|none|cannot be|can't be"
+    r"|no (?:answer|solution)|not (?:enough|given|possible|known|stated))\b",
+    re.IGNORECASE,
+)
+# What is still to be worked out: `half of 12`, `12 divided by 4`, `5 squared`, `x + 5`.
+_UNFINISHED = re.compile(
+    r"\b(?:half|twice|double|triple|(?:third|quarter|fourth|fifth|tenth|root|square|cube|reciprocal) of"
+    r"|(?:square|cube) root) (?:of )?[-+]?\.?\d"
+    r"|\d%? (?:squared|cubed|factorial|(?:divided|multiplied|increased|decreased|reduced) by|raised to|to the power)\b"
+    r"|\d (?:less|more|fewer|greater) than [-+]?\.?\d|\d ?[-+*/] ?[xyznXYZN](?!\w)|(?<!\w)[xyznXYZN] ?[-+*/] ?\d",
+    re.IGNORECASE,
 )
 _SHARE = re.compile(  # two numbers, or what is still to be multiplied
     r"^[-+]?[\d.,]+ (?:out )?of [\d.,]+$|^[^=]*?(?:\d ?(?:%|percent)|\d ?/ ?\d+) of (?:\w+ )?[\d.,]+(?![^=]*=)",
@@ -82,6 +100,8 @@ def number_in(answer: str) -> Fraction | None:
         line = in_digits(line[:WINDOW])
     if len(line) > WINDOW:
         line = re.sub(r"[\d.,' ]+$", "√", line[:WINDOW])  # a number that goes on is none
+    if _DENIED.search(line):
+        return None
     line = _until(_EXPLAINS, _AGAIN.sub(r"\1", _without_asides(line)))
     if _BOUND.search(line) or _SHARE.search(line):
         return None
@@ -148,6 +168,8 @@ def _until(pattern: re.Pattern[str], text: str) -> str:
 
 def _only(side: str) -> Fraction | None:
     """The number of a text that holds one, or one several times; None else."""
+    if _UNFINISHED.search(side):
+        return None
     side = _until(_RELATES, side)
     found = _numbers(side)
     between = [side[one.end : other.start] for one, other in pairwise(found)]

@@ -27,6 +27,11 @@ def without_unit(text: str) -> str:
     return text[: found.start()].strip() if found and known else text
 
 
+def measured(text: str) -> bool:
+    """Whether a text ends with a known unit."""
+    return _unit(text) is not None
+
+
 def same_units(left: str, right: str) -> bool:
     """Whether two texts end with one unit; what has none, or an unknown word, goes with any."""
     units = [_unit(side) for side in (left, right)]

@@ -1,21 +1,22 @@
 """math-verify's judgement on two expressions, from a process of its own that is ended when it takes too long.
 
 math-verify's own time-out is a signal, which exists on the main thread alone and does not stop sympy's long sums. The
-process here ends itself, and the next question finds a new one. As a program it answers lines of `[left, right]`.
+process here ends itself, and the next question finds a new one. As a program it answers lines of `[left, right]`. Its
+clock is that of the processor, so that an answer is the same on a machine that does other work.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from functools import lru_cache
 from typing import Any
 
-SECONDS = 5
+SECONDS = 5  # of its processor
 CLOSE = 1e-25  # two numbers that agree so far, relative to their size, at `DIGITS` digits are the same
 DIGITS = 60
 
@@ -59,9 +60,9 @@ def _main() -> None:
     import math_verify  # noqa: F401  # before the first clock starts
 
     for line in sys.stdin:
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # whose signal ends the process, in whatever it is
         print(json.dumps(_judged(*json.loads(line))), flush=True)
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _judged(left: str, right: str) -> bool:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 
+from svft_bench.tasks.beside import REFUTES
+
 NEXT = "###"  # a template's mark: what follows it belongs to another task
-# `can't be`, `is never really`: what an option after it is denied by, some words between.
+# What an option after it is denied by, some words between: `can't be`, `not necessarily`, `I don't think that it is`.
+_BETWEEN = (
+    "be|been|look|seem|sound|to|the|an?|really|possibly|actually|quite|entirely|at all|always|necessarily|exactly"
+    "|strictly|completely|fully|totally|generally|usually|think|believe|say|agree|sure|certain|clear|that|if|whether|this|it"
+    "|it['’]s|is|was|case|right|correct|answer|option"
+)
 DENIES = (
-    r"\b(?:not|never|no longer|hardly|scarcely|barely|cannot"
+    r"\b(?:not|never|no longer|hardly|scarcely|barely|cannot|doubt|doubtful|unlikely|far from|except|anything but"
+    r"|all but|other than|rules? out|neither|(?:wrong|incorrect) (?:answer|option|choice|solution)(?: is|:)?"
     r"|(?:is|was|are|do|does|did|ca|could|wo|would|should)n['’]?t)"
-    r"(?: (?:be|been|look|seem|sound|to|the|an?|really|possibly|actually|quite|entirely|at all))*"
+    rf"(?: (?:{_BETWEEN}))*"
 )
 REFUTED = (
-    r"(?:(?:is|was) (?:wrong|incorrect|not\b|never\b|hardly\b|no longer\b)|(?:isn|wasn)['’]?t\b|can(?:not|['’]?t) be\b)"
+    rf"(?: (?:(?:is|was) (?:wrong|incorrect|not\b|never\b|hardly\b|no longer\b)|(?:isn|wasn)['’]?t\b|{REFUTES})"
+    r"|\? ?(?:no|not|nope)\b)"
 )
 EXPLAINS = re.compile(r"\b(?:because|since)\b[^.!?\n]*", re.IGNORECASE)  # which may name the others
 ECHO = re.compile(r"Answer format:\s{0,3}\S+")  # the end of an instruction
@@ -29,9 +38,11 @@ def settled_on(text: str, *, words: str) -> set[str]:
     begin, mark, _ = text.partition(NEXT)
     text = begin if mark and begin.strip() else text
     text = text[max((echo.end() for echo in ECHO.finditer(text)), default=0) :]
-    stated = list(re.finditer(rf"\banswer(?: is|:)[^\w/]{{0,12}}({words})(?!\w)", text, re.IGNORECASE))
+    stated = list(
+        re.finditer(rf"\b(?:(?:wrong|incorrect) )?answer(?: is|:)[^\w/]{{0,12}}({words})(?!\w)", text, re.IGNORECASE)
+    )
     last = EXPLAINS.sub(" ", text[stated[-1].start() :]) if stated else text
-    if re.search(rf"{DENIES} (?:{words})\b|\b(?:{words}) {REFUTED}", last, re.IGNORECASE):
+    if re.search(rf"{DENIES} (?:{words})\b|\b(?:{words}){REFUTED}", last, re.IGNORECASE):
         return set()  # which says nothing of the others
     if stated:
         return {match[1].lower() for match in stated} | _standing(last, words=words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_a_correlation_with_a_constant_is_undefined_as_in_scipy(
         warnings.simplefilter("ignore")
         assert math.isnan(pearsonr(predictions, references).statistic)
     assert math.isnan(pearson(predictions, references)) and math.isnan(spearman(predictions, references))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_correlation_with_what_is_no_number_or_too_large_is_undefined(value: float) -> None:
+    assert math.isnan(pearson([1.0, value, 2.0], [1.0, 2.0, 3.0]))
+    assert math.isnan(pearson([1.0, 2.0, 4.0], [value, 2.0, 3.0]))
+    assert math.isnan(spearman([1.0, value, 2.0], [1.0, 2.0, 3.0])) is math.isnan(value)
+
+
+@pytest.mark.parametrize("metric", [f1, matthews])
+def test_a_third_class_is_refused_and_not_left_out(metric: Callable[[list[int], list[int]], float]) -> None:
+    with pytest.raises(ValueError, match="classes 0 and 1, not of 2"):
+        metric([1, 2, 1], [1, 1, 0])
 
 
 def test_one_value_has_no_correlation() -> None:

@@ -118,6 +118,41 @@ MARKS: list[tuple[str, Fraction | int | None]] = [
     ("A. 12", 12),
     ("12\n\n### Instruction:\nAnother.\n\n### Response:\nThe answer is: 19", 12),
 ]
+UNFINISHED: list[tuple[str, Fraction | int | None]] = [
+    ("half of 12", None),
+    ("twice 12", None),
+    ("a third of 12", None),
+    ("the square root of 49", None),
+    ("12 divided by 4", None),
+    ("12 divided by 4 = 3", 3),
+    ("half of 12 = 6", 6),
+    ("100 decreased by 20%", None),
+    ("5 squared", None),
+    ("5 factorial", None),
+    ("5 less than 12", None),
+    ("5 more than 12", None),
+    ("5 more than before", 5),
+    ("x + 5", None),
+    ("5 * n", None),
+    ("12/x", None),
+    ("$5/hour", 5),
+    ("5 - a total", 5),
+    ("half an hour, 30 minutes", 30),
+]
+DENIED: list[tuple[str, Fraction | int | None]] = [
+    ("5 is wrong", None),
+    ("5 apples is not correct", None),
+    ("5 isn't right", None),
+    ("5 does not work", None),
+    ("5? No, 6.", None),
+    ("unknown, he has 5 apples", None),
+    ("impossible because he has 5 apples", None),
+    ("cannot be determined from the 5 facts", None),
+    ("none, 5 left", None),
+    ("5 is correct", 5),
+    ("5 apples, none left", 5),
+    ("18 are not eaten", 18),
+]
 
 
 @pytest.mark.parametrize(("text", "number"), WHOLE_TEXTS)
@@ -132,14 +167,17 @@ def test_a_long_text_that_stops_inside_a_sentence_comes_to_nothing(end: str) -> 
     assert exact_number(f"{text}So the total is 7.") == 7
 
 
-@pytest.mark.parametrize(("answer", "number"), [*WORDS, *SHARES_AND_BOUNDS, *MARKS])
+@pytest.mark.parametrize(("answer", "number"), [*WORDS, *SHARES_AND_BOUNDS, *MARKS, *UNFINISHED, *DENIED])
 def test_after_the_marker(answer: str, number: Fraction | int | None) -> None:
     text = f"Some steps with 99 in them.\nThe answer is: {answer}"
     assert exact_number(text) == number
     assert not STRICT["gsm8k"](text, str((number or 0) + 1))
 
 
-@pytest.mark.parametrize("text", ["The answer is not 18", "The answer isn't 18", "So the answer is not 18 apples."])
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is not 18", "The answer isn't 18", "So the answer is not 18 apples.", "The wrong answer is: 18"],
+)
 def test_an_answer_that_is_denied_is_none(text: str) -> None:
     assert exact_number(text) is None
 

@@ -18,6 +18,8 @@ def token_accuracy(predictions: Sequence[int], references: Sequence[int]) -> flo
 
 def _confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[int, int, int, int]:
     pairs = list(zip(predictions, references, strict=True))
+    if others := {*predictions, *references} - {0, 1}:
+        raise ValueError(f"F1 and Matthews's correlation are of classes 0 and 1, not of {', '.join(map(str, others))}")
     return pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1)), pairs.count((0, 0))
 
 
@@ -35,10 +37,12 @@ def matthews(predictions: Sequence[int], references: Sequence[int]) -> float:
 
 
 def pearson(predictions: Sequence[float], references: Sequence[float]) -> float:
-    """Linear correlation; not a number if either side is constant or has fewer than two values."""
+    """Linear correlation; not a number if either side is constant, not finite or has fewer than two values."""
+    if not all(map(math.isfinite, (*predictions, *references))):
+        return math.nan
     x, y = _centred(predictions), _centred(references)
     spread = math.sqrt(math.fsum(a * a for a in x)) * math.sqrt(math.fsum(b * b for b in y))
-    if len(x) < 2 or not spread:
+    if len(x) < 2 or not spread or not math.isfinite(spread):
         return math.nan
     return max(-1.0, min(1.0, math.fsum(a * b for a, b in zip(x, y, strict=True)) / spread))
 
@@ -49,7 +53,9 @@ def _centred(values: Sequence[float]) -> list[float]:
 
 
 def spearman(predictions: Sequence[float], references: Sequence[float]) -> float:
-    """Correlation of ranks, ties sharing their mean rank; not a number where `pearson` is not."""
+    """Correlation of ranks, ties sharing their mean rank; not a number where `pearson` of the ranks is not."""
+    if any(map(math.isnan, (*predictions, *references))):
+        return math.nan
     return pearson(_ranks(predictions), _ranks(references))
 
 
