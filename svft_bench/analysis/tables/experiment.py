@@ -12,6 +12,7 @@ from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.notes import notes
 from svft_bench.analysis.tables.results import CellResult, Score, data_of, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
+from svft_bench.records import RunRecord
 
 Value = Callable[[CellResult], str]
 
@@ -171,12 +172,25 @@ def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
 
 
 def validation(result: CellResult) -> float | None:
-    """Mean over seeds of the score on validation rows, at the epoch that they chose: what may choose settings."""
-    chosen = [record.selected for record in result.records]
-    found = [one["score"] for one in chosen if one["by"] == "best_validation" and "score" in one]
+    """Mean over seeds of the score on validation rows, at the epoch that they chose: what may choose settings.
+
+    None where it is undefined at a seed: the others are no mean to choose by.
+    """
+    found = [record.selected.get("score") for record in _chose_by_validation(result)]
     if result.spec.score_on == "validation":
-        found = [score.mean for score in result.scores]
-    return fmean(float(score) for score in found) if found else None
+        found = [None if score.undefined else score.mean for score in result.scores]
+    known = [float(score) for score in found if score is not None]
+    return fmean(known) if known and len(known) == len(found) else None
+
+
+def collapsed(result: CellResult) -> bool:
+    """Whether a cell was tried on validation rows and its score is undefined there at a seed."""
+    asked = result.spec.score_on == "validation" or bool(_chose_by_validation(result))
+    return bool(result.records) and asked and validation(result) is None
+
+
+def _chose_by_validation(result: CellResult) -> list[RunRecord]:
+    return [record for record in result.records if record.selected["by"] == "best_validation"]
 
 
 def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
