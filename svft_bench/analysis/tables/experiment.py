@@ -147,8 +147,10 @@ def facts(result: CellResult) -> dict[str, object]:
         sizes = result.records[0].sizes
         found |= {"trained": sizes.trainable_without_head, "head": sizes.trainable_head}
         found |= {"checkpoint_bytes": sizes.checkpoint_bytes, "frozen_extra_bytes": sizes.frozen_extra_bytes}
-        found |= {"step_seconds": result.step_seconds, "train_seconds": result.cost("train_seconds")}
-        found |= {"peak_memory_bytes": int(result.cost("peak_memory_bytes"))}
+        found |= {"step_seconds": result.step_seconds, "train_seconds": None, "peak_memory_bytes": None}
+        if result.one_kind:
+            found |= {"train_seconds": result.cost("train_seconds")}
+            found |= {"peak_memory_bytes": int(result.cost("peak_memory_bytes"))}
     return found
 
 
@@ -262,11 +264,18 @@ def seconds_text(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def _step(result: CellResult) -> str:
+    if not result.one_kind:
+        return TWO_KINDS
+    return "crowded" if (step := result.step_seconds) is None else seconds_text(step)
+
+
+TWO_KINDS = "CPU and GPU"  # seeds that ran on both have no time and no memory in common
 COSTS: dict[str, Value] = {
     "trained": lambda result: f"{result.trained:,}",
     "head": lambda result: f"{result.records[0].sizes.trainable_head:,}",
     "checkpoint": lambda result: bytes_text(result.records[0].sizes.checkpoint_bytes),
-    "step": lambda result: "crowded" if (step := result.step_seconds) is None else seconds_text(step),
-    "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")),
+    "step": _step,
+    "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")) if result.one_kind else TWO_KINDS,
     "seeds": _seeds,
 }
