@@ -17,6 +17,7 @@ from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import option_fields, options
+from svft_bench.config.spec import MethodSpec
 from svft_bench.config.wording import nearest, plural
 
 LEVEL = 0.05
@@ -78,6 +79,12 @@ def named_comparisons(name: str) -> tuple[str, ...]:
     return tuple(named)
 
 
+def named_in(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The comparisons that the experiment among these overrides names beforehand, if there is one."""
+    names = [item.removeprefix("experiment=") for item in overrides if item.startswith("experiment=")]
+    return named_comparisons(names[-1]) if names else ()
+
+
 def pairs_table(
     results: Sequence[CellResult], *, name: str, title: str, folder: Path, named: Sequence[str] = ()
 ) -> Table:
@@ -122,13 +129,17 @@ def _not_there(named: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
 
 
 def _is_named(pair: Pair, named: Sequence[str]) -> bool:
-    both = pair.first, pair.second
+    return is_named(pair.first.spec.method, pair.second.spec.method, named)
+
+
+def is_named(one: MethodSpec, other: MethodSpec, named: Sequence[str]) -> bool:
+    """Whether two methods are one of the comparisons that were named beforehand, whichever stands first."""
     sides = (text.split() for text in named)
-    return any(all(map(_is, both, (one, other))) or all(map(_is, both, (other, one))) for one, other in sides)
+    return any((_is(one, a) and _is(other, b)) or (_is(one, b) and _is(other, a)) for a, b in sides)
 
 
-def _is(cell: CellResult, selector: str) -> bool:
-    method, (name, _, field) = cell.spec.method, selector.partition(":")
+def _is(method: MethodSpec, selector: str) -> bool:
+    name, _, field = selector.partition(":")
     key, _, value = field.partition("=")
     return name in ("*", method.name) and (not field or str(method.adapter.get(key)) == value)
 
