@@ -32,12 +32,14 @@ PAGES = (Path("README.md"), Path("results/README.md"))
 HEADLINE = "headline"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path) -> list[Path]:
     """Write the tables of every experiment, and the published ones, that have a record, and the figures of `PAGES`.
 
     The others are a command away (`svft-bench table NAME --write`), and in the report. What follows from the same
-    contents as before is not made again, and is written again only where the file has other contents.
+    contents as before is not made again, and is written again only where the file has other contents. Returns tables
+    that are there and that no record supports any more; they are left for a person to remove.
     """
+    written: set[Path] = set()
     shown = sorted({name for page in PAGES for name in shown_figures(page)})
     for text in made_or_kept(
         partial(every_part, folder, shown=shown), partial(write_one, folder=folder, shown=shown)
@@ -45,8 +47,17 @@ def main(folder: Path) -> None:
         for name, content in json.loads(text).items():
             if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != content:
                 write_whole(folder / name, content)
+            written.add(folder / name)
             print(folder / name)
     print(write_bench_page(folder))
+    return stale(folder, written=written)
+
+
+def stale(folder: Path, *, written: Collection[Path]) -> list[Path]:
+    """The tables of experiments, of their differences, of papers and of the headline that were not written."""
+    names = {HEADLINE, *experiment_names(), *reference_names()}
+    made = (path for path in sorted((folder / "tables").glob("*.*")) if path.suffix in (".md", ".csv"))
+    return [path for path in made if path.stem.removesuffix("_pairs") in names and path not in written]
 
 
 def every_part(folder: Path, *, shown: Collection[str]) -> dict[str, list[Any]]:
@@ -101,6 +112,10 @@ def show_tables(page: Path, *, tables: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
+    unsupported = main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
     for page in PAGES:
         show_tables(page, tables=Path("results/tables"))
+    if unsupported:
+        sys.exit(
+            f"no record supports {', '.join(map(str, unsupported))} any more: bring the records back, or remove them"
+        )

@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from svft_bench.analysis.stats import Interval, around, clipped, mcnemar, noise_of_gap, spreads, two_sided
+from svft_bench.analysis.tables.compared import same_rows
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.predictions import Judged, judge
@@ -81,14 +82,16 @@ def differences(one: RunRecord, other: RunRecord, first: Path, second: Path) -> 
     """The evals that both runs have; their records lie at these paths.
 
     Raises:
-        ValueError: they have none in common, or predictions do not give the recorded score.
+        ValueError: they have none in common or of other rows, or predictions do not give the recorded score.
     """
     stored = predictions_of(one, first), predictions_of(other, second)
     others = {item.name: item for item in other.spec.task.evals}
     found = []
     for item in one.spec.task.evals:
         if (same := others.get(item.name)) is not None and same.metrics[0] == item.metrics[0]:
-            found.append(_difference(judge(one, item, stored[0][item.name]), judge(other, same, stored[1][item.name])))
+            judged = judge(one, item, stored[0][item.name]), judge(other, same, stored[1][item.name])
+            same_rows([(one, judged[0]), (other, judged[1])])
+            found.append(_difference(*judged))
     if not found:
         raise ValueError(
             f"run {one.run_id} is of task={one.spec.task.name} and run {other.run_id} of task={other.spec.task.name}: "

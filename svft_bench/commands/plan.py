@@ -39,6 +39,7 @@ from svft_bench.analysis.estimates import (
     wall,
 )
 from svft_bench.analysis.tables.fitting import whole
+from svft_bench.analysis.tables.pairs import named_in
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
 from svft_bench.config.wording import Parser, plural
@@ -102,7 +103,8 @@ def main(argv: list[str]) -> int:
         return 0
     console = Console(markup=False)
     print(whole(_table(planned)), end="")
-    gaps = seeds_for(found, asked.gap / 100, folder=found[0].settings.results_dir) if asked.gap else []
+    folder, named = found[0].settings.results_dir, named_in(asked.overrides)
+    gaps = seeds_for(found, asked.gap / 100, folder=folder, named=named) if asked.gap else []
     for line in [*_notes(planned, on=on, devices=asked.devices), *gaps]:
         console.print(line, highlight=False, soft_wrap=True)  # a command is copied whole
     return 0

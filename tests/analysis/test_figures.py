@@ -13,7 +13,7 @@ from svft_bench.analysis.figures.budgets import beside, score_against_costs, sco
 from svft_bench.analysis.figures.canvas import ends
 from svft_bench.analysis.figures.curves import learning_curves
 from svft_bench.analysis.figures.intervals import scores_by_method
-from svft_bench.analysis.figures.looks import look
+from svft_bench.analysis.figures.looks import KNOWN, look
 from svft_bench.analysis.figures.papers import numeric
 from svft_bench.analysis.figures.rates import score_against_rate, searched
 from svft_bench.analysis.references import load_reference
@@ -162,3 +162,9 @@ def test_an_interval_ends_where_its_metric_does(tmp_path: Path) -> None:
     assert score.interval == (0.0, 1.0)
     assert experiment_table([result], name="n", title="").rows[0].cells[1] == "55.0 [0.0, 100.0]"
     assert ends(score) == (0.0, 100.0)
+
+
+def test_no_method_of_ones_own_looks_like_a_known_one() -> None:
+    known = {look(method) for method in KNOWN}
+    assert len(known) == len(KNOWN)
+    assert not known & {look(f"mine_{index}") for index in range(500)}

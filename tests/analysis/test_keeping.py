@@ -168,3 +168,13 @@ def test_the_headline_is_made_again_for_its_experiments_and_for_timings(
     timing.parent.mkdir()
     assert changed(lambda: timing.write_text("{}")) == {"headline"}
     assert changed(lambda: a_score(results)) == {"headline", "demo"}
+
+
+def test_tables_that_no_record_supports_any_more_are_told(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for name in ("demo", "demo_pairs", "small_seeds", "headline", "svft_table1_math", "audit", "bench", "own"):
+        for suffix in (".md", ".csv"):
+            (tmp_path / "tables" / f"{name}{suffix}").touch()
+    written = {tmp_path / "tables" / f"{name}{suffix}" for name in ("demo", "headline") for suffix in (".md", ".csv")}
+    left = make_tables.stale(tmp_path, written=written)
+    assert sorted({path.stem for path in left}) == ["demo_pairs", "small_seeds", "svft_table1_math"]

@@ -47,7 +47,7 @@ def score_against_costs(results: Sequence[CellResult], *, path: Path) -> list[Pa
         for index, evaluation in enumerate(evals):
             marks = [(_mark(one, evaluation, done), one) for one in done if one.score(evaluation) is not None]
             timed = [mark.at(step) for mark, result in marks if (step := result.step_seconds) is not None]
-            sized = [mark.at(result.cost("peak_memory_bytes") / 2**30) for mark, result in marks]
+            sized = [mark.at(result.cost("peak_memory_bytes") / 2**30) for mark, result in marks if result.one_kind]
             for axis, placed, name in (
                 (axes[2 * index], timed, "seconds a training step"),
                 (axes[2 * index + 1], sized, "peak memory in training, GiB"),

@@ -5,6 +5,7 @@ Okabe and Ito 2008: colours that differ for every kind of sight; the yellow, too
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import NamedTuple
 
@@ -25,8 +26,11 @@ class Look(NamedTuple):
     marker: str
 
 
+LOOKS = math.lcm(len(COLOURS), len(MARKERS))  # that differ
+
+
 def look(method: str) -> Look:
-    """Of a method by its name; one of the user's own has what its name comes out at, always the same."""
+    """Of a method by its name; one of the user's own has what its name comes out at, and never that of a known one."""
     known = method in KNOWN
-    index = KNOWN.index(method) if known else len(KNOWN) + zlib.crc32(method.encode()) % (7 * len(COLOURS))
+    index = KNOWN.index(method) if known else len(KNOWN) + zlib.crc32(method.encode()) % (LOOKS - len(KNOWN))
     return Look(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])

@@ -8,7 +8,8 @@ far too small by luck, so that every method's is moderated by those of its table
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -24,6 +25,15 @@ class Variances(NamedTuple):
     seeds: float
     items: float
     rest: float
+
+
+class Scored(NamedTuple):
+    """Variances of an eval of so many items, of which two seeds share this part, and whether all have one value."""
+
+    variances: Variances
+    items: float
+    shared: float
+    alike: bool
 
 
 class Spread(NamedTuple):
@@ -106,14 +116,41 @@ def noise_of_gap(gaps: Sequence[Any], spread: Spread) -> Noise:
     Seeds add no less than their share of the items' noise; items that all say the same, what one more would that each
     method won.
     """
-    evals, seeds = len(gaps), len(gaps[0])
-    parts = [(split_variance(gap), gap.shape[1]) for gap in gaps]
-    least = [2 / (gap.shape[1] + 2) ** 2 if gap.std() == 0 else 0.0 for gap in gaps]
-    items = sum(max(part.items / n, one) for (part, n), one in zip(parts, least, strict=True)) / evals**2
+    parts = [Scored(split_variance(gap), gap.shape[1], 1.0, bool(gap.std() == 0)) for gap in gaps]
+    return _noise(parts, spread, seeds=len(gaps[0]))
+
+
+def noise_of_runs(evals: Sequence[Sequence[Mapping[Any, float]]], spread: Spread) -> Noise:
+    """The noise of a score that is the mean over evals, each the values of every seed's run by item.
+
+    Seeds that draw the rows they score share but some. What an item adds at every seed is told from those that all of
+    them have, and two seeds share its noise by as much as they share of their items.
+    """
+    return _noise([_scored(runs) for runs in evals], spread, seeds=len(evals[0]))
+
+
+def _noise(parts: Sequence[Scored], spread: Spread, *, seeds: int) -> Noise:
+    least = [2 / (part.items + 2) ** 2 if part.alike else 0.0 for part in parts]
+    each = [part.shared * part.variances.items / part.items for part in parts]
+    items = sum(map(max, each, least)) / len(parts) ** 2
     if seeds == 1:
         return Noise(0.0, MANY, items)
-    rest = sum(part.rest / n for part, n in parts) / evals**2
+    rest = sum(part.variances.rest / part.items for part in parts) / len(parts) ** 2
     return Noise(max(spread.variance, rest) / seeds, spread.freedom, items)
+
+
+def _scored(runs: Sequence[Mapping[Any, float]]) -> Scored:
+    import numpy
+
+    common = [item for item in runs[0] if all(item in run for run in runs)]
+    size = sum(map(len, runs)) / len(runs)
+    alike = len({value for run in runs for value in run.values()}) == 1
+    if len(common) > 1 or len(common) == size:
+        variances = split_variance([[run[item] for item in common] for run in runs])
+    else:
+        variances = Variances(0.0, 0.0, sum(float(numpy.var(list(run.values()))) for run in runs) / len(runs))
+    pairs = [len(one.keys() & other.keys()) for one, other in combinations(runs, 2)]
+    return Scored(variances, size, sum(pairs) / len(pairs) / size if pairs else 1.0, alike)
 
 
 def split_variance(scores: Sequence[Sequence[float]]) -> Variances:

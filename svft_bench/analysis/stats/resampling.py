@@ -19,25 +19,48 @@ def bootstrap(parts: Any, *, of: Callable[[Any], float], confidence: float = CON
 
     The draws follow from `seed` and n alone, so that runs on the same items are resampled alike.
     """
+    return _within([_drawn(parts, of=of, seed=seed)], confidence=confidence)
+
+
+def _drawn(parts: Any, *, of: Callable[[Any], float], seed: int) -> list[float]:
+    """The score of every resample."""
     import numpy
 
     table = numpy.asarray(parts, dtype=float)
     draw = numpy.random.default_rng(seed)
-    scores = [of(table[draw.integers(len(table), size=len(table))].sum(0)) for _ in range(RESAMPLES)]
-    low, high = numpy.quantile(scores, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return [of(table[draw.integers(len(table), size=len(table))].sum(0)) for _ in range(RESAMPLES)]
+
+
+def _within(scores: Sequence[Sequence[float]], *, confidence: float = CONFIDENCE) -> Interval:
+    """Percentiles of the mean of scores that were resampled apart."""
+    import numpy
+
+    low, high = numpy.quantile(numpy.mean(scores, axis=0), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
 
 
 Sides = tuple[Sequence[Any], Sequence[Any]]  # predictions and references of one run
 
 
-def resampled(metric: MetricName, runs: Sequence[Sides]) -> Interval:
-    """The interval of one of the metrics of texts, or of spans: of the mean over runs on the same items."""
+def resampled(metric: MetricName, runs: Sequence[Sides], *, paired: bool = True) -> Interval:
+    """The interval of one of the metrics of texts, or of spans: of the mean over runs.
+
+    `paired` says that they are on the same items, which are drawn together; else each run's items are drawn apart.
+    """
+    if not paired:
+        each = (_parts(metric, [run]) for run in runs)
+        return _within([_drawn(parts, of=of, seed=index) for index, (parts, of) in enumerate(each)])
+    parts, of = _parts(metric, runs)
+    return bootstrap(parts, of=of)
+
+
+def _parts(metric: MetricName, runs: Sequence[Sides]) -> tuple[Any, Callable[[Any], float]]:
+    """What every item adds to the sums that the mean over runs on the same items follows from, and how it does."""
     if metric == "bleu":
         parts = [[[*one.right, *one.written, one.length, one.reference] for one in matches(*run)] for run in runs]
-        return bootstrap(_beside(parts), of=lambda sums: fmean(map(_bleu, sums.reshape(len(runs), -1))))
+        return _beside(parts), lambda sums: fmean(map(_bleu, sums.reshape(len(runs), -1)))
     values = _beside([[[value] for value in INFLUENCE[metric](*run).tolist()] for run in runs])
-    return bootstrap(values, of=lambda sums: float(sums.mean()) / len(values))
+    return values, lambda sums: float(sums.mean()) / len(values)
 
 
 def _beside(tables: Sequence[Sequence[Sequence[float]]]) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from svft_bench.analysis.tables.experiment import validation
+from svft_bench.analysis.tables.experiment import collapsed, validation
 from svft_bench.analysis.tables.results import CellResult, differences
 from svft_bench.config.wording import plural
 
@@ -37,8 +38,8 @@ def choices(results: Sequence[CellResult], *, capped: bool = False) -> list[Choi
     `capped` says that methods got as many trials as their grids had to go on for, by one rule and with one cap.
 
     Raises:
-        ValueError: a run is missing or has no validation score, cells differ in more than the rate, or there is but
-            one rate, or more for some methods than for others.
+        ValueError: a run is missing or has no validation score, cells differ in more than the rate, there is but one
+            rate, or more for some methods than for others, or no trial of a method has a score at every seed.
     """
     missing = [command for result in results for command in result.missing]
     if missing:
@@ -79,6 +80,11 @@ def tuned_files(found: Sequence[Choice], *, name: str) -> str:
 def _choice(group: Group) -> Choice:
     scores = [_validated(result) for result in group]
     index = max(range(len(group)), key=lambda index: (scores[index], -index))
+    if scores[index] == -math.inf:
+        raise ValueError(
+            f"{group[0].spec.method.title} on {group[0].spec.task.name}: no trial has a score on validation rows at "
+            "every seed (one answer to everything)"
+        )
     best = group[index].spec.train
     edges = [_edge(best.lr, [one.spec.train.lr for one in group])]
     edges.append(_edge(best.lr_bias or best.lr, [one.spec.train.lr_bias or one.spec.train.lr for one in group]))
@@ -95,7 +101,8 @@ def _edge(rate: float, tried: Sequence[float]) -> Literal["lowest", "highest"] |
 
 
 def _validated(result: CellResult) -> float:
-    found = validation(result)
+    """The validation score, below every other where it is undefined at a seed."""
+    found = -math.inf if collapsed(result) else validation(result)
     if found is None:
         raise ValueError(
             f"run {result.records[0].run_id} has no score on validation rows, and the reported set must not choose: "

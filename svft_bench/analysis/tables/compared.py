@@ -10,9 +10,13 @@ from typing import Any
 
 from svft_bench.analysis.stats import Noise, Spread, noise_of_gap, spread_of_gap, spreads
 from svft_bench.analysis.tables.predictions import Judged, judged
-from svft_bench.analysis.tables.results import CellResult, noise_key
+from svft_bench.analysis.tables.results import CellResult, data_of, noise_key
+from svft_bench.config.wording import plural
+from svft_bench.records import RunRecord
 
 Every = Mapping[tuple[str, str], Judged]  # by run and eval
+Cells = Sequence[CellResult]
+SAME = 0.5  # of the rows of the run that has the fewest: runs that share less were scored on other rows
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,80 @@ def judge_all(results: Sequence[CellResult], *, folder: Path) -> Every:
 
 
 def fields(results: Sequence[CellResult], every: Every) -> list[Field]:
-    """One field for each model, task and eval, and for the average of a task that has one, in order of appearance."""
+    """One field for each model, task and eval, and for the average of a task that has one, in order of appearance.
+
+    Where runs were scored on rows of which they share too few, as on validation rows that each seed draws, there is
+    none, see `apart`.
+
+    Raises:
+        ValueError: runs were scored on other data under one name.
+    """
+    found = (_field(cells, names, every) for cells, names in _compared(results) if not _apart(cells, names, every))
+    return list(found)
+
+
+def apart(results: Sequence[CellResult], every: Every) -> list[str]:
+    """The evals of which runs share too few rows for a field, with how many they share."""
+    return [
+        f"{noise_key(names)} ({' and '.join(plural(len(_shared(cells, name, every)), 'row') for name in names)})"
+        for cells, names in _compared(results)
+        if _apart(cells, names, every)
+    ]
+
+
+def same_rows(runs: Sequence[tuple[RunRecord, Judged]]) -> None:
+    """Refuse runs of one eval whose rows are not the same under the same names.
+
+    Raises:
+        ValueError: they were scored on files of other contents, or a row has another answer in one of them.
+    """
+    first, (name, answers) = runs[0][0], _answers(runs[0][1])
+    file = data_of(runs[0][1].evaluation, first).sha256
+    for record, found in runs[1:]:
+        told = f"runs {first.run_id} and {record.run_id} are not of the same rows of {name}"
+        own = data_of(found.evaluation, record).sha256
+        if file is not None and own is not None and own != file:
+            raise ValueError(f"{told}: the contents of their files differ, {file[:12]} and {own[:12]} (sha256)")
+        for row, answer in _answers(found)[1].items():
+            if answers.get(row, answer) != answer:
+                raise ValueError(
+                    f"{told}: the answer to row {row} is {answers[row]!r} in one and {answer!r} in the other"
+                )
+
+
+def _answers(found: Judged) -> tuple[str, dict[Any, Any]]:
+    """The name of the eval, and the right answer of every row; that of a drawing is measured, not given."""
+    given = found.evaluation.drawing is None
+    return found.evaluation.name, {row["id"]: row["reference"] for row in found.rows} if given else {}
+
+
+def _compared(results: Sequence[CellResult]) -> list[tuple[Cells, tuple[str, ...]]]:
     groups: dict[tuple[str, str], list[CellResult]] = {}
     for result in results:
         if result.records:
             groups.setdefault((result.spec.model.name, result.spec.task.name), []).append(result)
-    return [_field(cells, names, every) for cells in groups.values() for names in cells[0].compared]
+    return [(cells, names) for cells in groups.values() for names in cells[0].compared]
+
+
+def _apart(cells: Cells, names: Sequence[str], every: Every) -> bool:
+    fewest = {name: min(len(every[record.run_id, name].values) for record in _records(cells)) for name in names}
+    return any(len(_shared(cells, name, every)) < max(SAME * fewest[name], 1) for name in names)
+
+
+def _shared(cells: Cells, name: str, every: Every) -> list[Any]:
+    """The rows that every run was scored on, in the order of the first."""
+    first, *rest = (every[record.run_id, name].values for record in _records(cells))
+    shared = set(first).intersection(*rest)
+    return [item for item in first if item in shared]
+
+
+def _records(cells: Cells) -> list[RunRecord]:
+    return [record for cell in cells for record in cell.records]
 
 
 def _field(cells: Sequence[CellResult], names: Sequence[str], every: Every) -> Field:
+    for name in names:
+        same_rows([(record, every[record.run_id, name]) for record in _records(cells)])
     seeds = tuple(sorted({seed for cell in cells for seed in cell.seeds}))
     values = tuple(_values(cells, seeds, name, every) for name in names)
     first = cells[0]
@@ -107,8 +176,7 @@ def _values(cells: Sequence[CellResult], seeds: Sequence[int], name: str, every:
         for index, cell in enumerate(cells)
         for record in cell.records
     }
-    shared = set.intersection(*(set(values) for values in of_runs.values()))
-    ids = [item for item in next(iter(of_runs.values())) if item in shared]
+    ids = _shared(cells, name, every)
     found = numpy.full((len(cells), len(seeds), len(ids)), numpy.nan)
     for (index, seed), values in of_runs.items():
         found[index, seeds.index(seed)] = [values[item] for item in ids]

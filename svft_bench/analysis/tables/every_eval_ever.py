@@ -32,6 +32,7 @@ def document(result: CellResult) -> dict[str, Any]:
     spec, last = result.spec, max(result.records, key=lambda record: record.provenance.created)
     made = datetime.fromisoformat(last.provenance.created)
     versions = last.provenance.versions
+    engine = next((name for name in versions if name.startswith(spec.eval.backend)), spec.eval.backend)
     adapter = {name: str(value) for name, value in spec.method.adapter.items()}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -53,7 +54,7 @@ def document(result: CellResult) -> dict[str, Any]:
         "model_info": {
             "name": f"{spec.model.title}, {spec.method.title}",
             "id": spec.model.path,
-            "inference_engine": {"name": "transformers", "version": versions.get("transformers", "unknown")},
+            "inference_engine": {"name": engine, "version": versions.get(engine, "unknown")},
             "additional_details": {
                 "deployment_type": "self_deployed",
                 "model_availability": "unknown" if Path(spec.model.path).exists() else "open_weights",
@@ -72,7 +73,8 @@ def document(result: CellResult) -> dict[str, Any]:
 def _result(result: CellResult, score: Score) -> dict[str, Any]:
     evaluation = next(item for item in result.spec.task.evals if item.name == score.eval)
     low, high = metric_range(score.metric)
-    by_seed = {f"seed_{one.spec.seed}": str(one.scores[score.eval][score.metric]) for one in result.records}
+    values = {one.spec.seed: one.scores[score.eval][score.metric] for one in result.records}
+    by_seed = {f"seed_{seed}": "undefined" if value is None else str(value) for seed, value in values.items()}
     learning = result.learning.get(score.eval)
     learned = {"learns": f"{sum(learning.learns)} of {len(learning.learns)} seeds"} if learning else {}
     found: dict[str, Any] = {

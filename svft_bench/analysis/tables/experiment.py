@@ -12,6 +12,7 @@ from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.notes import notes
 from svft_bench.analysis.tables.results import CellResult, Score, data_of, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
+from svft_bench.records import RunRecord
 
 Value = Callable[[CellResult], str]
 
@@ -146,8 +147,10 @@ def facts(result: CellResult) -> dict[str, object]:
         sizes = result.records[0].sizes
         found |= {"trained": sizes.trainable_without_head, "head": sizes.trainable_head}
         found |= {"checkpoint_bytes": sizes.checkpoint_bytes, "frozen_extra_bytes": sizes.frozen_extra_bytes}
-        found |= {"step_seconds": result.step_seconds, "train_seconds": result.cost("train_seconds")}
-        found |= {"peak_memory_bytes": int(result.cost("peak_memory_bytes"))}
+        found |= {"step_seconds": result.step_seconds, "train_seconds": None, "peak_memory_bytes": None}
+        if result.one_kind:
+            found |= {"train_seconds": result.cost("train_seconds")}
+            found |= {"peak_memory_bytes": int(result.cost("peak_memory_bytes"))}
     return found
 
 
@@ -171,12 +174,25 @@ def _varying(results: Sequence[CellResult]) -> dict[str, Value]:
 
 
 def validation(result: CellResult) -> float | None:
-    """Mean over seeds of the score on validation rows, at the epoch that they chose: what may choose settings."""
-    chosen = [record.selected for record in result.records]
-    found = [one["score"] for one in chosen if one["by"] == "best_validation" and "score" in one]
+    """Mean over seeds of the score on validation rows, at the epoch that they chose: what may choose settings.
+
+    None where it is undefined at a seed: the others are no mean to choose by.
+    """
+    found = [record.selected.get("score") for record in _chose_by_validation(result)]
     if result.spec.score_on == "validation":
-        found = [score.mean for score in result.scores]
-    return fmean(float(score) for score in found) if found else None
+        found = [None if score.undefined else score.mean for score in result.scores]
+    known = [float(score) for score in found if score is not None]
+    return fmean(known) if known and len(known) == len(found) else None
+
+
+def collapsed(result: CellResult) -> bool:
+    """Whether a cell was tried on validation rows and its score is undefined there at a seed."""
+    asked = result.spec.score_on == "validation" or bool(_chose_by_validation(result))
+    return bool(result.records) and asked and validation(result) is None
+
+
+def _chose_by_validation(result: CellResult) -> list[RunRecord]:
+    return [record for record in result.records if record.selected["by"] == "best_validation"]
 
 
 def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
@@ -248,11 +264,18 @@ def seconds_text(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
+def _step(result: CellResult) -> str:
+    if not result.one_kind:
+        return TWO_KINDS
+    return "crowded" if (step := result.step_seconds) is None else seconds_text(step)
+
+
+TWO_KINDS = "CPU and GPU"  # seeds that ran on both have no time and no memory in common
 COSTS: dict[str, Value] = {
     "trained": lambda result: f"{result.trained:,}",
     "head": lambda result: f"{result.records[0].sizes.trainable_head:,}",
     "checkpoint": lambda result: bytes_text(result.records[0].sizes.checkpoint_bytes),
-    "step": lambda result: "crowded" if (step := result.step_seconds) is None else seconds_text(step),
-    "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")),
+    "step": _step,
+    "memory": lambda result: bytes_text(result.cost("peak_memory_bytes")) if result.one_kind else TWO_KINDS,
     "seeds": _seeds,
 }

@@ -36,7 +36,7 @@ def notes(results: Sequence[CellResult]) -> tuple[str, ...]:
     found += _intervals(done)
     found += texts(done)
     found += _learning(done)
-    found += [f"Machine: {text}." for text in _distinct(map(_machine, records))]
+    found += [f"Machine: {text}." for text in _by_method(done, _machines)]
     found += _versions(records)
     found += _trust(records)
     found += _other_seeds(results)
@@ -261,6 +261,10 @@ def _learning(results: Sequence[CellResult]) -> list[str]:
         "the noise of items (95 %); in brackets the mean over these seeds where they are not all.",
         *([f"One answer to everything: {'; '.join(_distinct(constant))}."] if constant else []),
     ]
+
+
+def _machines(result: CellResult) -> str:
+    return " and ".join(_distinct(map(_machine, result.records)))
 
 
 def _machine(record: RunRecord) -> str:

@@ -11,13 +11,14 @@ from statistics import median
 
 from svft_bench.analysis.stats import Interval, around, clipped, detectable_gap, holm, mcnemar, two_sided
 from svft_bench.analysis.tables.beyond import beyond_pairs
-from svft_bench.analysis.tables.compared import Field, Gap, fields, judge_all
+from svft_bench.analysis.tables.compared import Field, Gap, apart, fields, judge_all
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.intervals import metric_range
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.value import Column, Row, Table
-from svft_bench.compose import option_fields
-from svft_bench.config.wording import plural
+from svft_bench.compose import option_fields, options
+from svft_bench.config.spec import MethodSpec
+from svft_bench.config.wording import nearest, plural
 
 LEVEL = 0.05
 FEWER_SEEDS = (
@@ -27,6 +28,10 @@ FEWER_SEEDS = (
 NOT_NAMED = (
     "Without p too: what the experiment did not name beforehand as a comparison ({}). Correcting for few keeps their "
     "power; a difference found by looking is for the next experiment to test."
+)
+OTHER_ROWS = (
+    "Not compared: {}, of which runs were scored on other rows, as where each seed draws them; the number is of "
+    "the rows that all of them share."
 )
 COLUMNS = (
     Column("eval", "left"),
@@ -62,13 +67,22 @@ def named_comparisons(name: str) -> tuple[str, ...]:
     `*` is any, and a field tells variants apart: `vectorfit:freezing=none`. None named: every two are compared.
 
     Raises:
-        ValueError: a comparison is not of two.
+        ValueError: a comparison is not of two, or of a method that there is not.
     """
-    named = option_fields("experiment", name).get("compare") or ()
+    named, methods = option_fields("experiment", name).get("compare") or (), options("method")
     for text in named:
         if len(str(text).split()) != 2:
             raise ValueError(f"experiment={name}: compare has {text!r}; a comparison is two methods, as in '* lora'")
+        for method in (selector.partition(":")[0] for selector in text.split()):
+            if method not in ("*", *methods):
+                raise ValueError(f"experiment={name}: compare has {text!r}; {nearest(method, methods)}")
     return tuple(named)
+
+
+def named_in(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The comparisons that the experiment among these overrides names beforehand, if there is one."""
+    names = [item.removeprefix("experiment=") for item in overrides if item.startswith("experiment=")]
+    return named_comparisons(names[-1]) if names else ()
 
 
 def pairs_table(
@@ -80,7 +94,8 @@ def pairs_table(
     method is not in its p-value.
     """
     done = [result for result in results if result.records]
-    competing = fields(done, judge_all(done, folder=folder))
+    every = judge_all(done, folder=folder)
+    competing, left_out = fields(done, every), apart(done, every)
     pairs = [pair for field in competing for pair in _pairs(field)]
     pairs.sort(key=lambda pair: (pair.field.name, pair.p))
     wanted = [pair for pair in pairs if not named or _is_named(pair, named)]
@@ -96,7 +111,9 @@ def pairs_table(
         "Else a t-test over seeds and items: each method's variance between seeds moderated by that of the others "
         "(empirical Bayes), the items' by how much the gap over all seeds varies from item to item (correlations and "
         "F1 by influence values).",
+        *([OTHER_ROWS.format(", ".join(left_out))] if left_out else []),
         *([FEWER_SEEDS] if len(tested) < len(wanted) else []),
+        *_not_there(named, pairs),
         *([NOT_NAMED.format(", ".join(named))] if len(wanted) < len(pairs) else []),
         *_seed_spread(competing),
         *_detectable(tested),
@@ -105,14 +122,24 @@ def pairs_table(
     return Table(f"{name}_pairs", f"{title}: differences", COLUMNS, tuple(rows), notes)
 
 
+def _not_there(named: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
+    """Comparisons that no two recorded cells are, so that nobody takes their silence for no difference."""
+    missing = [text for text in named if not any(_is_named(pair, [text]) for pair in pairs)]
+    return [f"Named beforehand, and of no two recorded rows: {', '.join(missing)}."] if missing else []
+
+
 def _is_named(pair: Pair, named: Sequence[str]) -> bool:
-    both = pair.first, pair.second
+    return is_named(pair.first.spec.method, pair.second.spec.method, named)
+
+
+def is_named(one: MethodSpec, other: MethodSpec, named: Sequence[str]) -> bool:
+    """Whether two methods are one of the comparisons that were named beforehand, whichever stands first."""
     sides = (text.split() for text in named)
-    return any(all(map(_is, both, (one, other))) or all(map(_is, both, (other, one))) for one, other in sides)
+    return any((_is(one, a) and _is(other, b)) or (_is(one, b) and _is(other, a)) for a, b in sides)
 
 
-def _is(cell: CellResult, selector: str) -> bool:
-    method, (name, _, field) = cell.spec.method, selector.partition(":")
+def _is(method: MethodSpec, selector: str) -> bool:
+    name, _, field = selector.partition(":")
     key, _, value = field.partition("=")
     return name in ("*", method.name) and (not field or str(method.adapter.get(key)) == value)
 

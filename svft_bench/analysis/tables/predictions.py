@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svft_bench.analysis.stats import Interval, around, influence, noise_of_gap, spreads
+from svft_bench.analysis.stats import Interval, around, influence, noise_of_gap, noise_of_runs, spreads
 from svft_bench.analysis.stats.influence import INFLUENCE
 from svft_bench.analysis.stats.resampling import resampled
 from svft_bench.analysis.tables.intervals import SHARES
@@ -119,8 +119,6 @@ def _read(result: CellResult, *, folder: Path) -> Runs:
 
 def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> dict[str, Any]:
     """The noise of the mean of each eval and of the average, the spread of seeds moderated by the other methods."""
-    import numpy
-
     own, runs = results[index], read[index]
     peers = [
         other
@@ -134,14 +132,14 @@ def _noise(index: int, results: Sequence[CellResult], read: Sequence[Runs]) -> d
         table = [[scores[other].get(seed, math.nan) for seed in seeds] for other in peers]
         defined = [run for run in runs if all(run[name].defined for name in names)]
         if defined:
-            values = [numpy.array([list(run[name].values.values()) for run in defined]) for name in names]
             spread = spreads(table, shared_seeds=False)[peers.index(index)]
-            found[noise_key(names)] = noise_of_gap(values, spread)
+            found[noise_key(names)] = noise_of_runs([[run[name].values for run in defined] for name in names], spread)
     return found
 
 
 def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
     """The intervals of all metrics of texts and spans, over the items alone."""
+    alike = {name: len({tuple(run[name].values) for run in runs}) == 1 for name in runs[0]}
     sides = {
         (name, metric): [_sides(run[name], metric) for run in runs]
         for name, one in runs[0].items()
@@ -151,7 +149,7 @@ def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
     found: dict[str, dict[MetricName, Interval]] = {}
     for (name, metric), of_runs in sides.items():
         if all(predictions for predictions, _ in of_runs):
-            found.setdefault(name, {})[metric] = resampled(metric, of_runs)
+            found.setdefault(name, {})[metric] = resampled(metric, of_runs, paired=alike[name])
     return found
 
 

@@ -131,8 +131,15 @@ class CellResult:
         return Score("average", metrics[0], fmean(map(fmean, by_seed)), interval, sum(items), len(by_seed))
 
     @property
+    def one_kind(self) -> bool:
+        """Whether all seeds ran on processors or all on GPUs: their times and memories have a median then."""
+        return len({record.costs.memory_of for record in self.records}) == 1
+
+    @property
     def step_seconds(self) -> float | None:
-        """Median over the seeds at which the machine did no other work; None where it always did."""
+        """Median over the seeds at which the machine did no other work; None where it always did, or kinds differ."""
+        if not self.one_kind:
+            return None
         alone = [seconds for record in self.records if (seconds := record.step_seconds) is not None]
         return float(median(alone)) if alone else None
 

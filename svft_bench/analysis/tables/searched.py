@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from svft_bench.analysis.estimates import duration
-from svft_bench.analysis.tables.experiment import cell_name, validation
-from svft_bench.analysis.tables.intervals import SHARES, item_variance
+from svft_bench.analysis.tables.experiment import cell_name, collapsed, validation
+from svft_bench.analysis.tables.intervals import CORRELATIONS, item_variance
 from svft_bench.analysis.tables.results import CellResult
+from svft_bench.config.spec import EvalSpec
 from svft_bench.config.wording import plural
 
 Named = tuple[str, str]  # a method by its title and the modules that it adapts
@@ -51,17 +52,22 @@ def place(result: CellResult) -> Place:
     return result.spec.model.name, result.spec.task.name
 
 
-def usable_range(trials: Mapping[float, float], *, error: float) -> Usable:
-    """The rates around the best, without a gap, whose validation score is at most one standard error below it."""
+def usable_range(trials: Mapping[float, float | None], *, error: float) -> Usable:
+    """The rates around the best, without a gap, whose validation score is at most one standard error below it.
+
+    A rate of which nothing is known, None, is where the range ends as far as it is known.
+    """
     rates = sorted(trials)
-    best = max(rates, key=lambda rate: (trials[rate], -rate))
-    good = [trials[rate] >= trials[best] - error for rate in rates]
+    known = {rate: score for rate, score in trials.items() if score is not None}
+    best = max(known, key=lambda rate: (known[rate], -rate))
+    good = [trials[rate] is not None and known[rate] >= known[best] - error for rate in rates]
     low = high = rates.index(best)
     while low > 0 and good[low - 1]:
         low -= 1
     while high < len(rates) - 1 and good[high + 1]:
         high += 1
-    return Usable(math.log10(rates[high] / rates[low]), low == 0 or high == len(rates) - 1)
+    beyond = [rates[index] for index in (low - 1, high + 1) if 0 <= index < len(rates)]
+    return Usable(math.log10(rates[high] / rates[low]), len(beyond) < 2 or any(trials[rate] is None for rate in beyond))
 
 
 def usable_ranges(results: Sequence[CellResult]) -> dict[tuple[Named, Place], Usable]:
@@ -85,8 +91,7 @@ def search_notes(results: Sequence[CellResult]) -> list[str]:
     """Where cells of a method and task differ in their rate alone: its trials, their time, and its usable range."""
     groups: dict[str, list[CellResult]] = {}
     for result in results:
-        if result.records:
-            groups.setdefault(result.spec.trial_id, []).append(result)
+        groups.setdefault(result.spec.trial_id, []).append(result)
     tasks = len({place(result) for result in results}) > 1
     told = []
     for group in groups.values():
@@ -103,20 +108,51 @@ def search_notes(results: Sequence[CellResult]) -> list[str]:
 
 
 def _range(group: Sequence[CellResult]) -> Usable | None:
-    """The usable range of trials that differ in their rate; None where no two rates have a validation score."""
+    """The usable range of trials that differ in their rate; None where no two rates have a validation score.
+
+    Of trials at one rate, as with several of the biases, the best counts; one that collapses at a seed is unusable.
+    """
+    trials: dict[float, float | None] = {}
+    for result in group:
+        score = -math.inf if collapsed(result) else validation(result)
+        before = trials.setdefault(result.spec.train.lr, score)
+        trials[result.spec.train.lr] = max((one for one in (before, score) if one is not None), default=None)
     found = [(result, score) for result in group if (score := validation(result)) is not None]
-    trials = {result.spec.train.lr: score for result, score in found}
-    if len(trials) < 2:
+    if not found or sum(score is not None for score in trials.values()) < 2:
         return None
     best, score = max(found, key=lambda one: one[1])
     error = _error(best, score)
-    learns = best.spec.task.evals[0].metrics[0] in SHARES or score > 2 * error
+    if error is None:
+        return None
+    learns = _chooser(best).metrics[0] not in (*CORRELATIONS, "matthews") or score > 2 * error
     return usable_range(trials, error=error)._replace(learns=learns)
 
 
-def _error(result: CellResult, score: float) -> float:
-    """Standard error of a validation score from the choice of its rows."""
+def _error(result: CellResult, score: float) -> float | None:
+    """Standard error of a validation score from the choice of its rows; None where nothing tells it.
+
+    A metric without a formula has that of the stored predictions, where these are of validation rows.
+    """
+    item = _chooser(result)
+    variance = item_variance(item.metrics[0], score, items=max(_validation_rows(result), 1))
+    noise = result.noise.get(item.name) if result.spec.score_on == "validation" else None
+    if variance is None and noise is not None:
+        variance = noise.items
+    return None if variance is None else math.sqrt(variance)
+
+
+def _chooser(result: CellResult) -> EvalSpec:
+    """What scores the validation rows."""
     task = result.spec.task
-    few = 0 if task.few_shot is None else task.few_shot.validation_per_class * (task.labels or 1)
-    variance = item_variance(task.evals[0].metrics[0], score, items=max(task.validation_rows or few, 1))
-    return math.sqrt(variance or 0.0)
+    return task.evals[0] if result.spec.score_on == "validation" else task.chooser
+
+
+def _validation_rows(result: CellResult) -> int:
+    """How many rows a validation score is of: those scored, drawn, or of a split of their own."""
+    task, record = result.spec.task, result.records[0]
+    if result.spec.score_on == "validation":
+        return record.scored_on[task.evals[0].name].used
+    if task.few_shot is not None:
+        return task.few_shot.validation_per_class * (task.labels or 1)
+    own_split = task.validation is not None and len(record.data) > 1 + len(task.evals)
+    return record.data[1].used if own_split else task.validation_rows

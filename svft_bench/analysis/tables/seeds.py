@@ -9,26 +9,36 @@ from statistics import median
 
 from svft_bench.analysis.stats import Noise, detectable_gap, seeds_needed, spread_of_gap
 from svft_bench.analysis.tables.compared import Field, fields, judge_all
+from svft_bench.analysis.tables.pairs import is_named
 from svft_bench.analysis.tables.results import CellResult, cell_results
 from svft_bench.compose import Cell
+from svft_bench.config.spec import MethodSpec
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_records
 
 
-def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path) -> list[str]:
-    """For each eval of these cells: the seeds at which a paired, corrected test shows the gap with a power of 0.8."""
-    methods: dict[tuple[str, str, str], set[str]] = {}
+def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path, named: Sequence[str] = ()) -> list[str]:
+    """For each eval of these cells: the seeds at which a paired, corrected test shows the gap with a power of 0.8.
+
+    As in the table of their differences, these are of the comparisons `named` beforehand alone, or of every two.
+    """
+    methods: dict[tuple[str, str, str], dict[str, MethodSpec]] = {}
     for cell in cells:
         for item in cell.spec.task.evals:
-            methods.setdefault((cell.spec.model.name, cell.spec.task.name, item.name), set()).add(cell.spec.cell_id)
-    comparisons = sum(len(of_eval) * (len(of_eval) - 1) // 2 for of_eval in methods.values())
+            of_eval = methods.setdefault((cell.spec.model.name, cell.spec.task.name, item.name), {})
+            of_eval[cell.spec.cell_id] = cell.spec.method
+    comparisons = sum(
+        not named or is_named(one, other, named)
+        for of_eval in methods.values()
+        for one, other in combinations(of_eval.values(), 2)
+    )
     wanted = {cell.spec.cell_id for cell in cells}
     results = _recorded(
         cells, load_records(folder, of=lambda one: one.cell_id in wanted, near={cell.spec.place for cell in cells})
     )
     competing = fields(results, judge_all(results, folder=folder))
     known = {(field.model, field.task, field.name): field for field in competing}
-    return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1)) for key in methods]
+    return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1), named=named) for key in methods]
 
 
 def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
@@ -41,19 +51,27 @@ def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellR
     return whole
 
 
-def _told(name: str, field: Field | None, gap: float, *, comparisons: int) -> str:
+def _told(name: str, field: Field | None, gap: float, *, comparisons: int, named: Sequence[str]) -> str:
     asked = f"{name}: a gap of {100 * gap:g} {'point' if gap == 0.01 else 'points'}, "
-    asked += f"paired and corrected for {plural(comparisons, 'comparison')},"
-    if field is None or len(field.cells) < 2:
+    asked += f"paired and corrected for {plural(comparisons, 'comparison')}{' named beforehand' if named else ''},"
+    pairs = [] if field is None else _variances(field, named)
+    if not pairs:
         return f"{asked} needs unknown seeds: no two of these cells are recorded at two seeds"
-    variances, items = [], []
-    for one, other in combinations(range(len(field.cells)), 2):
-        if (found := field.gap(one, other)) is not None:
-            variances.append(spread_of_gap(field.spreads[one], field.spreads[other]).variance)
-            items.append(found.noise.items)
+    variances, items = zip(*pairs, strict=True)
     needed = seeds_needed(gap, seed_variance=median(variances), item_variance=median(items), comparisons=comparisons)
     basis = f"from {len(items)} recorded pairs, the pair in the middle"
     if needed is None:
         least = detectable_gap(Noise(0.0, 1.0, median(items)), comparisons=comparisons)
         return f"{asked} is hidden by the items at any number of seeds; they show {100 * least:.1f} at best ({basis})"
     return f"{asked} needs {plural(needed, 'seed')} ({basis})"
+
+
+def _variances(field: Field, named: Sequence[str]) -> list[tuple[float, float]]:
+    """Of each comparison: the variance of its gap at one seed, and that of its gap on these items."""
+    found = []
+    for one, other in combinations(range(len(field.cells)), 2):
+        both = field.cells[one].spec.method, field.cells[other].spec.method
+        gap = field.gap(one, other) if not named or is_named(*both, named) else None
+        if gap is not None:
+            found.append((spread_of_gap(field.spreads[one], field.spreads[other]).variance, gap.noise.items))
+    return found

@@ -85,14 +85,16 @@ def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] |
 
     asked = {name: cells([f"experiment={name}"], any_data=True) for name in (*MATCHED, *BUDGETS, *SEARCHES)}
 
+    def found_of(*names: str) -> list[CellResult]:
+        return results_of([cell for name in names for cell in asked[name]], folder=folder)
+
     def recorded(*names: str) -> list[CellResult]:
-        found = results_of([cell for name in names for cell in asked[name]], folder=folder)
-        return [one for one in found if one.records]
+        return [one for one in found_of(*names) if one.records]
 
     results, budgets = recorded(*MATCHED), recorded(*BUDGETS)
     if not results:
         return None
-    searches = [one for name in SEARCHES for one in recorded(name)]
+    searches = [one for name in SEARCHES for one in found_of(name)]  # a rate that was not run is a gap
 
     competing, growing = (fields(found, judge_all(found, folder=folder)) for found in (results, budgets))
     told = answers(competing, growing, tables={asked[name][0].spec.task.name: name for name in BUDGETS})
