@@ -271,3 +271,11 @@ def test_a_search_shows_its_validation_score_once(score_on: str, columns: list[s
     assert [
         column.title for column in found.columns if "digits" in column.title or column.title == "validation"
     ] == columns
+
+
+def test_a_log_likelihood_is_told_in_its_unit() -> None:
+    chooser = "name: s, data: {title: t, split: train, local: t}, reader: metamath_solution, metrics: [log_likelihood]"
+    line = ["model=smollm2-135m", "task=gsm8k", "protocol=ours", "method=lora", "seed=0", "score_on=validation"]
+    asked = cells([*line, "task.validation_rows=50", f"+task.validated_by={{{chooser}}}"], any_data=True)
+    table = made(asked, [made_record(asked[0], score=-1.05, items=50)])
+    assert "(log_likelihood in nats, × 100)" in table.columns[1].title and table.rows[0].cells[1].startswith("-105.0")

@@ -15,6 +15,7 @@ from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.records import RunRecord
 
 Value = Callable[[CellResult], str]
+UNITS = {"log_likelihood": "log_likelihood in nats, × 100"}  # of metrics that are no shares of one
 
 
 def experiment_table(results: Sequence[CellResult], *, name: str, title: str) -> Table:
@@ -27,7 +28,7 @@ def experiment_table(results: Sequence[CellResult], *, name: str, title: str) ->
     best = {evaluation: _clear_best(results, evaluation) for evaluation, _ in evals}
     labels = [Column(name, "right" if name == "validation" else "left") for name in ("method", *varying)]
     scores = [
-        Column(shown_name(evaluation, results) + (f" ({metric})" if metric != "accuracy" else ""))
+        Column(shown_name(evaluation, results) + (f" ({UNITS.get(metric, metric)})" if metric != "accuracy" else ""))
         for evaluation, metric in evals
     ]
     learning = any(result.learning for result in results)
