@@ -16,6 +16,7 @@ from torch import nn
 
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
+from svft_bench.records import RunRecord
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
 from svft_bench.running.keeping.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
@@ -93,15 +94,26 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     return Fitted(**fields)
 
 
-def load_kept(folder: Path, model: nn.Module) -> None:
-    """Put a finished training's weights into `model`, whatever code made them.
+def load_kept(folder: Path, model: nn.Module, *, record: RunRecord) -> None:
+    """Put the weights that a run was scored with into `model`, whatever code made them.
+
+    They are known by what their training left in both, its seconds among it, which no second training repeats.
 
     Raises:
-        ValueError: there are none, or they are damaged; or the adapter was trained in another singular basis.
+        ValueError: there are none, they are damaged or of another training; or the adapter was trained in another
+            singular basis.
     """
     fields = _readable(folder)
     if fields is None:
         raise ValueError(f"{folder} holds no weights of a finished training; the run's command makes them again")
+    if (training := fields.get("training", folder.name)) != folder.name:
+        raise ValueError(f"{folder} holds the weights of training {training}, which was moved there")
+    scored = [record.costs.steps, record.costs.train_seconds, [[*point] for point in record.curve]]
+    if [fields.get(name) for name in ("steps", "seconds", "curve")] != scored:
+        raise ValueError(
+            f"{folder} holds the weights of a later training, not those that run {record.run_id} was scored with; its "
+            "command with force=true makes both anew"
+        )
     load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
 
 
