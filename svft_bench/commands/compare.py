@@ -81,13 +81,14 @@ def differences(one: RunRecord, other: RunRecord, first: Path, second: Path) -> 
     """The evals that both runs have; their records lie at these paths.
 
     Raises:
-        ValueError: they have none in common, or predictions do not give the recorded score.
+        ValueError: they have none in common, it has other rows in each, or predictions do not give the recorded score.
     """
     stored = predictions_of(one, first), predictions_of(other, second)
     others = {item.name: item for item in other.spec.task.evals}
     found = []
     for item in one.spec.task.evals:
         if (same := others.get(item.name)) is not None and same.metrics[0] == item.metrics[0]:
+            _check_rows(item.name, one, other)
             found.append(_difference(judge(one, item, stored[0][item.name]), judge(other, same, stored[1][item.name])))
     if not found:
         raise ValueError(
@@ -95,6 +96,32 @@ def differences(one: RunRecord, other: RunRecord, first: Path, second: Path) -> 
             "they share no eval"
         )
     return found
+
+
+def _check_rows(name: str, one: RunRecord, other: RunRecord) -> None:
+    """Refuse an eval of other rows in each run: items are paired by the numbers of rows, which tell nothing then.
+
+    Raises:
+        ValueError: names what differs in their data.
+    """
+    rows = [_rows(name, record) for record in (one, other)]
+    for field, (first, second) in differing(*rows):
+        if (
+            first is not None and second is not None
+        ):  # else one of them was taken from elsewhere, or by an older version
+            told = f"{field} {_short(first)} | {_short(second)}"
+            raise ValueError(
+                f"runs {one.run_id} and {other.run_id} were scored on other rows of {name}, which cannot be compared "
+                f"item by item: {told}"
+            )
+
+
+def _rows(name: str, record: RunRecord) -> dict[str, Any]:
+    """What decides which rows of an eval have which numbers."""
+    use = record.scored_on[name]
+    (source,) = (item.data for item in record.spec.task.evals if item.name == name)
+    share = [0.0, 1.0] if source.share is None else [*source.share]
+    return {"split": use.split, "sha256": use.sha256, "content": use.content, "share": share}
 
 
 def _difference(one: Judged, other: Judged) -> Difference:
