@@ -106,9 +106,7 @@ def _check_rows(name: str, one: RunRecord, other: RunRecord) -> None:
     """
     rows = [_rows(name, record) for record in (one, other)]
     for field, (first, second) in differing(*rows):
-        if (
-            first is not None and second is not None
-        ):  # else one of them was taken from elsewhere, or by an older version
+        if None not in (first, second):  # else one was read from elsewhere, or by an older version
             told = f"{field} {_short(first)} | {_short(second)}"
             raise ValueError(
                 f"runs {one.run_id} and {other.run_id} were scored on other rows of {name}, which cannot be compared "

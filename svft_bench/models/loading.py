@@ -39,7 +39,7 @@ from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
 from svft_bench.models.heads import draw_head
-from svft_bench.models.tokenizer import embed_added_token, fit_tokenizer
+from svft_bench.models.tokenizer import embed_added_token, end_as_taught, fit_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
@@ -103,6 +103,8 @@ def load_model(
         if spec.pad_token_from == "added":
             embed_added_token(model, processor)
         model.config.pad_token_id = processor.pad_token_id
+    if KINDS[kind].writes:
+        end_as_taught(model, processor)
     if spec.load_in is None:
         model.to(device)
     else:
