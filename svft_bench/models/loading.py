@@ -103,7 +103,7 @@ def load_model(
         if spec.pad_token_from == "added":
             embed_added_token(model, processor)
         model.config.pad_token_id = processor.pad_token_id
-    if KINDS[kind].writes:
+    if KINDS[kind].writes and model.can_generate():
         end_as_taught(model, processor)
     if spec.load_in is None:
         model.to(device)
