@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,15 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
         return folder
 
     def keep() -> RunRecord:
-        save_record(record, results=settings.results_dir, predictions=predictions)
-        if (adapter := folder / "adapter").is_dir():
-            write_card(adapter, record, path, kind="adapter")
+        if (other := None if settings.force else find_record(path)) is not None:  # tables may have been made of it
+            warnings.warn(f"{path} was recorded meanwhile, under another output_dir; that record stays.", stacklevel=2)
+        else:
+            save_record(record, results=settings.results_dir, predictions=predictions)
+            if (adapter := folder / "adapter").is_dir():
+                write_card(adapter, record, path, kind="adapter")
         again.done(spec, settings)
         forget(folder, spec.run_id)
-        return record
+        return other or record
 
     folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
