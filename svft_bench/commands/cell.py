@@ -106,12 +106,21 @@ def _quiet_attempt(cell: Cell) -> int:
 
 def attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
-    from svft_bench.records import find_record, record_path
-    from svft_bench.running.keeping.again import is_due
+    from svft_bench.records import record_path
+    from svft_bench.running.keeping.again import is_due, recorded
     from svft_bench.running.sweeping.failures import failure_path, keep_failure, reason_of, standing
 
     path = record_path(cell.settings.results_dir, cell.spec)
-    if ranks.lead(lambda: not is_due(cell.spec, cell.settings) and find_record(path) is not None):
+    try:
+        done = ranks.lead(
+            lambda: not is_due(cell.spec, cell.settings) and recorded(cell.spec, cell.settings) is not None
+        )
+    except ValueError as error:
+        if not ranks.speaks(error):
+            return 1
+        keep_failure(cell, error)
+        return bad_input(error)
+    if done:
         ranks.say(f"  already recorded in {path} (force=true runs it again, once)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers

@@ -31,6 +31,12 @@ ORIGINAL = "original_question"
 LEFT = ("eval", "data", "against", "first row numbers")
 # The words that every question of a commonsense set has in common; they are no sign of leakage.
 _FRAME = re.compile(r"Please [^:]*: (.*?)\s*Answer format: \S+", re.DOTALL)
+# Letters and vowel signs of Thai, Lao, Burmese and Khmer, kana, and the signs of Chinese.
+_SPACELESS = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109d\u1780-\u17d3"
+    "\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003fa1f"
+)
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+")
 
 
 Against = Literal["questions and answers", "original questions", "images"]
@@ -136,8 +142,11 @@ def _share(tokens: tuple[str, ...], seen: set[tuple[str, ...]], *, n: int) -> fl
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Lower-case words and numbers, without punctuation and typographic variants."""
-    return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower()))
+    """Lower-case words and numbers, without punctuation and typographic variants.
+
+    Where a language writes no spaces between words, each of its signs counts as one: a sentence would be one word.
+    """
+    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).lower()))
 
 
 def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -81,7 +82,7 @@ def new_file(group: str, name: str) -> Path:
 def task_file(asked: argparse.Namespace) -> str:
     """The YAML of a task, from the rows of its training file."""
     train, test = _sources(asked)
-    rows, _ = read_rows(SourceSpec.model_validate(train), data_root=None)
+    rows, _ = read_rows(SourceSpec.model_validate(train | {"share": None}), data_root=None)  # those to score as well
     shown = [dict(rows[index]) for index in range(min(SHOWN, len(rows)))]
     if asked.prompt is not None:
         parts = _of_text(asked, shown[0])
@@ -90,7 +91,7 @@ def task_file(asked: argparse.Namespace) -> str:
     elif asked.target is not None:
         parts = _of_two_texts(asked, shown[0])
     elif isinstance(shown[0].get("image"), dict):
-        parts = _of_images(_values(rows, "label"))
+        parts = _of_images(_classes(rows, "label"))
     else:
         parts = _of_classes(asked, rows)
     _check_rows(rows, *parts["columns"].values())
@@ -132,8 +133,7 @@ def _absolute(name: str) -> str:
     return str(own_path(SourceSpec(title="-", file=name), data_root=None).absolute())
 
 
-def _of_images(labels: Sequence[str]) -> dict[str, Any]:
-    classes = sorted(set(labels))
+def _of_images(classes: list[str]) -> dict[str, Any]:
     return {
         "kind": "image_classification",
         "columns": {"image": "image", "label": "label"},
@@ -195,11 +195,10 @@ def _of_classes(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any
     text = _known(asked.text, first) if asked.text else _guess(first, TEXTS, what="text", but=label)
     pair = _known(asked.pair, first) if asked.pair else next((name for name in PAIRS if name in first), None)
     columns = {"text": text} | ({"text_pair": pair} if pair and pair != text else {}) | {"label": label}
-    values = _values(rows, label)
     base = {"kind": "sequence_classification", "columns": columns, "max_length": 128}
     if asked.regression:
         return base | {"labels": 1, "eval": {"metrics": ["pearson", "spearman"]}}
-    classes = sorted({str(value) for value in values})
+    classes = _classes(rows, label)
     if not 2 <= len(classes) <= CLASSES:
         raise ValueError(
             f"new task: column {label} has {len(classes):,} different values, which are no classes; "
@@ -226,6 +225,28 @@ def _check_rows(rows: Sequence[Row], *columns: str) -> None:
 def _values(rows: Sequence[Row], column: str) -> list[Any]:
     _check_rows(rows, column)
     return [row[column] for row in rows]
+
+
+def _classes(rows: Sequence[Row], column: str) -> list[str]:
+    """The names of the classes in a column, in their order.
+
+    Raises:
+        ValueError: a row has none, or two of them are one to the eye.
+    """
+    values = _values(rows, column)
+    for number, value in enumerate(values):
+        if value is None or value != value or not str(value).strip():
+            raise ValueError(f"new task: row {number} has no {column}; take out the rows without one, or name theirs")
+    classes = sorted({str(value) for value in values})
+    seen: dict[str, str] = {}
+    for name in classes:
+        same = seen.setdefault(unicodedata.normalize("NFC", " ".join(name.split())), name)
+        if same != name:
+            raise ValueError(
+                f"new task: column {column} has the classes {same!a} and {name!a}, which differ in spaces or in how a "
+                "letter is coded alone; write both the same"
+            )
+    return classes
 
 
 def _known(name: str, row: Row) -> str:

@@ -27,7 +27,14 @@ from svft_bench.models.hub import (
     refuse_a_folder_in_the_way,
     without,
 )
-from svft_bench.models.weight_files import NAMES, check_matrices, fingerprint, unreadable, weight_files
+from svft_bench.models.weight_files import (
+    NAMES,
+    check_matrices,
+    fingerprint,
+    settings,
+    unreadable,
+    weight_files,
+)
 from svft_bench.records import Weights
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")  # configuration, tokenizer, and code where there is some
@@ -172,7 +179,8 @@ def describe(spec: ModelSpec, found: Checkpoint) -> Weights:
             f"model={spec.name}: {found.folder} holds a small random stand-in of {own['parameters']:,} parameters, and "
             f"is not recorded as a model of {spec.parameters:,}"
         )
-    return Weights(revision=found.commit, fingerprint=fingerprint(found.folder))
+    own_files = settings(found.folder) if found.folder == local_folder(spec) else None
+    return Weights(revision=found.commit, fingerprint=fingerprint(found.folder), settings=own_files)
 
 
 def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:

@@ -38,7 +38,8 @@ from svft_bench.models import pipelines
 from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
-from svft_bench.models.tokenizer import embed_added_token, fit_tokenizer
+from svft_bench.models.heads import draw_head
+from svft_bench.models.tokenizer import embed_added_token, end_as_taught, fit_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
@@ -86,6 +87,7 @@ def load_model(
             attn_implementation=spec.attention,
             trust_remote_code=spec.trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=bool(spec.head_of(kind)),  # a head of other classes, which is drawn anew
             **_in_few_bits(spec, device),
         )
     if checkpoint.commit is not None or spec.source == "carrier":
@@ -94,13 +96,15 @@ def load_model(
     if stand_in(checkpoint.folder) is None:
         check_numbers(model, spec, kind=kind)
     processor = _processor(spec, checkpoint) if processor is None else processor
-    _draw_head(model, spec=spec, head=spec.head_of(kind), missing=found["missing_keys"], seed=seed)
+    draw_head(model, spec=spec, head=spec.head_of(kind), found=found, seed=seed)
     if spec.image:
         resize_positions(model, size=spec.image.size)
     else:
         if spec.pad_token_from == "added":
             embed_added_token(model, processor)
         model.config.pad_token_id = processor.pad_token_id
+    if KINDS[kind].writes and model.can_generate():
+        end_as_taught(model, processor)
     if spec.load_in is None:
         model.to(device)
     else:
@@ -237,22 +241,6 @@ def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
         "num_labels": num_labels,
         "problem_type": "regression" if num_labels == 1 else "single_label_classification",
     }
-
-
-def _draw_head(model: PreTrainedModel, *, spec: ModelSpec, head: tuple[str, ...], missing: set[str], seed: int) -> None:
-    """Fill what the checkpoint lacks, which may only be the head, from a generator that nothing else draws from."""
-    headless = {name for name in missing if name.split(".")[0] not in head}
-    if headless:
-        raise ValueError(f"model={spec.name}: the checkpoint {spec.path} lacks {', '.join(sorted(headless)[:3])}")
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if name in missing:
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            else:
-                spread = model.config.initializer_range
-                drawn = torch.empty(parameter.shape).normal_(std=spread, generator=generator)
-                parameter.data.copy_(drawn)
 
 
 def _image_of(spec: ModelSpec) -> ImageSpec:

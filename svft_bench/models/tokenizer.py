@@ -15,14 +15,15 @@ import torch
 from tokenizers import Regex, normalizers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from svft_bench.config.spec import ModelSpec
+from svft_bench.config.spec import KINDS, ModelSpec
 
 
 def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The tokenizer with the pad token and the padding side that the model's file names.
 
     Raises:
-        ValueError: the pad token is missing from the vocabulary, or in it though it is to be added.
+        ValueError: the pad token is missing from the vocabulary, or in it though it is to be added; or texts cannot be
+            filled up, ended or begun with it.
     """
     if spec.normaliser == "model":
         normalise_by_own_table(tokenizer)
@@ -42,7 +43,41 @@ def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> PreTra
         tokenizer.pad_token = spec.pad_token
     if spec.padding_side is not None:
         tokenizer.padding_side = spec.padding_side
+    _check_ends(tokenizer, spec)
     return tokenizer
+
+
+def _check_ends(tokenizer: Any, spec: ModelSpec) -> None:
+    """Refuse what would fail in the middle of a run, or teach and ask a language model by other texts than it seems.
+
+    Raises:
+        ValueError: there is no token to fill up batches or to end a text with, or a prompt is ended as a text is.
+    """
+    if tokenizer.pad_token is None:
+        raise ValueError(
+            f"model.pad_token=null: the tokenizer of {spec.name} has no pad token; model.pad_token_from=added "
+            "model.pad_token='[PAD]' adds one"
+        )
+    if not any(KINDS[kind].writes and not KINDS[kind].two_parts for kind in spec.kinds):
+        return
+    if tokenizer.eos_token is None:
+        raise ValueError(f"model={spec.name}: its tokenizer has no eos_token, by which a model is taught to end a text")
+    if tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]:
+        raise ValueError(
+            f"model={spec.name}: its tokenizer ends every text with {tokenizer.eos_token}, prompts too, after which a "
+            "model is asked for nothing; add_eos_token is to be false in its tokenizer_config.json"
+        )
+
+
+def end_as_taught(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have a model end what it writes also at the token that ends the texts it trains on, if its checkpoint does not.
+
+    Else it would write on behind it, and what it writes there would be read as its answer.
+    """
+    known: Any = model.generation_config.eos_token_id
+    ends = known if isinstance(known, list) else [] if known is None else [known]
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
+        model.generation_config.eos_token_id = [*ends, tokenizer.eos_token_id]
 
 
 def normalise_by_own_table(tokenizer: Any) -> None:

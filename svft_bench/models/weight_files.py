@@ -13,10 +13,16 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from svft_bench.config.spec import KINDS, ModelSpec
+from svft_bench.records.durable import sha256
 
 NAMES = (  # the first that are there
     ("model.safetensors", "model-*.safetensors", "diffusion_pytorch_model.safetensors"),
     ("pytorch_model.bin", "pytorch_model-*.bin"),
+)
+# What else in a folder decides what is computed: configuration, tokenizer, code.
+SETTINGS = (
+    *("config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt"),
+    *("*.model", "*.jinja", "*.py"),
 )
 SAMPLES, SAMPLE = 64, 1 << 16  # places of a file and bytes at each that its fingerprint looks at
 
@@ -35,6 +41,12 @@ def fingerprint(folder: Path) -> str:
     """SHA-256 of the weight files' names, sizes, headers and samples of their bytes: the same wherever they lie."""
     states = [(path, path.stat()) for path in weight_files(folder)]
     return _fingerprint(tuple((path, state.st_size, state.st_mtime_ns) for path, state in states))
+
+
+def settings(folder: Path) -> str:
+    """SHA-256 of the names and contents of what stands beside the weights and decides what is computed."""
+    files = sorted({path for name in SETTINGS for path in folder.glob(name) if path.is_file()})
+    return hashlib.sha256("".join(f"{path.name}:{sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=64)

@@ -78,10 +78,14 @@ class DataUse(Part):
 
 
 class Weights(Part):
-    """The base model as it was read: the commit on the hub, and what its files hold; None where it was not taken."""
+    """The base model as it was read: the commit on the hub, and what its files hold; None where it was not taken.
+
+    `settings` is of a folder's configuration, tokenizer and code; a commit and a package name theirs.
+    """
 
     revision: str | None = None
     fingerprint: str | None = None
+    settings: str | None = None
 
 
 class Provenance(Part):

@@ -38,7 +38,8 @@ def export(record: RunRecord, path: Path, *, outputs: Path, kind: Kind, into: Pa
     card calls the folder in the lines that load it.
 
     Raises:
-        ValueError: the weights are gone or damaged, the base is another one now, or the run has no such kind.
+        ValueError: the weights are gone, damaged or of another training, the base is another one now, or the run has
+            no such kind.
     """
     method = record.spec.method
     if kind != "merged" and method.trains != "adapter":
@@ -67,7 +68,7 @@ def trained_model(record: RunRecord, *, outputs: Path) -> tuple[Any, Any]:
     """The run's model as it was scored, on the CPU, and its processor.
 
     Raises:
-        ValueError: the weights are gone or damaged, or the base is another one now.
+        ValueError: the weights are gone, damaged or of another training, or the base is another one now.
     """
     spec = record.spec
     model, processor = base_of(record)
@@ -76,7 +77,7 @@ def trained_model(record: RunRecord, *, outputs: Path) -> tuple[Any, Any]:
         spec.method, kind=spec.task.kind, head_modules=head, total_steps=record.costs.steps, seed=spec.seed
     )
     adapted = apply_method(model, spec.method, config, head_modules=head)
-    load_kept(training_folder(outputs, spec.place, record.train_id), adapted)
+    load_kept(training_folder(outputs, spec.place, record.train_id), adapted, record=record)
     return adapted.eval(), processor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
 
 def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy | None) -> RunRecord:
     path = record_path(settings.results_dir, spec)
-    if not settings.force and (found := ranks.lead(lambda: find_record(path))) is not None:
+    if not settings.force and (found := ranks.lead(lambda: again.recorded(spec, settings))) is not None:
         return found
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
@@ -81,12 +82,15 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
         return folder
 
     def keep() -> RunRecord:
-        save_record(record, results=settings.results_dir, predictions=predictions)
-        if (adapter := folder / "adapter").is_dir():
-            write_card(adapter, record, path, kind="adapter")
+        if (other := None if settings.force else find_record(path)) is not None:  # tables may have been made of it
+            warnings.warn(f"{path} was recorded meanwhile, under another output_dir; that record stays.", stacklevel=2)
+        else:
+            save_record(record, results=settings.results_dir, predictions=predictions)
+            if (adapter := folder / "adapter").is_dir():
+                write_card(adapter, record, path, kind="adapter")
         again.done(spec, settings)
         forget(folder, spec.run_id)
-        return record
+        return other or record
 
     folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
@@ -109,7 +113,7 @@ def _made(
             if settings.force:
                 ranks.lead(lambda: again.begin_anew(spec, settings))
             ready = assemble(spec, settings)
-            fitted = ranks.lead(lambda: load_fitted(folder, ready.model))
+            fitted = ranks.lead(lambda: load_fitted(folder, ready.model, beside=ready.weights.settings))
             if fitted is not None and not ranks.leads():
                 load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
             if fitted is None:
@@ -161,8 +165,7 @@ def _made(
 
 def _defined(scores: dict[str, dict[str, float | None]]) -> dict[str, float]:
     """Scores that are numbers, by the names that trackers have them under."""
-    named = {f"eval/{name}/{key}": value for name, found in scores.items() for key, value in found.items()}
-    return {name: value for name, value in named.items() if value is not None}
+    return {f"eval/{name}/{key}": one for name, of in scores.items() for key, one in of.items() if one is not None}
 
 
 def fit(
@@ -197,7 +200,7 @@ def fit(
                 checkpoint_minutes=settings.checkpoint_minutes,
                 after_epoch=best.after_epoch if rows else None,
                 tracker=tracker,
-                origin=f"{code_state()}, training {folder.name}",
+                origin=f"{code_state(ready.weights.settings)}, training {folder.name}",
                 best=best.file,
                 sharded=sharded,
             )
@@ -214,6 +217,7 @@ def fit(
                 trained=trained,
                 selected=selected,
                 peak_bytes=bytes_at_most,
+                beside=ready.weights.settings,
             )
         )
 

@@ -58,6 +58,32 @@ def test_what_cannot_be_compared_is_one_sentence(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"sha256": "b" * 64}, "sha256"),
+        ({"content": "b" * 32}, "content"),
+        ({"split": "set aside"}, "split rest | set aside"),
+        ({}, None),
+    ],
+)
+def test_items_are_paired_where_both_runs_were_scored_on_the_same_rows(
+    rows: dict[str, str], told: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for cell, changes in zip(cells(["method=lora,vera", "train.lr=1e-3"], any_data=True), ({}, rows), strict=True):
+        record = made_record(cell, score=1, items=1)
+        *trained, scored = record.data
+        known = {"sha256": "a" * 64, "content": "a" * 32} | changes
+        record = record.model_copy(update={"data": (*trained, scored.model_copy(update=known))})
+        predictions = [{"eval": "digits", "id": "0", "prediction": 1, "reference": 1}]
+        paths.append(str(save_record(record, results=tmp_path, predictions=predictions)))
+    assert command(["compare", *paths]) == (0 if told is None else 2)
+    said = capsys.readouterr()
+    if told is not None:
+        assert "were scored on other rows of digits" in said.err and told in said.err and not said.out
+
+
 def test_runs_of_different_tasks_share_no_eval(
     pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

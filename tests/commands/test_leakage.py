@@ -20,6 +20,15 @@ def test_words_ignore_case_punctuation_and_typography() -> None:
     assert words("ﬁve") == ("five",)
 
 
+def test_each_sign_is_a_word_where_no_spaces_are_written() -> None:
+    assert words("他说：「好吃」，12 个 USB。") == ("他", "说", "好", "吃", "12", "个", "usb")
+    assert words("ｶﾀ・かな") == ("カ", "タ", "か", "な")
+    assert words("ดีมาก ok") == ("ด", "ี", "ม", "า", "ก", "ok")
+    assert words("naïve Straße 좋은 영화") == ("naïve", "straße", "좋은", "영화")  # Korean has spaces
+    trained = "一个农夫有十二只红母鸡星期一早上在市场上卖掉了五只"
+    assert compare({"0": trained.replace("农夫", "农民")}, [trained], n=13)[:3] == (0, 1, 1)
+
+
 def test_ngrams_are_words_in_a_row() -> None:
     assert list(ngrams(("a", "b", "c"), 2)) == [("a", "b"), ("b", "c")]
     assert list(ngrams(("a",), 2)) == []

@@ -11,10 +11,13 @@ import torch
 from peft import get_peft_model
 from torch import nn
 
+from svft_bench.compose import cells
 from svft_bench.methods.applying import trainable_names
+from svft_bench.records import RunRecord
 from svft_bench.running.keeping import weights
-from svft_bench.running.keeping.weights import load_fitted, save_fitted
+from svft_bench.running.keeping.weights import load_fitted, load_kept, save_fitted
 from svft_bench.running.training.train import Trained
+from tests.made_records import made_record
 from tests.tuners.cases import adapted, config_of, make_base, make_input
 
 
@@ -56,6 +59,34 @@ def test_weights_of_a_version_with_other_fields_are_left_alone(tmp_path: Path) -
     del fields["timed_steps"]
     (tmp_path / "fitted.json").write_text(json.dumps(fields | {"code": "older"}), encoding="utf-8")
     assert load_fitted(tmp_path, adapted("svft_plain")) is None
+
+
+def scored(*, seconds: float) -> RunRecord:
+    """A run that was scored with weights as `save` makes them, if their training took so many seconds."""
+    (cell,) = cells(["method=svft_plain", "train.lr=1e-3"], any_data=True)
+    record = made_record(cell, score=0.5)
+    costs = record.costs.model_copy(update={"steps": 2, "train_seconds": seconds})
+    return record.model_copy(update={"costs": costs, "curve": ((1, 2.0),)})
+
+
+def test_weights_are_taken_for_the_run_that_was_scored_with_them(tmp_path: Path) -> None:
+    model, again = adapted("svft_plain", moved=True), adapted("svft_plain")
+    save(tmp_path, model)
+    load_kept(tmp_path, again, record=scored(seconds=1.0))
+    assert torch.equal(again(make_input()), model(make_input()))
+
+
+def test_weights_that_were_trained_anew_are_none_of_the_run_before(tmp_path: Path) -> None:
+    save(tmp_path, adapted("svft_plain", moved=True))
+    with pytest.raises(ValueError, match="holds the weights of a later training, not those that run"):
+        load_kept(tmp_path, adapted("svft_plain"), record=scored(seconds=1.5))
+
+
+def test_weights_that_were_moved_to_the_folder_of_another_training_are_none_of_its_runs(tmp_path: Path) -> None:
+    save(tmp_path / "one", adapted("svft_plain", moved=True))
+    (tmp_path / "one").rename(tmp_path / "two")
+    with pytest.raises(ValueError, match="holds the weights of training one"):
+        load_kept(tmp_path / "two", adapted("svft_plain"), record=scored(seconds=1.0))
 
 
 @pytest.mark.parametrize("file", ["tuners/svd.py", "running/training/train.py", "tasks/loading.py"])

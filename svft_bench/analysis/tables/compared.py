@@ -10,7 +10,7 @@ from typing import Any
 
 from svft_bench.analysis.stats import Noise, Spread, noise_of_gap, spread_of_gap, spreads
 from svft_bench.analysis.tables.predictions import Judged, judged
-from svft_bench.analysis.tables.results import CellResult, data_of, noise_key
+from svft_bench.analysis.tables.results import CellResult, data_of, differing, noise_key
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
 
@@ -109,23 +109,27 @@ def apart(results: Sequence[CellResult], every: Every) -> list[str]:
 
 
 def same_rows(runs: Sequence[tuple[RunRecord, Judged]]) -> None:
-    """Refuse runs of one eval whose rows are not the same under the same names.
+    """Refuse runs of one eval whose rows are not the same under the same names, which would be paired.
 
     Raises:
-        ValueError: they were scored on files of other contents, or a row has another answer in one of them.
+        ValueError: they are of another file, split or share, or a row has another answer in one of them.
     """
     first, (name, answers) = runs[0][0], _answers(runs[0][1])
-    file = data_of(runs[0][1].evaluation, first).sha256
+    rows = _rows(*runs[0])
     for record, found in runs[1:]:
-        told = f"runs {first.run_id} and {record.run_id} are not of the same rows of {name}"
-        own = data_of(found.evaluation, record).sha256
-        if file is not None and own is not None and own != file:
-            raise ValueError(f"{told}: the contents of their files differ, {file[:12]} and {own[:12]} (sha256)")
+        told = f"runs {first.run_id} and {record.run_id} were scored on other rows of {name}"
+        for field, (one, other) in differing(rows, _rows(record, found)):
+            if None not in (one, other):  # else one was read from elsewhere, or by an older version
+                raise ValueError(f"{told}: {field} {one} | {other}")
         for row, answer in _answers(found)[1].items():
             if answers.get(row, answer) != answer:
-                raise ValueError(
-                    f"{told}: the answer to row {row} is {answers[row]!r} in one and {answer!r} in the other"
-                )
+                raise ValueError(f"{told}: the answer to row {row} is {answers[row]!r} in one, {answer!r} in the other")
+
+
+def _rows(record: RunRecord, found: Judged) -> dict[str, Any]:
+    """What decides which rows of an eval have which names."""
+    use, share = data_of(found.evaluation, record), found.evaluation.data.share
+    return {"split": use.split, "sha256": use.sha256, "content": use.content, "share": [*(share or (0.0, 1.0))]}
 
 
 def _answers(found: Judged) -> tuple[str, dict[Any, Any]]:

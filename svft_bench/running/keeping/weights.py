@@ -16,6 +16,7 @@ from torch import nn
 
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
+from svft_bench.records import RunRecord
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
 from svft_bench.running.keeping.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
@@ -45,8 +46,12 @@ def save_fitted(
     trained: Trained,
     selected: dict[str, float | int | str],
     peak_bytes: int,
+    beside: str | None = None,
 ) -> Fitted:
-    """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints."""
+    """Write the trained parameters, for an adapter also PEFT's own folder `adapter`, and drop the checkpoints.
+
+    `beside` is of what stands beside the base's weights, where the training's name does not tell.
+    """
     (folder / FITTED).unlink(missing_ok=True)  # it would speak of other weights
     shipped = folder / TRAINED
     save_trained(model, names, parameters=shipped, adapter=folder / ADAPTER)
@@ -65,7 +70,7 @@ def save_fitted(
         selected=selected,
         peak_bytes=peak_bytes,
         checkpoint_bytes=shipped.stat().st_size,
-        code=code_state(),
+        code=code_state(beside),
     )
     body = {"training": folder.name, "files": {TRAINED: digest(folder / TRAINED)} | adapter}
     write_whole(folder / FITTED, sealed(asdict(fitted) | body))
@@ -73,7 +78,7 @@ def save_fitted(
     return fitted
 
 
-def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
+def load_fitted(folder: Path, model: nn.Module, *, beside: str | None = None) -> Fitted | None:
     """Put an earlier training's weights into `model`; None where there are none, or of another training or other code.
 
     Raises:
@@ -82,8 +87,9 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     fields = _readable(folder)
     if fields is None:
         return None
-    if fields["code"] != code_state():
-        warnings.warn(f"{folder / FITTED} is of other code or other package versions; {AGAIN}.", stacklevel=2)
+    if fields["code"] != code_state(beside):
+        what = "other code, other package versions or another configuration of the model"
+        warnings.warn(f"{folder / FITTED} is of {what}; {AGAIN}.", stacklevel=2)
         return None
     if (training := fields.pop("training", folder.name)) != folder.name:
         warnings.warn(f"{folder / FITTED} is of training {training}; {AGAIN}.", stacklevel=2)
@@ -93,15 +99,26 @@ def load_fitted(folder: Path, model: nn.Module) -> Fitted | None:
     return Fitted(**fields)
 
 
-def load_kept(folder: Path, model: nn.Module) -> None:
-    """Put a finished training's weights into `model`, whatever code made them.
+def load_kept(folder: Path, model: nn.Module, *, record: RunRecord) -> None:
+    """Put the weights that a run was scored with into `model`, whatever code made them.
+
+    They are known by what their training left in both, its seconds among it, which no second training repeats.
 
     Raises:
-        ValueError: there are none, or they are damaged; or the adapter was trained in another singular basis.
+        ValueError: there are none, they are damaged or of another training; or the adapter was trained in another
+            singular basis.
     """
     fields = _readable(folder)
     if fields is None:
         raise ValueError(f"{folder} holds no weights of a finished training; the run's command makes them again")
+    if (training := fields.get("training", folder.name)) != folder.name:
+        raise ValueError(f"{folder} holds the weights of training {training}, which was moved there")
+    scored = [record.costs.steps, record.costs.train_seconds, [[*point] for point in record.curve]]
+    if [fields.get(name) for name in ("steps", "seconds", "curve")] != scored:
+        raise ValueError(
+            f"{folder} holds the weights of a later training, not those that run {record.run_id} was scored with; its "
+            "command with force=true makes both anew"
+        )
     load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
 
 
@@ -128,14 +145,15 @@ def _readable(folder: Path) -> dict[str, Any] | None:
     return fields
 
 
-def code_state() -> str:
+def code_state(beside: str | None = None) -> str:
     """The code and the packages that decide what training gives; weights and checkpoints of any other are not used.
 
-    What `conf` decides is in the training's own name.
+    What `conf` decides is in the training's own name, and `beside` is what stands beside the weights of a folder.
     """
     tree, dirty = package_state()
     packages = [f"{name} {version(name)}" for name in ("svft-bench", "torch", "transformers", "peft", "accelerate")]
-    return " ".join([*packages, f"sources {_sources()}" if tree is None or dirty else tree])
+    sources = f"sources {_sources()}" if tree is None or dirty else tree
+    return " ".join([*packages, sources, *([] if beside is None else [f"beside {beside}"])])
 
 
 @cache

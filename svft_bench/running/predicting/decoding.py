@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ def generate(
     is needed.
     """
     asked: list[Tokens] = processor(list(prompts), verbose=False)["input_ids"]
-    limits = [min(model.config.max_position_embeddings - len(ids), generation.max_new_tokens) for ids in asked]
+    limits = [min(context_of(model.config) - len(ids), generation.max_new_tokens) for ids in asked]
     fitting = [ids for ids, limit in zip(asked, limits, strict=True) if limit > 0]
     open_limits = [limit for limit in limits if limit > 0]
     ends = _ids(model.generation_config.eos_token_id)
@@ -51,6 +52,11 @@ def generate(
         for text, row in zip(processor.batch_decode(rows, skip_special_tokens=True), rows, strict=True)
     )
     return [next(found) if limit > 0 else {"prediction": "", "cut": "prompt"} for limit in limits]
+
+
+def context_of(config: Any) -> int:
+    """How many tokens a text may have with its prompt; any number where positions have no end, as BLOOM's."""
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 def _write(

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from svft_bench.running.predicting.decoding import context_of
+
 Tokens = list[int]
 POSITIONS = 2048  # of which logits are held at once: 2 GiB of Gemma's vocabulary in float32
 
@@ -34,7 +36,7 @@ def likeliest(
         [processor(prompt + template.format(option))["input_ids"] for option in names]
         for prompt, names in zip(prompts, options, strict=True)
     ]
-    fits = [max(map(len, rows)) <= model.config.max_position_embeddings for rows in asked]
+    fits = [max(map(len, rows)) <= context_of(model.config) for rows in asked]
     wanted = [(row, _shared(rows)) for rows, fit in zip(asked, fits, strict=True) if fit for row in rows]
     sums = iter(log_likelihoods(model, wanted, pad=processor.pad_token_id, batch_size=batch_size))
     found: list[dict[str, Any]] = []
@@ -72,7 +74,7 @@ def foreseen(model: Any, prompts: Sequence[str], *, solutions: Sequence[str], pr
     texts = [processor(prompt + solution)["input_ids"] for prompt, solution in zip(prompts, solutions, strict=True)]
     own = [max(1, len(ids) - len(processor(prompt)["input_ids"])) for ids, prompt in zip(texts, prompts, strict=True)]
     found: list[dict[str, Any]] = [{"prediction": 0, "reference": count, "cut": "prompt"} for count in own]
-    read = [index for index, ids in enumerate(texts) if len(ids) <= model.config.max_position_embeddings]
+    read = [index for index, ids in enumerate(texts) if len(ids) <= context_of(model.config)]
     together = max(1, POSITIONS // max(own, default=1))
     for first in range(0, len(read), together):
         batch = read[first : first + together]

