@@ -232,6 +232,11 @@ class BasisLayer(MergingLayer):
 
     # The basis in a checkpoint
 
+    @property
+    def parts(self) -> list[str]:
+        """The containers of what an adapter trains, and of the cells that say where."""
+        return [*self.adapter_layer_names, *(name for name in self.other_param_names if name.endswith("index"))]
+
     def describe_basis(self, adapter: str) -> dict[str, Tensor]:
         """What lets another machine find the adapter's basis again, by field of `transfer.Saved`."""
         basis, origin = self.basis(adapter), self.basis_origins[adapter]
