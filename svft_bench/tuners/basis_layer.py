@@ -136,7 +136,8 @@ class BasisLayer(MergingLayer):
         basis, saved, entries = self.basis(adapter), self.fingerprints()[adapter], self.trained(adapter)
         if basis.s.is_meta or is_transformed() or any(is_stand_in(part) or part.is_meta for part in (saved, *entries)):
             return
-        if any(bool(part.any()) for part in entries) or not self.has_left(adapter):
+        # In this order: FSDP leaves a process no more than its shards, of which none can be asked.
+        if not self.has_left(adapter) or any(bool(part.any()) for part in entries):
             return
         if basis.has(saved, diagonal=self.has_diagonal_core(adapter)):  # and not that of a state that was loaded
             self._made_anew(adapter, begins=True)
