@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from . import chooser, quantised, rounding, svd, transfer
 from .basis import PROBES, Basis, Side, fingerprints_of
 from .budget import Holding
-from .cores import is_stand_in
+from .cores import is_stand_in, is_transformed, mark_of
 from .merging import MergingLayer
 from .offloading import onloaded
 from .options import resolve_dtype
@@ -46,6 +45,7 @@ class BasisLayer(MergingLayer):
         self.basis_origins: dict[str, transfer.Origin] = {}
         # The fingerprints that were compared with the basis, by adapter: which tensor, and how often it was written.
         self._compared: dict[str, tuple[int, int]] = {}
+        self.register_load_state_dict_post_hook(_look_again)  # type: ignore[no-untyped-call]
 
     def matrix(self) -> Tensor:
         """The base weight as (out, in), without what is merged into it."""
@@ -114,21 +114,37 @@ class BasisLayer(MergingLayer):
         basis, fingerprints = self.basis(adapter), self.fingerprints()
         if not torch.compiler.is_compiling() and adapter in fingerprints:
             saved = fingerprints[adapter]
-            mark = (id(saved), 0 if saved.is_inference() else saved._version)
-            if self._compared.get(adapter) != mark and not is_stand_in(saved):
+            if self._compared.get(adapter) != mark_of(saved) and not is_stand_in(saved):
                 if self.place(adapter).type == "meta" and not basis.s.is_meta:
                     raise ValueError(
                         f"Adapter {adapter!r} has no entries for {self.key!r} yet: it was added with "
                         "low_cpu_mem_usage=True and waits for its checkpoint; load one with set_peft_model_state_dict."
                     )
-                basis, diagonal = self.awaited_basis(adapter), self.has_diagonal_core(adapter)
+                self.renew_untrained(adapter)
+                basis, saved = self.awaited_basis(adapter), fingerprints[adapter]
+                diagonal = self.has_diagonal_core(adapter)
                 if not basis.has(saved, diagonal=diagonal) and self.has_left(adapter):
                     basis = self._made_anew(adapter)
                 if not basis.has(saved, diagonal=diagonal):
                     other_core = basis.has(saved, diagonal=not diagonal)
                     raise ValueError(transfer.refusal(self.key, by_hand=True, other_core=other_core))
-                self._compared[adapter] = mark
+                self._compared[adapter] = mark_of(saved)
         return basis
+
+    def renew_untrained(self, adapter: str) -> None:
+        """Begin in a basis of the present weight where it came after the adapter, and before anything was trained."""
+        basis, saved, entries = self.basis(adapter), self.fingerprints()[adapter], self.trained(adapter)
+        if basis.s.is_meta or is_transformed() or any(is_stand_in(part) or part.is_meta for part in (saved, *entries)):
+            return
+        # In this order: FSDP leaves a process no more than its shards, of which none can be asked.
+        if not self.has_left(adapter) or any(bool(part.any()) for part in entries):
+            return
+        if basis.has(saved, diagonal=self.has_diagonal_core(adapter)):  # and not that of a state that was loaded
+            self._made_anew(adapter, begins=True)
+
+    def begin(self, adapter: str, factors: svd.Factors) -> None:
+        """Take what an untrained adapter has of another basis from that of these factors."""
+        self.fingerprints()[adapter] = self.fingerprint(adapter).to(self.place(adapter))
 
     def has_left(self, adapter: str) -> bool:
         """Whether the weight has become another; a packed one is not written to, nor one that is offloaded."""
@@ -145,7 +161,7 @@ class BasisLayer(MergingLayer):
         return self._made_anew(adapter) if is_whole and not weight.is_meta else basis
 
     @torch.inference_mode(False)
-    def _made_anew(self, adapter: str) -> Basis:
+    def _made_anew(self, adapter: str, *, begins: bool = False) -> Basis:
         """The adapter's basis of the weight that is there now."""
         weight, config, origin = self.matrix(), self.configs[adapter], self.basis_origins[adapter]
         factors = self._factors(weight, config, exact=origin.fill_seed is not None)
@@ -153,6 +169,8 @@ class BasisLayer(MergingLayer):
         factors = transfer.cut(factors, origin)
         found = transfer.Found(factors, origin.kind, fingerprints=fingerprints_of(factors, weight=weight))
         self.install_basis(adapter, found, fingerprint=None)
+        if begins:
+            self.begin(adapter, factors)
         return self.basis(adapter)
 
     def _factors(self, weight: Tensor, config: Any, *, exact: bool) -> svd.Factors:
@@ -182,34 +200,6 @@ class BasisLayer(MergingLayer):
         both = any(basis.u is not None and basis.vt is not None for basis in bases)
         return Holding(self.matrix().nbytes, sum(basis.nbytes for basis in bases), both)
 
-    def share_basis(self, adapter: str, *, of: str) -> None:
-        """Let `adapter` train in the basis, and where it is drawn on the pattern, of another one."""
-        self.basis_names[adapter], self.basis_origins[adapter] = self.basis_names[of], self.basis_origins[of]
-        for name in self.other_param_names:
-            container = getattr(self, name)
-            if isinstance(container, BufferDict) and of in container and name.endswith(("index", "fingerprint")):
-                container[adapter] = container[of].clone()
-        self._drop_unused_bases()
-
-    def check_same_entries(self, adapters: list[str]) -> None:
-        """Raise a ValueError where the trained entries of two adapters stand for different updates."""
-        for one, other in pairwise(adapters):
-            index: Any = getattr(self, "svft_index", {})
-            drawn = [index[adapter] for adapter in (one, other) if adapter in index]
-            same = not drawn or (len(drawn) == 2 and torch.equal(drawn[0], drawn[1]))
-            if not same or not self._same_basis(one, other):
-                raise ValueError(
-                    f"Adapters {one} and {other} do not train the same entries in one basis of {self.key!r}, so the "
-                    "sum of their updates is none of an adapter; merging one after the other adds both."
-                )
-
-    def _same_basis(self, one: str, other: str) -> bool:
-        names = [self.basis_names.get(adapter) for adapter in (one, other)]
-        if names[0] == names[1] or None in names:
-            return names[0] == names[1]
-        own, its = (dict(self.basis(adapter).named_buffers()) for adapter in (one, other))
-        return own.keys() == its.keys() and all(torch.equal(part, its[name]) for name, part in own.items())
-
     # What PEFT decides about precision and memory
 
     def trained(self, adapter: str) -> list[Tensor]:
@@ -231,6 +221,11 @@ class BasisLayer(MergingLayer):
         return held[0].device if held else self._get_base_layer_device_and_dtype(self.get_base_layer())[0]
 
     # The basis in a checkpoint
+
+    @property
+    def parts(self) -> list[str]:
+        """The containers of what an adapter trains, and of the cells that say where."""
+        return [*self.adapter_layer_names, *(name for name in self.other_param_names if name.endswith("index"))]
 
     def describe_basis(self, adapter: str) -> dict[str, Tensor]:
         """What lets another machine find the adapter's basis again, by field of `transfer.Saved`."""
@@ -267,7 +262,7 @@ class BasisLayer(MergingLayer):
         else:
             self.basis_origins[adapter] = self.basis_origins[adapter]._replace(kind=found.kind)
         self.basis_names[adapter] = own
-        self._drop_unused_bases()
+        self.drop_unused_bases()
 
     def _free_name(self, name: str, adapter: str) -> str:
         """A name for a basis that no other adapter goes by; a weighted one may still be in what another had."""
@@ -278,9 +273,10 @@ class BasisLayer(MergingLayer):
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
         self._compared.pop(adapter_name, None)
-        self._drop_unused_bases()
+        self.drop_unused_bases()
 
-    def _drop_unused_bases(self) -> None:
+    def drop_unused_bases(self) -> None:
+        """Let go of the bases that no adapter is in."""
         for name in set(self.singular_bases) - set(self.basis_names.values()):
             del self.singular_bases[name]
 
@@ -292,3 +288,11 @@ class BasisLayer(MergingLayer):
             held = isinstance(container, (nn.ParameterDict, nn.ModuleDict, BufferDict)) and adapter_name in container
             if held and not container[adapter_name].is_meta and device.type != "meta":
                 container[adapter_name] = container[adapter_name].to(device)
+
+
+def _look_again(layer: nn.Module, incompatible_keys: Any) -> None:
+    """A state that was loaded may have brought another weight, or another fingerprint."""
+    assert isinstance(layer, BasisLayer)
+    layer._compared.clear()
+    for adapter in layer.basis_names:
+        layer.renew_untrained(adapter)

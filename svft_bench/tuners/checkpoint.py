@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .basis_layer import BasisLayer
 from .transfer import Found, Saved
 
 # Prefixes that PEFT puts before a module's name in a checkpoint.
@@ -45,6 +46,32 @@ def check_finite(values: Tensor, name: str) -> None:
             f"{name!r} holds whole numbers that are none in {values.dtype}; an average or a cast of an adapter is to "
             "leave those of its tensors that are integers as they are."
         )
+
+
+def check_parts(state_dict: dict[str, Tensor], model: nn.Module, adapter: str) -> None:
+    """Raise a ValueError where a checkpoint has other parts than the adapter: entries would change their meaning.
+
+    PEFT passes over parts that are missing or too many. A layer of which there is nothing is passed over here too, and
+    so is an offset of the bias that is missing, which stays what it is.
+    """
+    prefix = PEFT_PREFIX if any(key.startswith(PEFT_PREFIX) for key in state_dict) else ""
+    for name, layer in model.named_modules():
+        if not isinstance(layer, BasisLayer) or adapter not in layer.configs:
+            continue
+        place = f"{prefix}{name.removeprefix(PEFT_PREFIX)}."
+        here = {part for part in layer.parts if adapter in getattr(layer, part)}
+        saved = {part for part in layer.parts if {f"{place}{part}", f"{place}{part}.m"} & state_dict.keys()}
+        whole = any(f"{place}{part}" in state_dict for part in layer.other_param_names if part.endswith("fingerprint"))
+        missing = {part for part in here - saved if whole and not part.endswith("bias")}
+        if saved - here or missing:
+            raise ValueError(
+                f"Module {name.removeprefix(PEFT_PREFIX)!r}: the adapter to be loaded has {_told(saved)} and the one "
+                f"here has {_told(here)}, so its configuration is another one; load it with its own."
+            )
+
+
+def _told(parts: set[str]) -> str:
+    return " and ".join(sorted(parts)) or "nothing"
 
 
 def needed(kept: dict[str, dict[str, Tensor]]) -> str:

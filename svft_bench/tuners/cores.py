@@ -200,6 +200,11 @@ def is_stand_in(tensor: Tensor) -> bool:
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
+def mark_of(tensor: Tensor) -> tuple[int, int]:
+    """Which tensor it is, and how often it was written."""
+    return id(tensor), 0 if tensor.is_inference() else tensor._version
+
+
 def in_forward_mode() -> bool:
     """Whether derivatives are carried along with values."""
     return not torch.compiler.is_compiling() and forward_ad._current_level >= 0

@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from . import budget, card, tying, weighted
 from .called import keep_off_the_fast_path, refuse_as_for_lora, warn_of_uncalled
-from .checkpoint import PEFT_PREFIX, changed, left, needed, saved
+from .checkpoint import PEFT_PREFIX, changed, check_parts, left, needed, saved
 from .experts import warn_of_left_out
 from .layer import SingularLayer, layers_of, trained_by
 from .offloading import onloaded
@@ -272,8 +272,8 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Find the basis that a checkpoint was trained in, or refuse it before anything of it is loaded."""
-        state_dict = dict(state_dict)
-        cls.fill_in(state_dict, dict(layers_of(model, adapter_name)), adapter_name)
+        cls.fill_in(state_dict := dict(state_dict), dict(layers_of(model, adapter_name)), adapter_name)
+        check_parts(state_dict, model, adapter_name)
         found: dict[str, tuple[SingularLayer, Found, Tensor | None]] = {}
         for name, layer in layers_of(model, adapter_name):
             if layer.awaited_basis(adapter_name).s.is_meta:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
+from peft.tuners._buffer_dict import BufferDict
 from peft.utils import ModulesToSaveWrapper
 
 from .layer import SingularLayer
@@ -57,7 +59,17 @@ def _fill(layer: SingularLayer, weights: dict[str, float], *, name: str) -> None
             entries.copy_(sum(parts, torch.zeros_like(entries)))
         entries.requires_grad_(False)
     if adapters[0] in layer.basis_names:
-        layer.share_basis(name, of=adapters[0])
+        _share_basis(layer, name, of=adapters[0])
+
+
+def _share_basis(layer: SingularLayer, adapter: str, *, of: str) -> None:
+    """Let `adapter` train in the basis, and where it is drawn on the pattern, of another one."""
+    layer.basis_names[adapter], layer.basis_origins[adapter] = layer.basis_names[of], layer.basis_origins[of]
+    for name in layer.other_param_names:
+        container = getattr(layer, name)
+        if isinstance(container, BufferDict) and of in container and name.endswith(("index", "fingerprint")):
+            container[adapter] = container[of].clone()
+    layer.drop_unused_bases()
 
 
 def _check(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
@@ -80,7 +92,7 @@ def _check(model: Any, weights: dict[str, float], *, name: str, kind: str) -> No
             f"{shared} such instance(s)."
         )
     for layer in _layers(model):
-        layer.check_same_entries([adapter for adapter in weights if adapter in layer.configs])
+        _check_same_entries(layer, [adapter for adapter in weights if adapter in layer.configs])
 
 
 def _check_configs(configs: dict[str, Any]) -> None:
@@ -101,6 +113,27 @@ def _check_configs(configs: dict[str, Any]) -> None:
             raise ValueError(f"Adapters {', '.join(configs)} have {field}={told}, so the sum is none of an adapter.")
     if len({isinstance(config.target_modules, str) for config in configs.values()}) > 1:
         raise ValueError("all adapter configs should follow the same target modules type, a list or an expression.")
+
+
+def _check_same_entries(layer: SingularLayer, adapters: list[str]) -> None:
+    """Raise a ValueError where the trained entries of two adapters stand for different updates."""
+    for one, other in pairwise(adapters):
+        index: Any = getattr(layer, "svft_index", {})
+        drawn = [index[adapter] for adapter in (one, other) if adapter in index]
+        same = not drawn or (len(drawn) == 2 and torch.equal(drawn[0], drawn[1]))
+        if not same or not _same_basis(layer, one, other):
+            raise ValueError(
+                f"Adapters {one} and {other} do not train the same entries in one basis of {layer.key!r}, so the "
+                "sum of their updates is none of an adapter; merging one after the other adds both."
+            )
+
+
+def _same_basis(layer: SingularLayer, one: str, other: str) -> bool:
+    names = [layer.basis_names.get(adapter) for adapter in (one, other)]
+    if names[0] == names[1] or None in names:
+        return names[0] == names[1]
+    own, its = (dict(layer.basis(adapter).named_buffers()) for adapter in (one, other))
+    return own.keys() == its.keys() and all(torch.equal(part, its[name]) for name, part in own.items())
 
 
 def _from_zero(config: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from peft.tuners._buffer_dict import BufferDict
 from torch import Tensor
 
 from ..checkpoint import whole
-from ..cores import is_stand_in
+from ..cores import is_stand_in, mark_of
 
 # Truncated time and again, a running average comes to rest within this part of what it averages.
 ROUNDING = 2e-3
@@ -31,7 +31,7 @@ class Cells(BufferDict):  # type: ignore[misc]
 
     def __getitem__(self, adapter: str) -> Tensor:
         held: Tensor = self._buffers[adapter]
-        if not torch.compiler.is_compiling() and self._compared.get(adapter) != _mark(held):
+        if not torch.compiler.is_compiling() and self._compared.get(adapter) != mark_of(held):
             self._compare(adapter, held)
         return held
 
@@ -47,7 +47,7 @@ class Cells(BufferDict):  # type: ignore[misc]
     def _draw(self, adapter: str) -> None:
         cells = self._buffers[adapter]
         if not cells.is_meta:
-            self._drawn[adapter], self._compared[adapter] = cells.detach().to("cpu", copy=True), _mark(cells)
+            self._drawn[adapter], self._compared[adapter] = cells.detach().to("cpu", copy=True), mark_of(cells)
 
     def _compare(self, adapter: str, held: Tensor) -> None:
         if held.is_meta or is_stand_in(held):
@@ -89,7 +89,3 @@ class Cells(BufferDict):  # type: ignore[misc]
 def _is_rounded(cells: Tensor, drawn: Tensor, *, by: float) -> bool:
     """Whether cells may have come from the drawn ones by rounding and truncation."""
     return bool(((cells.double() - drawn).abs() <= 1 + by * drawn.double()).all())
-
-
-def _mark(cells: Tensor) -> tuple[int, int]:
-    return id(cells), 0 if cells.is_inference() else cells._version

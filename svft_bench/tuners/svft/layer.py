@@ -72,6 +72,12 @@ class SVFTLayer(SingularLayer):
     def fingerprints(self) -> BufferDict:
         return self.svft_fingerprint
 
+    def begin(self, adapter: str, factors: Factors) -> None:
+        super().begin(adapter, factors)
+        if (config := self.configs[adapter]).pattern == "top_k":  # no draw knows the weight
+            cells = _drawn(factors, config, seed=0)
+            self.svft_index[adapter] = cells.to(device=self.place(adapter), dtype=torch.int32)
+
     def core(self, adapter: str) -> Core | None:
         if adapter in self.svft_m:
             m = self.svft_m[adapter]
