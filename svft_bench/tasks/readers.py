@@ -68,6 +68,10 @@ def _math(row: Row) -> Fields:
     return _with_strict(fields, last_boxed(solution) or "")
 
 
+def _math_solution(row: Row) -> Fields:
+    return {"instruction": row["problem"], "response": row["solution"], "reference": row["solution"]}
+
+
 def _llm_adapters(row: Row) -> Fields:
     return {"instruction": row["instruction"], "response": row["output"], "reference": row["answer"]}
 
@@ -111,6 +115,7 @@ TEXT_READERS: dict[ReaderName, Reader] = {
     "gsm8k": _gsm8k,
     "gsm8k_solution": _gsm8k_solution,
     "math": _math,
+    "math_solution": _math_solution,
     "llm_adapters": _llm_adapters,
     "llm_adapters_options": _llm_adapters_options,
     "xsum": _summary("document", "summary"),

@@ -105,6 +105,8 @@ def test_a_solution_is_read_whole_and_without_the_marks_of_a_calculator() -> Non
     assert TEXT_READERS["gsm8k_solution"](row)["reference"] == "She has 2*3=6.\n#### 6"
     row = {"query": "?", "response": "So 6.\nThe answer is: 6"}
     assert TEXT_READERS["metamath_solution"](row)["reference"] == row["response"]
+    row = {"problem": "?", "solution": "So $\\boxed{6}$."}
+    assert TEXT_READERS["math_solution"](row)["reference"] == row["solution"]
 
 
 def test_limits_take_the_beginning_of_a_shuffle(tmp_path: Path) -> None:

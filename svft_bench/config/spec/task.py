@@ -33,7 +33,7 @@ BUILTIN_LABELS = {"digits": 10}
 OPTION_READERS: tuple[ReaderName, ...] = ("llm_adapters_options", "columns")
 OWN_ANSWERS: tuple[AnswerName, ...] = ("exact", "last_number", "pattern")
 # Readers whose reference is a whole text.
-SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "metamath_solution")
+SOLUTION_READERS: tuple[ReaderName, ...] = ("gsm8k_solution", "math_solution", "metamath_solution")
 
 
 class FewShotSpec(Spec):
