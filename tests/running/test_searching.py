@@ -12,9 +12,9 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from svft_bench.compose import cells
-from svft_bench.records import load_records
+from svft_bench.records import load_record, load_records, record_path, save_record
 from svft_bench.running.sweeping.launching import Trials
-from svft_bench.running.sweeping.searching import check, corners, is_search, score
+from svft_bench.running.sweeping.searching import best, check, corners, is_search, score
 from tests.made_records import made_record
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,17 @@ def test_a_search_that_would_mislead_is_refused(overrides: list[str], told: str)
 def test_the_value_of_a_trial_is_its_headline_metric_on_held_out_rows() -> None:
     (cell,) = cells(["score_on=validation"])
     assert score(made_record(cell, score=0.75)) == 0.75
+
+
+def test_a_trial_that_gives_one_answer_to_everything_has_no_value_and_is_listed_last(tmp_path: Path) -> None:
+    line = ["train.selection=best_validation", "train.lr=1e-3,1e-1", f"results_dir={tmp_path}"]
+    good, collapsed = cells(line, any_data=True)
+    for cell, chosen in ((good, {"epoch": 1, "score": 0.75}), (collapsed, {"epoch": 1})):
+        record = made_record(cell, score=0.5).model_copy(update={"selected": {"by": "best_validation", **chosen}})
+        save_record(record, results=tmp_path, predictions=[])
+    with pytest.raises(ValueError, match="undefined on validation rows"):
+        score(load_record(record_path(tmp_path, collapsed.spec)))
+    assert [one.split()[0] for one in best([collapsed, good])] == ["75.00", "-"]
 
 
 class Pool:

@@ -5,6 +5,7 @@ svft-bench -m hydra/sweeper=optuna hydra.sweeper.n_trials=20 score_on=validation
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -148,7 +149,9 @@ def score(record: RunRecord) -> float:
         ValueError: it is undefined on what the run predicted.
     """
     if record.spec.score_on != "validation":
-        return float(record.selected["score"])
+        if (found := record.selected.get("score")) is None:
+            raise ValueError(f"run {record.run_id}: undefined on validation rows, one answer to everything")
+        return float(found)
     return fmean(record.score(item.name, item.metrics[0]) for item in record.spec.task.evals)
 
 
@@ -157,7 +160,15 @@ def _held_out(spec: RunSpec) -> bool:
 
 
 def best(trials: Sequence[Cell]) -> Iterator[str]:
-    """The trials with a record from the best score on, each with its command."""
+    """The trials with a record from the best score on, each with its command; last those whose score is undefined."""
     done = [cell for cell in trials if state(cell) == "done"]
-    scored = [(score(load_record(record_path(cell.settings.results_dir, cell.spec))), cell) for cell in done]
-    yield from (f"{100 * found:6.2f}  {cell.typed}" for found, cell in sorted(scored, key=lambda one: -one[0]))
+    scored = [(_known(load_record(record_path(cell.settings.results_dir, cell.spec))), cell) for cell in done]
+    for found, cell in sorted(scored, key=lambda one: -one[0]):
+        yield f"{100 * found:6.2f}  {cell.typed}" if math.isfinite(found) else f"     -  {cell.typed}"
+
+
+def _known(record: RunRecord) -> float:
+    try:
+        return score(record)
+    except ValueError:
+        return -math.inf
