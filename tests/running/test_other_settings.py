@@ -25,14 +25,17 @@ def test_what_decides_a_result_is_told_apart_and_a_page_is_not(file: str, counts
     assert (settings(tmp_path) != before) is counts
 
 
-def test_a_run_on_another_configuration_of_the_same_weights_is_not_taken_for_recorded(
-    arguments: Callable[..., list[str]],
-    tmp_path: Path,
-    tiny_models: dict[str, Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def own(arguments: Callable[..., list[str]], tmp_path: Path, tiny_models: dict[str, Path]) -> tuple[Path, list[str]]:
+    """A folder of a model, and the command of a short run on it."""
     folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
-    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    return folder, arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+
+
+def test_a_run_on_another_configuration_of_the_same_weights_is_not_taken_for_recorded(
+    own: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, line = own
     assert command(line) == 0
     assert command(line) == 0
     assert "already recorded" in capsys.readouterr().out
@@ -48,10 +51,9 @@ def test_a_run_on_another_configuration_of_the_same_weights_is_not_taken_for_rec
 
 
 def test_weights_that_were_trained_under_another_configuration_are_trained_again(
-    arguments: Callable[..., list[str]], tmp_path: Path, tiny_models: dict[str, Path]
+    own: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
-    folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
-    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    folder, line = own
     assert command(line) == 0
     shutil.rmtree(tmp_path / "results")  # as if it had been killed before it was recorded
     fields = json.loads((folder / "config.json").read_text())
@@ -61,13 +63,9 @@ def test_weights_that_were_trained_under_another_configuration_are_trained_again
 
 
 def test_in_a_sweep_it_is_a_failed_cell_with_its_reason(
-    arguments: Callable[..., list[str]],
-    tmp_path: Path,
-    tiny_models: dict[str, Path],
-    capsys: pytest.CaptureFixture[str],
+    own: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = shutil.copytree(tiny_models["text"], tmp_path / "model")
-    line = arguments("text", "method=lora", "train.max_steps=1", "limit.eval=2", f"model.path={folder}")
+    folder, line = own
     assert command(line) == 0
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert command(["-m", *line]) == 2
