@@ -45,8 +45,8 @@ def test_the_first_screen_is_a_headline_and_the_ways_on(file: Path) -> None:
     assert re.search(
         r'<p class="mark">\d+ of \d+ differences between two methods on one eval are more than noise', first
     )
-    assert first.count("<a ") == 5 and "<summary>Tables (1)</summary>" in first  # home, and a section each
-    assert re.search(r'<a href="#part-0" title="[^"]+">demo</a>', text)
+    assert first.count("<a ") == 6 and "<summary>by name (1)</summary>" in first  # home, and a section each
+    assert re.search(r'<a href="#table-demo" title="[^"]+">demo</a>', text)
 
 
 def test_a_click_sorts_numbers_as_numbers(browser: Browser, file: Path) -> None:
@@ -143,6 +143,31 @@ def test_a_budget_is_filtered_and_a_mark_tells_its_cell(browser: Browser, file: 
     assert browser.ask(marks) == 1
     browser.ask("document.querySelector('#scatter g').dispatchEvent(new Event('mouseenter'))")
     assert "LoRA on" in browser.ask("document.getElementById('told').textContent")
+    assert browser.problems == []
+
+
+def test_a_table_opens_where_its_name_is_followed(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    browser.ask("ready")
+    assert not browser.ask("document.getElementById('table-demo').open")
+    browser.ask("location.hash = '#table-demo'")
+    browser.ask("new Promise(done => setTimeout(done, 50))")
+    assert browser.ask("document.querySelector('#table-demo table').offsetParent !== null")
+    assert browser.ask("Math.abs(document.getElementById('table-demo').getBoundingClientRect().top) < innerHeight")
+
+
+def test_the_figure_of_budgets_begins_with_one_experiment_and_joins_the_budgets_of_a_line(
+    browser: Browser, file: Path
+) -> None:
+    browser.open(file)
+    browser.ask("ready")
+    assert browser.ask("['experiment', 'eval'].map(choice)") == ["demo", "digits"]
+    joined = "document.querySelectorAll('#scatter > svg > polyline').length"
+    assert browser.ask(joined) == 0
+    grown = "{ ...point, trained: 10 * point.trained }"
+    browser.ask(f"points = points.flatMap(point => point.trained ? [point, {grown}] : [point])")
+    browser.ask("showBudgets()")
+    assert browser.ask(joined) == browser.ask("new Set(points.map(point => point.line)).size")
     assert browser.problems == []
 
 

@@ -28,7 +28,7 @@ def score_against_parameters(results: Sequence[CellResult], *, path: Path) -> li
     done, evals = recorded_evals(results)
     if not done:
         return []
-    by_name = _named(done)
+    by_name = lines(done)
     with drawing(panels=len(evals), columns=min(len(evals), 3), path=path) as (axes, written):
         for axis, evaluation in zip(axes, evals, strict=True):
             _parameters_panel(axis, by_name, evaluation)
@@ -70,8 +70,10 @@ def _mark(result: CellResult, evaluation: str, results: Sequence[CellResult]) ->
     return Mark(0, 100 * score.mean, ends(score), cell_name(result, results), look(result.spec.method.name))
 
 
-def _named(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
-    """Cells by what a legend calls them: those of a method and modules by its title where each has its own budget.
+def lines(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """Cells by the line that a figure has for them, as a legend calls it.
+
+    Those of a method and modules have its title where each has its own budget.
 
     A name begins with its model where two were scored on one eval, and ends with its modules where it has several.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from svft_bench.analysis.figures import experiment_figures, paper_points
+from svft_bench.analysis.figures.budgets import lines
 from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.report.runs import RUNS, Runs, runs_text
@@ -52,9 +53,16 @@ class Content:
         return next((one.tables[0] for one in self.sections if one.name == HEADLINE), None)
 
     @property
+    def shown(self) -> list[Section]:
+        """The other sections, in the order of a reader: what the headline is of, then the rest by name."""
+        first = (*BUDGETS, *MATCHED)
+        others = [one for one in self.sections if one.name != HEADLINE]
+        return sorted(others, key=lambda one: first.index(one.name) if one.name in first else len(first))
+
+    @property
     def points(self) -> list[dict[str, Any]]:
-        """Every cell's score on every eval once, with its budget, its interval and the look of its method."""
-        return list({(one["cell"], one["eval"]): one for section in self.sections for one in section.points}.values())
+        """Every cell's score on every eval of its experiment, with budget, interval and the look of its method."""
+        return [one for section in self.shown for one in section.points]
 
 
 SECTION: TypeAdapter[Section | None] = TypeAdapter(Section | None)
@@ -133,26 +141,29 @@ def _experiment(name: str, *, folder: Path) -> Section | None:
         drawn for figure in experiment_figures(results, folder=folder) for drawn in _drawn(figure.title, figure.draw)
     ]
     tables = experiment_tables(name, results, folder=folder)
-    return Section(name, experiment_names()[name], tuple(tables), tuple(figures), tuple(_points(results)))
+    return Section(name, experiment_names()[name], tuple(tables), tuple(figures), tuple(_points(name, results)))
 
 
-def _points(results: Sequence[CellResult]) -> list[dict[str, Any]]:
+def _points(name: str, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     """What the figure of score against budget shows of cells that were scored on the reported set."""
+    done = [result for result in results if result.records and result.spec.score_on == "reported"]
+    line = {one.spec.cell_id: title for title, own in lines(done).items() for one in own}
     return [
         {
-            "cell": result.spec.cell_id,
+            "experiment": name,
             "model": result.spec.model.name,
             "eval": shown_name(score.eval, [result]),
             "method": result.spec.method.title,
             "name": cell_name(result, results),
+            "line": line[result.spec.cell_id],
             "trained": result.trained,
             "seeds": score.seeds,
+            "learns": not result.never_learns(score.eval),
             "mean": 100 * score.mean,
             "ends": None if score.interval is None else [100 * score.interval.low, 100 * score.interval.high],
             "look": look(result.spec.method.name),
         }
-        for result in results
-        if result.records and result.spec.score_on == "reported"
+        for result in done
         for score in result.scores
     ]
 

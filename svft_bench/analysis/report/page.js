@@ -1,6 +1,4 @@
-"use strict";
 let runs = [];
-let points = [];
 let byId = new Map();
 
 // The data are lines of JSON, compressed and written in letters; the last ones may have had no room.
@@ -46,8 +44,6 @@ function headline(run) {
     return `${run.shown[name]} ${metric} ${value.toFixed(4)}`;
   }).join(", ");
 }
-
-function count(number) { return number.toLocaleString("en-US"); }
 
 // Columns of the list of runs: heading, text of a run, whether it is a number.
 const columns = [
@@ -216,75 +212,10 @@ function route() {
   const run = byId.get(location.hash.replace("#run=", ""));
   document.getElementById("overview").hidden = Boolean(run);
   document.getElementById("run").hidden = !run;
-  if (run) { showRun(run); window.scrollTo(0, 0); }
-  else document.getElementById(location.hash.slice(1))?.scrollIntoView();
-}
-
-// Shapes of marks, as figures have them: regular polygons by corners and turn, the rest by their own outline.
-const polygons = { o: [24, 0], s: [4, 45], D: [4, 0], "^": [3, 0], v: [3, 180], "<": [3, 270], ">": [3, 90], p: [5, 0], h: [6, 0], 8: [8, 0], d: [4, 0] };
-const outlines = { P: [4, 0.35, 0], X: [4, 0.35, 45], "*": [5, 0.4, 0] };
-
-function shape(marker, x, y, size) {
-  const [corners, inner, turn] = outlines[marker] ?? [polygons[marker]?.[0] ?? 24, 1, polygons[marker]?.[1] ?? 0];
-  const steps = inner < 1 ? 2 * corners : corners;
-  return Array.from({ length: steps }, (_, index) => {
-    const angle = (turn / 180 + 2 * index / steps - 0.5) * Math.PI;
-    const reach = size * (inner < 1 && index % 2 ? inner : 1) * (marker === "d" && index % 2 ? 0.6 : 1);
-    return `${(x + reach * Math.cos(angle)).toFixed(1)},${(y + reach * Math.sin(angle)).toFixed(1)}`;
-  }).join(" ");
-}
-
-function drawn(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
-function told(point) {
-  const ends = point.ends ? ` [${point.ends.map((end) => end.toFixed(1)).join(", ")}]` : "";
-  return `${point.name} on ${point.model}, ${point.eval}: ${point.mean.toFixed(1)}${ends}, ${count(point.trained)} trained, ${point.seeds} seeds`;
-}
-
-function showBudgets() {
-  const value = (id) => document.getElementById(id).value;
-  const shown = points.filter((point) => ["model", "eval", "method"].every((key) => !value(`by-${key}`) || point[key] === value(`by-${key}`)));
-  const [width, height, pad] = [720, 360, 46];
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "budget", width });
-  const place = (point) => Math.log10(Math.max(point.trained, 100));
-  const range = (all) => [Math.min(...all), Math.max(...all) - Math.min(...all) || 1];
-  const [x0, dx] = range(shown.map(place));
-  const [y0, dy] = range(shown.flatMap((point) => [point.mean, ...(point.ends ?? [])]));
-  const x = (point) => pad + (place(point) - x0) / dx * (width - 2 * pad);
-  const y = (score) => height - pad - (score - y0) / dy * (height - 2 * pad);
-  for (const score of shown.length ? [y0, y0 + dy / 2, y0 + dy] : [])
-    svg.append(drawn("text", { x: 4, y: y(score) + 4, "font-size": 11 }, score.toFixed(1)));
-  for (const exponent of shown.length ? [Math.ceil(x0), Math.floor(x0 + dx)] : [])
-    svg.append(drawn("text", { x: pad + (exponent - x0) / dx * (width - 2 * pad), y: height - 12, "font-size": 11, "text-anchor": "middle" }, `1e${exponent}`));
-  for (const point of shown) {
-    const [colour, marker] = point.look;
-    const group = drawn("g", { stroke: colour, fill: colour, tabindex: 0 }, drawn("title", {}, told(point)));
-    if (point.ends) group.append(drawn("line", { x1: x(point), x2: x(point), y1: y(point.ends[0]), y2: y(point.ends[1]), "stroke-opacity": 0.35 }));
-    group.append(drawn("polygon", { points: shape(marker, x(point), y(point.mean), 5) }));
-    for (const event of ["mouseenter", "focus"])
-      group.addEventListener(event, () => { document.getElementById("told").textContent = told(point); });
-    svg.append(group);
-  }
-  document.getElementById("scatter").replaceChildren(svg);
-  document.getElementById("told").textContent = `${shown.length} of ${points.length} cells`;
-}
-
-function fillBudgets() {
-  for (const key of ["model", "eval", "method"]) {
-    const select = document.getElementById(`by-${key}`);
-    select.append(make("option", { value: "", textContent: "all" }));
-    for (const name of [...new Set(points.map((point) => point[key]))].sort())
-      select.append(make("option", { value: name, textContent: name }));
-    select.addEventListener("change", showBudgets);
-  }
-  const first = document.getElementById("by-eval");
-  if (first.options.length > 1) first.selectedIndex = 1;
-  showBudgets();
+  if (run) { showRun(run); window.scrollTo(0, 0); return; }
+  const part = document.getElementById(location.hash.slice(1));
+  if (part instanceof HTMLDetailsElement) part.open = true;
+  part?.scrollIntoView();
 }
 
 // The examples that two runs both have, with the verdict on each.
@@ -314,10 +245,9 @@ function showExamples() {
 
 async function start() {
   const told = await unpacked(document.getElementById("data").textContent);
-  points = told("points").flat();
   byId = joined(told);
   runs = [...byId.values()];
-  fillBudgets();
+  fillBudgets(told("points").flat());
   listRuns();
   filterRuns();
   for (const id of ["first", "second"]) {

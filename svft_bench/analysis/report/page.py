@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -25,25 +25,29 @@ def page(content: Content, *, limit: int = LIMIT) -> Iterator[str]:
 
     Figures, runs and examples go in compressed, as letters that cannot end their own script element.
     """
-    shown = [section for section in content.sections if section.name != HEADLINE]
-    parts = {name: (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js")}
-    figures = [(f"{index}-{turn}", svg) for index, one in enumerate(shown) for turn, (_, svg) in enumerate(one.figures)]
-    whole = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
-        style=parts["page.css"],
-        script=parts["page.js"],
+    shown = content.shown
+    there = {section.name for section in content.sections}
+    figures = [(f"{one.name}-{turn}", svg) for one in shown for turn, (_, svg) in enumerate(one.figures)]
+    whole = Template(_part("page.html")).substitute(
+        style=_part("page.css"),
+        script=_part("budgets.js") + _part("page.js"),
         data=DATA,
         left=LEFT,
-        contents="\n".join(_link(index, section) for index, section in enumerate(shown)),
-        sections="\n".join(_section(index, section) for index, section in enumerate(shown)),
+        contents="\n".join(_link(section) for section in shown),
+        sections="\n".join(_section(section, there) for section in shown),
         summary=_summary(content),
         headline=_headline(content),
-        first="" if content.headline is None else _table(content.headline, folded=False),
+        first="" if content.headline is None else _table(content.headline, there, folded=False),
         count=str(len(shown)),
     )
     lines = list(_lines(content, figures))
     data, left = packed(lines, room=limit - len(whole.encode()) - TOLD)
     before, _, after = whole.replace(LEFT, _left_out(lines, left, limit=limit)).partition(DATA)
     yield from (before, data, after)
+
+
+def _part(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 TOLD = 500  # bytes at most of what is said of what has no room
@@ -93,15 +97,21 @@ def _summary(content: Content) -> str:
     return f"{plural(number, 'run')}, {plural(len(cells), 'combination')} of model, method and task{marks}."
 
 
-def _link(index: int, section: Section) -> str:
-    return f'<a href="#part-{index}" title="{escape(section.title, quote=True)}">{escape(section.name)}</a>'
+def _anchor(name: str) -> str:
+    return name if name == HEADLINE else f"table-{name}"
 
 
-def _section(index: int, section: Section) -> str:
-    tables = "".join(_table(table) for table in section.tables)
-    figures = "".join(_figure(f"{index}-{turn}", title) for turn, (title, _) in enumerate(section.figures))
-    head = f'<section id="part-{index}"><h2>{escape(section.title)}</h2>'
-    return f'{head}{tables}<div class="figures">{figures}</div></section>'
+def _link(section: Section) -> str:
+    title = escape(section.title, quote=True)
+    return f'<a href="#{_anchor(section.name)}" title="{title}">{escape(section.name)}</a>'
+
+
+def _section(section: Section, there: Collection[str]) -> str:
+    """Folded under its title, which the first table then does not repeat."""
+    tables = "".join(_table(table, there, titled=bool(turn)) for turn, table in enumerate(section.tables))
+    figures = "".join(_figure(f"{section.name}-{turn}", title) for turn, (title, _) in enumerate(section.figures))
+    head = f'<details class="part" id="{_anchor(section.name)}"><summary>{escape(section.title)}</summary>'
+    return f'{head}{tables}<div class="figures">{figures}</div></details>'
 
 
 def _figure(name: str, title: str) -> str:
@@ -109,19 +119,29 @@ def _figure(name: str, title: str) -> str:
     return f"<figure>{image}<figcaption>{escape(title)}</figcaption></figure>"
 
 
-def _table(table: Table, *, folded: bool = True) -> str:
+def _table(table: Table, there: Collection[str], *, titled: bool = True, folded: bool = True) -> str:
     """A table that sorts by a click on a heading, unless its rows are read in groups; its notes folded or open."""
     heads = "".join(f'<th class="{column.align}">{escape(column.title)}</th>' for column in table.columns)
     aligns = [column.align for column in table.columns]
     rows = "".join(f"<tr>{_cells(row, aligns)}</tr>" for row in table.rows)
-    told = [f"<li>{escape(LINK.sub(lambda found: found[1], note))}</li>" for note in table.notes]
+    told = [f"<li>{_linked(note, there)}</li>" for note in table.notes]
     answers, notes = "".join(told[: table.answers]), "".join(told[table.answers :])
     kind = ' class="sortable"' if all(row.facts for row in table.rows) else ""
     grid = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    grid = f'<div class="wide">{grid}</div>' if rows else "<p>Nothing to show.</p>"
     about = f'<summary>Notes ({len(table.notes) - table.answers})</summary><ul class="notes">{notes}</ul>'
     about = f"<details>{about}</details>" if folded else f"<details open>{about}</details>"
     first = f"<ol>{answers}</ol>" if answers else ""
-    return f'<h3>{escape(table.title)}</h3><div class="wide">{grid}</div>{first}{about}'
+    return f"{f'<h3>{escape(table.title)}</h3>' if titled else ''}{grid}{first}{about}"
+
+
+def _linked(note: str, there: Collection[str]) -> str:
+    """A note whose links to the tables of a results folder lead to those of the page, as far as it has them."""
+    return LINK.sub(lambda found: _to(found[1]) if found[1] in there else found[1], escape(note))
+
+
+def _to(name: str) -> str:
+    return f'<a href="#{_anchor(name)}">{name}</a>'
 
 
 def _cells(row: Row, aligns: Sequence[str]) -> str:
