@@ -73,9 +73,8 @@ def _mark(result: CellResult, evaluation: str, results: Sequence[CellResult]) ->
 def lines(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
     """Cells by the line that a figure has for them, as a legend calls it.
 
-    Those of a method and modules have its title where each has its own budget.
-
-    A name begins with its model where two were scored on one eval, and ends with its modules where it has several.
+    Those of a method and modules have its title where each has its own budget. A name begins with its model where two
+    were scored on one eval, and ends with its modules where it has several.
     """
     places = {(one.spec.model.name, score.eval) for one in results for score in one.scores}
     several = len({evaluation for _, evaluation in places}) < len(places)
