@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.references import load_reference, reference_names
-from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES
+from svft_bench.analysis.tables.headline import SOURCES
 from svft_bench.analysis.tables.keeping import made_or_kept, shows_records, table_parts
 from svft_bench.analysis.tables.writing import (
     experiment_results,
@@ -64,7 +64,7 @@ def every_part(folder: Path, *, shown: Collection[str]) -> dict[str, list[Any]]:
     """What every table follows from, by name; the headline from what its experiments do, and from timings."""
     names, found = [*sorted(set(experiment_names()) - set(reference_names())), *reference_names()], outlines(folder)
     parts = {name: table_parts(name, found, folder=folder) for name in names}
-    above = [digests(folder / "bench"), *(parts[name] for name in (*MATCHED, *BUDGETS, *SEARCHES))]
+    above = [digests(folder / "bench"), *(parts[name] for name in SOURCES)]
     written = {name: ["written", shown, *own] for name, own in parts.items() if shows_records(own)}
     return written | {HEADLINE: ["written", *above]}
 

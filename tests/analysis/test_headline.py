@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ from transformers import ViTConfig
 from scripts import bench_step
 from svft_bench.analysis.figures.looks import COLOURS, KNOWN, look
 from svft_bench.analysis.figures.matched import budgets, scores_at_budgets
-from svft_bench.analysis.tables.answers import BEATS, GROWS, answers
+from svft_bench.analysis.tables.answers import BEATS, GROWS, LEARNS, answers
 from svft_bench.analysis.tables.compared import Field
-from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES, headline_table
+from svft_bench.analysis.tables.headline import MATCHED, SOURCES, headline_table
 from svft_bench.analysis.tables.render import render
 from svft_bench.analysis.tables.results import CellResult, Learning, cell_results, recorded_results
 from svft_bench.analysis.tables.searched import Usable, search_notes, usable_range, usable_ranges
@@ -148,9 +149,9 @@ def field(gap: float) -> Field:
 
 @pytest.mark.parametrize(("gap", "shown"), [(0.0, "on none"), (0.4, "on sst2 (+")])
 def test_an_answer_has_its_gap_its_marks_and_its_table(gap: float, shown: str) -> None:
-    told = answers([field(gap)], [], tables={})
+    told = answers([field(gap)], [], [], tables={})
     assert "over 1 eval," in told[0] and shown in told[0] and "[headline](tables/headline.md)" in told[0]
-    assert len(told) == 5 and all("not measured" in one for one in told[1:])
+    assert len(told) == 6 and all("not measured" in one for one in told[1:])
 
 
 def test_budgets_are_compared_where_they_are_alike_and_from_their_ends() -> None:
@@ -165,7 +166,7 @@ def test_budgets_are_compared_where_they_are_alike_and_from_their_ends() -> None
         for cell in results(method, 0.5, "method.modules=all_linear", f"method.{width}={size}", trained=10 * size)
     ]
     growing = [Field("minilm-l6", "glue/sst2", "sst2", tuple(every), (1, 2), (values,), True)]
-    told = answers([], growing, tables={"glue/sst2": "small_budget"})
+    told = answers([], growing, [], tables={"glue/sst2": "small_budget"})
     (beats,) = [one for one in told if one.startswith(BEATS)]
     assert beats.startswith(f"{BEATS}: sst2 ahead at 1 of 1, within [+")
     assert "; more than noise on sst2 at 1.0K (+" in beats
@@ -174,8 +175,19 @@ def test_budgets_are_compared_where_they_are_alike_and_from_their_ends() -> None
     assert "SVFT banded on sst2" in grows and "LoRA on sst2" in grows and "more than noise on none" in grows
 
 
+def test_a_language_model_is_compared_in_hundredths_of_a_nat_on_every_text() -> None:
+    rng = np.random.default_rng(3)
+    values = np.stack([rng.normal(mean, 0.01, (2, 500)) for mean in (-1.2, -1.17)])
+    both = [*results("lora", 0.5, "method.modules=qv"), *results("svft_plain", 0.5, "method.modules=all_linear")]
+    losses = [Field(model, "gsm8k", "math", tuple(both), (1, 2), (values,), True) for model in ("one", "another")]
+    (told,) = [one for one in answers([], [], losses, tables={"gsm8k": "small_loss"}) if one.startswith(LEARNS)]
+    assert re.search(r": math of one \+[23]\.\d \[\+2\..*\], math of another \+", told)
+    assert "hundredths of a nat a token; more than noise on math of one (+" in told
+    assert told.endswith("([small_loss](tables/small_loss.md)).")
+
+
 def test_the_matched_experiments_exist_and_the_page_begins_with_them() -> None:
-    assert {*MATCHED, *BUDGETS, *SEARCHES} <= set(options("experiment"))
+    assert set(SOURCES) <= set(options("experiment"))
     page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
     order = (
         "begin headline -->",

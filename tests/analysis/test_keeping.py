@@ -152,9 +152,7 @@ def test_what_changed_while_a_table_was_made_leaves_nothing(results: Path, monke
 def test_the_headline_is_made_again_for_its_experiments_and_for_timings(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make_tables, "MATCHED", ("demo",))
-    monkeypatch.setattr(make_tables, "BUDGETS", ("demo_rates",))
-    monkeypatch.setattr(make_tables, "SEARCHES", ())
+    monkeypatch.setattr(make_tables, "SOURCES", ("demo", "demo_rates"))
     monkeypatch.setattr(make_tables, "experiment_names", lambda: ["demo", "demo_rates"])
     monkeypatch.setattr(make_tables, "reference_names", list)
 

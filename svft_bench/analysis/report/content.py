@@ -18,7 +18,7 @@ from svft_bench.analysis.figures.looks import look
 from svft_bench.analysis.references import load_reference, reference_names
 from svft_bench.analysis.report.runs import RUNS, Runs, runs_text
 from svft_bench.analysis.tables.experiment import cell_name
-from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES
+from svft_bench.analysis.tables.headline import BUDGETS, LOSSES, MATCHED, SOURCES
 from svft_bench.analysis.tables.keeping import contents, made_or_kept, shows_records, table_parts
 from svft_bench.analysis.tables.paper import paper_table
 from svft_bench.analysis.tables.results import CellResult, shown_name
@@ -55,7 +55,7 @@ class Content:
     @property
     def shown(self) -> list[Section]:
         """The other sections, in the order of a reader: what the headline is of, then the rest by name."""
-        first = (*BUDGETS, *MATCHED)
+        first = (*BUDGETS, *MATCHED, *LOSSES)
         others = [one for one in self.sections if one.name != HEADLINE]
         return sorted(others, key=lambda one: first.index(one.name) if one.name in first else len(first))
 
@@ -100,9 +100,8 @@ def _sections(names: Sequence[str], *, folder: Path) -> dict[str, list[Any]]:
     found = outlines(folder)
     every = {name: table_parts(name, found, folder=folder) for name in names}
     parts: dict[str, list[Any]] = {name: ["section", *own] for name, own in every.items() if shows_records(own)}
-    matched = [*MATCHED, *BUDGETS, *SEARCHES]
-    if set(matched) <= every.keys():
-        parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in matched)]
+    if set(SOURCES) <= every.keys():
+        parts[HEADLINE] = [HEADLINE, digests(folder / "bench"), *(every[name] for name in SOURCES)]
     return parts
 
 

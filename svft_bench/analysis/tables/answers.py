@@ -1,4 +1,4 @@
-"""What the headline's experiments answer, in five sentences: comparisons named beforehand, corrected over these."""
+"""What the headline's experiments answer, in six sentences: comparisons named beforehand, corrected over these."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ QUESTIONS: dict[str, tuple[Named, Named]] = {
     "Do off-diagonals help? SVFT banded against SVFT plain": (BANDED, PLAIN),
     "Does VectorFit reach full fine-tuning? VectorFit against it": (VECTORFIT, FULL),
 }
+LEARNS = "Does a language model learn more by as few parameters? SVFT plain on every layer against LoRA on q, v"
 GROWING: tuple[Named, Named] = (BANDED, ("LoRA", "all_linear"))  # whose budgets grow, on the same layers
 ALIKE = 1.3  # budgets of which one is at most this many times the one below count as one
 BEATS = "Does it beat LoRA on the same layers? SVFT banded against it at like budgets"
@@ -37,15 +38,18 @@ class Found(NamedTuple):
     gap: Gap
 
 
-def answers(competing: Sequence[Field], growing: Sequence[Field], *, tables: Mapping[str, str]) -> list[str]:
-    """A sentence for each question, and two on budgets.
+def answers(
+    competing: Sequence[Field], growing: Sequence[Field], losses: Sequence[Field], *, tables: Mapping[str, str]
+) -> list[str]:
+    """A sentence for each question, two on budgets and one on language models.
 
-    `competing` has cells of one budget each, `growing` those of several; `tables` has the table of each task whose
-    budgets grow.
+    `competing` has cells of one budget each, `growing` those of several, `losses` log-likelihoods in nats; `tables` has
+    the table of each task of the last two.
     """
     of_evals = {question: _gaps(competing, *pair) for question, pair in QUESTIONS.items()}
     of_budgets = {BEATS: _beside(growing), GROWS: _grown(growing)}
-    asked = of_evals | of_budgets
+    of_models = {LEARNS: _gaps(losses, PLAIN, LORA, of_model=True)}
+    asked = of_evals | of_budgets | of_models
     every = [(question, one) for question, found in asked.items() for one in found]
     corrected = holm([two_sided(one.gap.mean, one.gap.noise) for _, one in every])
     shown: dict[str, list[str]] = {}
@@ -60,20 +64,23 @@ def answers(competing: Sequence[Field], growing: Sequence[Field], *, tables: Map
         on = ", ".join(shown.get(question, [])) or "none"
         return f"{question}: {says(asked[question])}; more than noise on {on} ({links})."
 
-    grown = list(dict.fromkeys(tables[field.task] for field in growing))
+    grown, learned = (list(dict.fromkeys(tables[one.task] for one in some)) for some in (growing, losses))
     return [
         *(told(question, _mean, ["headline"]) for question in of_evals),
         told(BEATS, _by_eval, grown),
         told(GROWS, _each, grown),
+        told(LEARNS, _in_nats, learned),
     ]
 
 
-def _gaps(competing: Sequence[Field], one: Named, other: Named) -> list[Found]:
+def _gaps(competing: Sequence[Field], one: Named, other: Named, *, of_model: bool = False) -> list[Found]:
+    """The gaps of two methods on every single eval, by its name, with that of its model if asked."""
     found = []
     for field in competing:
         names = [named(cell) for cell in field.cells]
         if one in names and other in names and len(field.values) == 1:
-            found += _gap(field, names.index(one), names.index(other), field.name)
+            name = f"{field.name} of {field.model}" if of_model else field.name
+            found += _gap(field, names.index(one), names.index(other), name)
     return found
 
 
@@ -130,6 +137,11 @@ def _by_eval(found: Sequence[Found]) -> str:
 
 def _each(found: Sequence[Found]) -> str:
     return ", ".join(f"{one.name} {_points(one.gap.mean, one.gap.noise)}" for one in found)
+
+
+def _in_nats(found: Sequence[Found]) -> str:
+    told = (f"{one.name} {100 * one.gap.mean:+.1f} {_span([around(one.gap.mean, one.gap.noise)])}" for one in found)
+    return f"{', '.join(told)} hundredths of a nat a token"
 
 
 def _points(mean: float, noise: Noise) -> str:

@@ -14,7 +14,9 @@ from svft_bench.analysis.tables.value import Column, Row, Table
 # What is compared, one cell at all its seeds, with a column for every eval; and the searches behind the rates.
 MATCHED = ("small_vision", "small_text", "small_glue", "small_cola_methods", "small_seeds")
 BUDGETS = ("small_budget", "small_budget_sst2")  # score against budget, of the picture that README begins with
+LOSSES = ("small_loss",)  # log-likelihood of text, in nats, by language models
 SEARCHES = ("small_vision_rates", "small_text_rates", "small_glue_rates", "small_cola_methods_rates")
+SOURCES = (*MATCHED, *BUDGETS, *LOSSES, *SEARCHES)
 
 
 def headline_table(

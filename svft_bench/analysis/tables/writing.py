@@ -10,7 +10,7 @@ from svft_bench.analysis.references import Reference, reference_names
 from svft_bench.analysis.tables.answers import answers
 from svft_bench.analysis.tables.compared import fields, judge_all
 from svft_bench.analysis.tables.experiment import experiment_table
-from svft_bench.analysis.tables.headline import BUDGETS, MATCHED, SEARCHES, headline_table
+from svft_bench.analysis.tables.headline import BUDGETS, LOSSES, MATCHED, SEARCHES, SOURCES, headline_table
 from svft_bench.analysis.tables.lines import Line, paper_lines
 from svft_bench.analysis.tables.pairs import named_comparisons, pairs_table
 from svft_bench.analysis.tables.paper import paper_table
@@ -83,7 +83,7 @@ def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] |
         ValueError: as `experiment_results` does.
     """
 
-    asked = {name: cells([f"experiment={name}"], any_data=True) for name in (*MATCHED, *BUDGETS, *SEARCHES)}
+    asked = {name: cells([f"experiment={name}"], any_data=True) for name in SOURCES}
 
     def found_of(*names: str) -> list[CellResult]:
         return results_of([cell for name in names for cell in asked[name]], folder=folder)
@@ -91,13 +91,14 @@ def headline(folder: Path) -> tuple[Table, list[CellResult], list[CellResult]] |
     def recorded(*names: str) -> list[CellResult]:
         return [one for one in found_of(*names) if one.records]
 
-    results, budgets = recorded(*MATCHED), recorded(*BUDGETS)
+    results, budgets, losses = (recorded(*names) for names in (MATCHED, BUDGETS, LOSSES))
     if not results:
         return None
     searches = [one for name in SEARCHES for one in found_of(name)]  # a rate that was not run is a gap
 
-    competing, growing = (fields(found, judge_all(found, folder=folder)) for found in (results, budgets))
-    told = answers(competing, growing, tables={asked[name][0].spec.task.name: name for name in BUDGETS})
+    compared = [fields(found, judge_all(found, folder=folder)) for found in (results, budgets, losses)]
+    tables = {asked[name][0].spec.task.name: name for name in (*BUDGETS, *LOSSES)}
+    told = answers(*compared, tables=tables)
     return headline_table(results, searches, answers=told, steps=paired_steps(folder)), results, budgets
 
 
