@@ -11,7 +11,6 @@ from typing import Any
 
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import EvalSpec, RunSpec
-from svft_bench.methods.applying import load_trained
 from svft_bench.records import (
     Costs,
     DataUse,
@@ -29,9 +28,9 @@ from svft_bench.running.assembly import Assembly, assemble, pick_device
 from svft_bench.running.batches.encoding import training_collate
 from svft_bench.running.keeping import again
 from svft_bench.running.keeping.cards import write_card
-from svft_bench.running.keeping.folders import TRAINED, check_writable, claim_folder
+from svft_bench.running.keeping.folders import check_writable, claim_folder
 from svft_bench.running.keeping.ownership import owning
-from svft_bench.running.keeping.weights import ADAPTER, Fitted, code_state, load_fitted, save_fitted
+from svft_bench.running.keeping.weights import Fitted, code_state, save_fitted, take_up
 from svft_bench.running.predicting.deciding import with_threshold
 from svft_bench.running.predicting.decoding import Engine
 from svft_bench.running.predicting.evaluation import Prediction, cuts, predict
@@ -113,9 +112,8 @@ def _made(
             if settings.force:
                 ranks.lead(lambda: again.begin_anew(spec, settings))
             ready = assemble(spec, settings)
-            fitted = ranks.lead(lambda: load_fitted(folder, ready.model, beside=ready.weights.settings))
-            if fitted is not None and not ranks.leads():
-                load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
+            bf16 = spec.train.precision == "bfloat16"
+            fitted = take_up(folder, ready.model, bf16=bf16, beside=ready.weights.settings)
             if fitted is None:
                 sharded = strategy == "fsdp"
                 fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts, sharded=sharded)

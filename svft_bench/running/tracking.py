@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from svft_bench.config.settings import Tracked
+from svft_bench.config.wording import sentence
 from svft_bench.running import ranks
 
 PROJECT = "svft-bench"
@@ -51,7 +52,7 @@ class Lines:
 
 
 class Tracker:
-    """One run's progress bar and its log; never a source for tables."""
+    """One run's progress bar and its log; never a source for tables, so that a run goes on where its log ends."""
 
     def __init__(self, title: str, log: Log) -> None:
         terminal = sys.stderr.isatty()
@@ -87,12 +88,19 @@ class Tracker:
 
     def log(self, values: dict[str, float], *, step: int | None) -> None:
         """Send named numbers to the log, if one is on; without a step they belong to the newest."""
-        self._log.write(values, step)
+        self._tell(lambda: self._log.write(values, step))
 
     def close(self) -> None:
         """End bar and log."""
         self._bar.close()
-        self._log.close()
+        self._tell(self._log.close)
+
+    def _tell(self, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except Exception as error:  # of a service or its process, which fail as they like
+            self._log = NO_LOG
+            warnings.warn(f"The log has ended ({_why(error)}), and the run goes on without.", stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -116,13 +124,15 @@ def tracking(kind: Literal["none", "wandb", "tensorboard", "trackio"], about: Ab
     """A tracker for one run; TensorBoard, and wandb without an API key, keep their logs below its folder.
 
     Raises:
-        ValueError: the package of that log is not installed.
+        ValueError: the package of that log is not installed, or the log cannot begin.
     """
     logs = {"none": _no_log, "wandb": _wandb, "tensorboard": _tensorboard, "trackio": _trackio}
     try:
         log = logs[kind if ranks.leads() else "none"](about)
     except ImportError as error:
         raise ValueError(f"tracking={kind} needs a package that is missing ({error}): pip install {kind}") from None
+    except Exception as error:
+        raise ValueError(f"tracking={kind} cannot begin ({_why(error)}); tracking=none runs without a log") from error
     tracker = Tracker(about.title, log)
     try:
         with _above_the_bar():
@@ -153,8 +163,15 @@ def _above_the_bar() -> Iterator[None]:
         warnings.showwarning = before
 
 
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {sentence(str(error))}"
+
+
+NO_LOG = Log(lambda values, step: None, lambda: None)
+
+
 def _no_log(about: About) -> Log:
-    return Log(lambda values, step: None, lambda: None)
+    return NO_LOG
 
 
 def _wandb(about: About) -> Log:

@@ -47,7 +47,7 @@ MORE = {
     ("answers", "full_ft"): ["train.loss_average=micro_batches"],
     ("summary", "lora"): ["train.label_smoothing=0.1"],
     ("language", "full_ft"): ["train.loss_average=micro_batches"],
-    ("text", "lora"): ["train.sampling=group_by_length"],
+    ("text", "lora"): ["train.sampling=group_by_length", "train.gradient_accumulation=2"],
     ("language", "lora"): ["train.loss_average=micro_batches"],
     ("language", "svft_plain"): ["train.sampling=group_by_length"],
 }

@@ -87,6 +87,33 @@ def test_what_is_not_typed_is_left_to_wandbs_environment(
     assert {name: asked[name] for name in names} == dict.fromkeys(names)
 
 
+@pytest.mark.parametrize("ends", ["log", "finish"])
+def test_a_run_goes_on_where_its_log_ends(
+    ends: str, asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("wandb's process is gone")
+
+    run = SimpleNamespace(**{"log": lambda values, step: None, "finish": lambda: None, ends: gone})
+    monkeypatch.setattr(sys.modules["wandb"], "init", lambda **words: run)
+    with pytest.warns(UserWarning, match=r"The log has ended \(ConnectionResetError: .*goes on without") as told:
+        log_two("wandb", tmp_path)
+    assert len(told) == 1
+
+
+def test_a_log_that_cannot_begin_is_one_sentence(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("no such entity")
+
+    monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
+    with pytest.raises(
+        ValueError, match=r"tracking=wandb cannot begin \(RuntimeError: no such entity\); tracking=none"
+    ):
+        log_two("wandb", tmp_path)
+
+
 def test_trackio_gets_the_same_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in with the functions of trackio 0.43, which is an extra."""
     told: list[Any] = []

@@ -18,8 +18,10 @@ from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
 from svft_bench.records import RunRecord
 from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
+from svft_bench.running import ranks
 from svft_bench.running.keeping.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
+from svft_bench.running.training.precision import answer_as_trained
 from svft_bench.running.training.train import Trained
 from svft_bench.tuners.card import README
 
@@ -75,6 +77,21 @@ def save_fitted(
     body = {"training": folder.name, "files": {TRAINED: digest(folder / TRAINED)} | adapter}
     write_whole(folder / FITTED, sealed(asdict(fitted) | body))
     _drop_unfinished(folder)
+    return fitted
+
+
+def take_up(folder: Path, model: nn.Module, *, bf16: bool, beside: str | None = None) -> Fitted | None:
+    """Let every process have the weights of an earlier training, and answer in its precision; None without any.
+
+    Raises:
+        ValueError: as `load_fitted`.
+    """
+    fitted = ranks.lead(lambda: load_fitted(folder, model, beside=beside))
+    if fitted is None:
+        return None
+    if not ranks.leads():
+        load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
+    answer_as_trained(model, bf16=bf16 and fitted.steps > 0)
     return fitted
 
 

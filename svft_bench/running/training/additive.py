@@ -79,6 +79,23 @@ def additive(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -
     return Additive(divides, len(of_two.seen), common)
 
 
+def sums(model: Any, inputs: dict[str, Any]) -> bool | None:
+    """Whether the loss is a sum over the number of targets that the model is told, with nothing beside it.
+
+    A mean, whatever the model is told, is no such loss, nor is a sum with a penalty. None where it is zero, which tells
+    nothing. The generator is left as it was.
+    """
+    device = next(model.parameters()).device
+    before = chance.state(device)
+    losses = []
+    with torch.no_grad(), uncounted():
+        for number in (1, 2):
+            chance.set_state(before, device)
+            losses.append(model(**inputs, num_items_in_batch=torch.tensor(number)).loss)
+    chance.set_state(before, device)
+    return bool(losses[0] == 2 * losses[1]) if losses[0] != 0 else None
+
+
 def _rounding(model: Any, *, rounded: bool) -> float:
     """How far two ways to the same loss may be apart; `rounded`: by bfloat16."""
     return 1e-2 if rounded else max(TOLERANCE.get(part.dtype, 1e-2) for part in model.parameters())

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from accelerate.data_loader import prepare_data_loader
 from torch import nn
 from torch.distributed.tensor import DTensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 from transformers import Trainer
 
@@ -25,7 +26,7 @@ from svft_bench.running import ranks
 from svft_bench.running.batches.encoding import Batch, Collate, learned, logits_of
 from svft_bench.running.batches.rows import IGNORED, TrainingRows
 from svft_bench.running.preflight import QUANTISED
-from svft_bench.running.training.additive import Additive, additive
+from svft_bench.running.training.additive import Additive, additive, sums
 from svft_bench.tasks import Example
 
 SHARE = "share"  # the name of a batch's own, where it is not all of a micro-batch
@@ -114,7 +115,7 @@ def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> Callable[[dict
     Raises:
         ValueError: the base is quantised, of several processes.
     """
-    accelerator, step, plain, args = trainer.accelerator, trainer.training_step, trainer.compute_loss, trainer.args
+    accelerator, step, args = trainer.accelerator, trainer.training_step, trainer.args
     if ranks.size() > 1:
         if getattr(trainer.model, "is_quantized", False):
             raise ValueError(f"WORLD_SIZE={ranks.size()} with a base whose files are quantised: {QUANTISED}")
@@ -138,23 +139,62 @@ def share(trainer: Trainer, *, accepts: bool, by_tokens: bool) -> Callable[[dict
             loss: torch.Tensor = step(model, inputs, number)
         return loss * ranks.size()  # of what is logged the mean is taken
 
-    def compute_loss(
-        model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    trainer.compute_loss = Averaged(trainer, known, accepts=accepts, by_tokens=by_tokens)
+    trainer.training_step = training_step
+    return learn
+
+
+class Averaged:
+    """The loss of a micro-batch, or of a share of one, as its part of the mean over all targets of a step.
+
+    `Trainer` takes a model that accepts the number of these for one that divides by it. The loss of many is a mean
+    all the same, or has a penalty beside it (AdaLoRA's), and several micro-batches would be added up: those models are
+    told nothing, and what they say counts by its targets. `known` says how the loss of shares adds up.
+    """
+
+    def __init__(self, trainer: Trainer, known: Sequence[Additive], *, accepts: bool, by_tokens: bool) -> None:
+        self.plain, self.known, self.by_tokens = trainer.compute_loss, known, by_tokens
+        self.several = by_tokens and trainer.args.gradient_accumulation_steps > 1
+        self.divides: bool | None = None if accepts else False
+        if self.several:
+            trainer.model_accepts_loss_kwargs = True  # by which it leaves the average to this
+            trainer._get_num_items_in_batch = partial(_counted, trainer._get_num_items_in_batch)
+
+    def __call__(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         own = inputs.pop(SHARE, None)
-        if own is None:
-            whole: torch.Tensor = plain(model, inputs, return_outputs, num_items_in_batch)
+        if own is None and (not self.several or self._divides(model, inputs)):
+            whole: torch.Tensor = self.plain(model, inputs, return_outputs, num_items_in_batch)
             return whole
-        by = num_items_in_batch if by_tokens and num_items_in_batch is not None else torch.tensor(own.targets)
-        outputs = model(**inputs, **({"num_items_in_batch": by} if accepts else {}))
+        divides = own is not None and self.known[0].divides
+        own = own or _all_of(inputs)
+        of = num_items_in_batch if self.by_tokens and num_items_in_batch is not None else torch.tensor(own.targets)
+        outputs = model(**inputs, **({"num_items_in_batch": of} if divides else {}))
         if not own.own:
             nothing: torch.Tensor = torch.stack([one.sum() for one in logits_of(outputs)]).sum() * 0.0
             return nothing
-        loss: torch.Tensor = outputs.loss if known[0].divides else outputs.loss * (own.own / own.targets)
+        loss: torch.Tensor = outputs.loss if divides else outputs.loss * (own.own / int(of))
         return loss
 
-    trainer.training_step, trainer.compute_loss = training_step, compute_loss
-    return learn
+    def _divides(self, model: Any, inputs: dict[str, Any]) -> bool:
+        if self.divides is None:
+            norms = any(isinstance(module, _BatchNorm) for module in model.modules())  # which would learn of a look
+            self.divides = False if norms else sums(model, inputs)
+        return bool(self.divides)
+
+
+def _all_of(batch: Batch) -> Share:
+    rows, number = len(batch[learned(batch)]), targets(batch)
+    return Share(range(rows), rows, number, number)
+
+
+def _counted(count: Callable[..., Any], batches: Sequence[Batch], device: torch.device) -> Any:
+    """How many targets the micro-batches of a step have, also where `Trainer` counts none, as of answers in a text."""
+    number = count(batches, device)
+    if number is not None or not batches:
+        return number
+    return torch.tensor(sum(batch[SHARE].targets if SHARE in batch else targets(batch) for batch in batches))
 
 
 def sum_gradients(model: nn.Module) -> None:

@@ -26,6 +26,7 @@ from svft_bench.running.training import callbacks, chance
 from svft_bench.running.training.additive import Additive
 from svft_bench.running.training.checkpoints import STATE, Checkpoint, new_checkpoint, take_up
 from svft_bench.running.training.memory import FittingStep, Parts
+from svft_bench.running.training.precision import answer_as_trained
 from svft_bench.running.training.shards import Shards, begin_alike, optimizer_state, shard_optimizer
 from svft_bench.running.training.sharing import share, shared
 
@@ -222,6 +223,7 @@ def _go_on(trainer: Trainer, taken: Checkpoint | None, *, steps: int) -> tuple[f
         trainer.add_callback(callbacks.Taken(trainer, taken))
         trainer.train(resume_from_checkpoint=str(taken.folder))
     else:
+        answer_as_trained(trainer.model, bf16=trainer.args.bf16)
         trainer.state = TrainerState.load_from_json(str(taken.folder / STATE))
         for event in (trainer.callback_handler.on_epoch_end, trainer.callback_handler.on_train_end):
             event(trainer.args, trainer.state, trainer.control)
