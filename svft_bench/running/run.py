@@ -113,7 +113,7 @@ def _made(
             if settings.force:
                 ranks.lead(lambda: again.begin_anew(spec, settings))
             ready = assemble(spec, settings)
-            fitted = ranks.lead(lambda: load_fitted(folder, ready.model, beside=ready.weights.settings))
+            fitted = ranks.lead(lambda: load_fitted(folder, ready.model, beside=ready.weights.of_folder))
             if fitted is not None and not ranks.leads():
                 load_trained(ready.model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
             if fitted is None:
@@ -200,7 +200,7 @@ def fit(
                 checkpoint_minutes=settings.checkpoint_minutes,
                 after_epoch=best.after_epoch if rows else None,
                 tracker=tracker,
-                origin=f"{code_state(ready.weights.settings)}, training {folder.name}",
+                origin=f"{code_state(ready.weights.of_folder)}, training {folder.name}",
                 best=best.file,
                 sharded=sharded,
             )
@@ -217,7 +217,7 @@ def fit(
                 trained=trained,
                 selected=selected,
                 peak_bytes=bytes_at_most,
-                beside=ready.weights.settings,
+                beside=ready.weights.of_folder,
             )
         )
 
