@@ -110,6 +110,8 @@ def overlaps(task: TaskSpec, *, data_root: Path | None, n: int = N) -> list[Over
     for item in task.evals:
         scored = read_pool(task, item.data, reader=item.reader, data_root=data_root)
         texts = {str(index): _question(fields) for index, fields in scored.fields.items()}
+        if not texts:
+            raise ValueError(f"{scored.file.origin}: none of its {plural(scored.file.rows, 'row')} can be used")
         data, train = scored.account(len(texts)).label, pool.account(len(pool.fields)).label
         for against, training in trained.items():
             told = note if against == "original questions" else None

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
     found = describe_model(asked.source, name=asked.name, title=asked.title or asked.name, kind=asked.kind)
     notes = "".join(f"# {note}\n" for note in found.notes)
-    write_whole(path, f"# Counted in the configuration of {asked.source}\n{notes}{_yaml(found.fields)}")
+    write_whole(path, f"# Counted in the configuration of {_one_line(asked.source)}\n{notes}{_yaml(found.fields)}")
     print(path, *found.notes, sep="\n")
     return 0
 
@@ -106,9 +106,9 @@ def task_file(asked: argparse.Namespace) -> str:
         **validation,
         "evals": {asked.name.split("/")[-1]: evaluation},
     }
-    seen = "".join(f"#   {json.dumps(row, ensure_ascii=False, default=str)[:160]}\n" for row in shown)
+    seen = "".join(f"#   {_one_line(json.dumps(row, ensure_ascii=False, default=str))[:160]}\n" for row in shown)
     return (
-        f"# @package _global_\n# The first rows of {asked.source}:\n{seen}"
+        f"# @package _global_\n# The first rows of {_one_line(asked.source)}:\n{seen}"
         "# title: what tables call it. version: raise it when you change what a row means, and records part.\n"
         "# columns: which of the file's columns are meant. classes: the labels' names, in the order of their numbers.\n"
         "# train and evals: share takes a part of a file's rows in a fixed shuffle; file may be another one for each.\n"
@@ -116,6 +116,11 @@ def task_file(asked: argparse.Namespace) -> str:
         "train:                    # all ours: a start, not a recommendation; sweep lr\n"
         f"  epochs: 3\n  batch_size: {4 if written else 16}\n  lr: 1.0e-3\n  selection: last\n"
     )
+
+
+def _one_line(text: str) -> str:
+    """A text as a comment: YAML ends one at five signs, JSON escapes two of them."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _sources(asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -78,7 +78,7 @@ def check_numbers(model: nn.Module, spec: ModelSpec, *, kind: Kind) -> None:
     """Refuse a model that has other numbers than its file states.
 
     The parameters of a published model of images are stated at another size than its checkpoint's positions may have;
-    there `checkpoint.SHAPES` tells models apart. A head for another than its first kind may stand in a pooler's place.
+    there `architectures.SHAPES` tells them apart. A head for another than its first kind may stand in a pooler's place.
 
     Raises:
         ValueError: it has; names the first.

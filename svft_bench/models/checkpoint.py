@@ -15,7 +15,7 @@ from typing import Any
 
 from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
-from svft_bench.models.architectures import published
+from svft_bench.models.architectures import SHAPES, published
 from svft_bench.models.carriers import CARRIERS, model_folder
 from svft_bench.models.hub import (
     commit_now,
@@ -30,32 +30,18 @@ from svft_bench.models.hub import (
 from svft_bench.models.weight_files import (
     NAMES,
     check_matrices,
+    check_shards,
     fingerprint,
     settings,
     unreadable,
     weight_files,
+    whole,
 )
 from svft_bench.records import Weights
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")  # configuration, tokenizer, and code where there is some
+ADAPTER = "adapter_config.json"
 STAND_IN = "stand_in.json"  # in the folder of a small random model: whose place it takes, and its own numbers
-# Fields of a configuration that decide the shapes of the weights.
-SHAPES = (
-    "model_type",
-    "hidden_size",
-    "num_hidden_layers",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "vocab_size",
-    "patch_size",
-    *("d_model", "d_ff", "d_kv", "num_layers", "num_decoder_layers", "num_heads"),  # of an encoder with a decoder
-    *("encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim"),
-    "block_out_channels",
-    "layers_per_block",
-    "cross_attention_dim",
-)
 CHECKED = 1 << 26  # bytes; a file of the hub's up to here is checked against its digest at every start
 
 
@@ -127,6 +113,7 @@ def as_read(spec: RunSpec) -> RunSpec:
     model, folder = spec.model, local_folder(spec.model)
     if folder is not None:
         check_configuration(model, folder, shapes=True)
+        _check_contents(model, folder)
         return _named(spec.model_copy(update={"model": _standing_in(model, folder)}), fingerprint(folder))
     if model.source == "carrier" or is_commit(model.revision):
         return spec
@@ -179,8 +166,10 @@ def describe(spec: ModelSpec, found: Checkpoint) -> Weights:
             f"model={spec.name}: {found.folder} holds a small random stand-in of {own['parameters']:,} parameters, and "
             f"is not recorded as a model of {spec.parameters:,}"
         )
-    own_files = settings(found.folder) if found.folder == local_folder(spec) else None
-    return Weights(revision=found.commit, fingerprint=fingerprint(found.folder), settings=own_files)
+    own_files: dict[str, str] = {}
+    if found.folder == local_folder(spec):
+        own_files = {"settings": settings(found.folder), "whole": whole(found.folder)}
+    return Weights(revision=found.commit, fingerprint=fingerprint(found.folder), **own_files)
 
 
 def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
@@ -189,14 +178,18 @@ def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
     Raises:
         ValueError: it is, or does.
     """
-    parts = KINDS[spec.kinds[0]].parts
-    configuration = read_json(spec, (folder / parts[0] if parts else folder) / "config.json")
-    tokenizer = folder / "tokenizer" if parts else folder
+    configuration = _configuration(spec, folder)
+    tokenizer = folder / "tokenizer" if KINDS[spec.kinds[0]].parts else folder
     code = [configuration, read_json(spec, tokenizer / "tokenizer_config.json")]
     if any("auto_map" in fields for fields in code) and not spec.trust_remote_code:
         raise ValueError(
             f"model={spec.name}: {folder} brings code of its own, which loading would run; having read it, type "
             "model.trust_remote_code=true"
+        )
+    if (folder / ADAPTER).exists():
+        raise ValueError(
+            f"model={spec.name}: {folder} holds {ADAPTER}, by which another base would be loaded, with an adapter on "
+            "it, in place of the weights there; move the adapter elsewhere"
         )
     if not shapes or stand_in(folder) is not None:
         return
@@ -207,7 +200,18 @@ def check_configuration(spec: ModelSpec, folder: Path, *, shapes: bool) -> None:
                 f"model={spec.name}: {folder} has {name}={configuration[name]}, and {spec.name} has {shipped[name]}: "
                 f"another model takes a name and numbers of its own ({OWN})"
             )
-    if "quantization_config" not in configuration:  # whose matrices are stored in other shapes
+
+
+def _configuration(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    parts = KINDS[spec.kinds[0]].parts
+    return read_json(spec, (folder / parts[0] if parts else folder) / "config.json")
+
+
+def _check_contents(spec: ModelSpec, folder: Path) -> None:
+    """Refuse weights of which a shard is missing, or that are another model's; a download has to be over."""
+    check_shards(spec, folder)
+    # Matrices in few bits are stored in other shapes.
+    if stand_in(folder) is None and "quantization_config" not in _configuration(spec, folder):
         check_matrices(spec, folder)
 
 
@@ -235,6 +239,7 @@ def _check_weights(spec: ModelSpec, found: Checkpoint) -> None:
     if bad:
         path, cause = next(iter(bad.items()))
         raise ValueError(f"model={spec.name}: {path} is damaged ({cause}); copy it again")
+    _check_contents(spec, found.folder)
 
 
 def _commit(spec: ModelSpec) -> str:
@@ -251,7 +256,7 @@ def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
     """
     from huggingface_hub import errors, get_cached_repo_tree, snapshot_download
 
-    inner = None if KINDS[spec.kinds[0]].parts else ["*/*"]
+    inner = [ADAPTER, *([] if KINDS[spec.kinds[0]].parts else ["*/*"])]
     bring = partial(snapshot_download, spec.path, revision=commit, allow_patterns=[*names], ignore_patterns=inner)
     try:
         get_cached_repo_tree(spec.path, revision=commit)

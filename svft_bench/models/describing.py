@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoTokenizer,
 
 from svft_bench.config.spec import KINDS, Kind, ModelSpec
 from svft_bench.models.blocks import check_numbers
+from svft_bench.models.describing_images import image_fields
+from svft_bench.models.hub import commit_of
 from svft_bench.models.loading import AUTO, DTYPES
 
 # What a matrix of a block is called where it is one of the usual ones: the end of its name -> its letter.
@@ -51,12 +52,7 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
     Raises:
         ValueError: there is none, it is of no kind that is known here, or its blocks have no linear layers of a shape.
     """
-    folder = Path(path).expanduser()
-    where = str(folder.absolute()) if folder.is_dir() else path
-    try:
-        config = AutoConfig.from_pretrained(where)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} has no configuration that can be read ({str(error).splitlines()[0]})") from None
+    where, commit, config = _configured(path)
     kind = _kind(config) if kind is None else kind
     model = _on_meta(config, kind=kind, path=path)
     parts = _parts(model, path=path) if KINDS[kind].two_parts else {"": _blocks(model, path=path)}
@@ -76,19 +72,21 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         notes.append("some of its matrices have a bias and some have none")
     if KINDS[kind].writes and config.get_text_config().tie_word_embeddings:
         notes.append("its head is tied to the embeddings and counted once")
+    image, told = image_fields(where, config, revision=commit) if KINDS[kind].images else (None, [])
+    notes += told
     fields: dict[str, Any] = {
         "name": name,
         "title": title,
         "architecture": config.model_type,
         "source": "hub",
         "path": where,
-        "revision": None if folder.is_dir() else getattr(config, "_commit_hash", None),
+        "revision": commit,
         "kinds": [kind],
         "dtype": _dtype(config, kind=kind),
         "attention": "sdpa" if getattr(model, "_supports_sdpa", False) else "eager",
         "padding_side": KINDS[kind].padding_side,
-        **_tokens(where, kind=kind),
-        "image": _image(folder, config) if KINDS[kind].images else None,
+        **_tokens(where, kind=kind, revision=commit),
+        "image": image,
         "head_modules": head,
         **(_two_parts(placed) if KINDS[kind].two_parts else {"targets": _targets(placed, names=names)}),
         "layers": len(blocks) // len(parts),
@@ -100,6 +98,21 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
         fields["patch"] = patch
     check_numbers(model, ModelSpec.model_validate(fields), kind=kind)
     return Described(fields, tuple(notes))
+
+
+def _configured(path: str) -> tuple[str, str | None, PretrainedConfig]:
+    """Where the model is, the commit that its repository of the hub is at now, and its configuration there.
+
+    Raises:
+        ValueError: there is none that can be read.
+    """
+    folder = Path(path).expanduser()
+    where = str(folder.absolute()) if folder.is_dir() else path
+    try:
+        commit = None if folder.is_dir() else commit_of(path, kind="model", revision=None)
+        return where, commit, AutoConfig.from_pretrained(where, revision=commit or "main")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} has no configuration that can be read ({str(error).splitlines()[0]})") from None
 
 
 def _kind(config: PretrainedConfig) -> Kind:
@@ -250,29 +263,14 @@ def _dtype(config: PretrainedConfig, *, kind: Kind) -> str:
     return stored if KINDS[kind].writes and stored != "float16" else "float32"
 
 
-def _tokens(path: str, *, kind: Kind) -> dict[str, Any]:
+def _tokens(path: str, *, kind: Kind, revision: str | None) -> dict[str, Any]:
     """What fills up batches: the tokenizer's own pad token, or one that is added where it has none but its end."""
     if KINDS[kind].images:
         return {"pad_token": None}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
     except (OSError, ValueError, KeyError):
         return {"pad_token": "[PAD]", "pad_token_from": "added"}
     if tokenizer.pad_token is not None and tokenizer.pad_token != tokenizer.eos_token:
         return {"pad_token": tokenizer.pad_token}
     return {"pad_token": "[PAD]"} | ({} if "[PAD]" in tokenizer.get_vocab() else {"pad_token_from": "added"})
-
-
-def _image(folder: Path, config: PretrainedConfig) -> dict[str, Any]:
-    """How its images are prepared, from the file beside its configuration where there is one."""
-    file = folder / "preprocessor_config.json"
-    said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    size = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
-    half = [0.5, 0.5, 0.5]
-    return {
-        "size": size,
-        "mean": said.get("image_mean", half),
-        "std": said.get("image_std", half),
-        "resample": "bicubic" if said.get("resample") == 3 else "bilinear",
-        "backend": "pil",
-    }

@@ -39,7 +39,8 @@ from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
 from svft_bench.models.heads import draw_head
-from svft_bench.models.tokenizer import embed_added_token, end_as_taught, fit_tokenizer
+from svft_bench.models.read_in import check_finite, check_used
+from svft_bench.models.tokenizer import check_embedded, embed_added_token, end_as_taught, fit_tokenizer
 
 AUTO: dict[Kind, Any] = {
     "causal_lm": AutoModelForCausalLM,
@@ -93,15 +94,18 @@ def load_model(
     if checkpoint.commit is not None or spec.source == "carrier":
         # For what is saved of it: the name, not this machine's cache of it.
         model.config._name_or_path = model.name_or_path = spec.path
+    check_used(model, spec, unexpected=found["unexpected_keys"])
     if stand_in(checkpoint.folder) is None:
         check_numbers(model, spec, kind=kind)
     processor = _processor(spec, checkpoint) if processor is None else processor
     draw_head(model, spec=spec, head=spec.head_of(kind), found=found, seed=seed)
+    check_finite(model, spec)
     if spec.image:
         resize_positions(model, size=spec.image.size)
     else:
         if spec.pad_token_from == "added":
             embed_added_token(model, processor)
+        check_embedded(model, processor, spec)
         model.config.pad_token_id = processor.pad_token_id
     if KINDS[kind].writes and model.can_generate():
         end_as_taught(model, processor)

@@ -69,6 +69,25 @@ def _check_ends(tokenizer: Any, spec: ModelSpec) -> None:
         )
 
 
+def check_embedded(model: PreTrainedModel, tokenizer: Any, spec: ModelSpec) -> None:
+    """Refuse a tokenizer whose token for what is in every batch has no row in the embeddings.
+
+    Others beyond them are let be: a tokenizer may have tokens for pictures that its model of texts lacks.
+
+    Raises:
+        ValueError: it has one.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    for name in ("pad_token", "bos_token", "eos_token", "cls_token", "sep_token"):
+        number = getattr(tokenizer, f"{name}_id", None)
+        if number is not None and number >= rows:
+            cure = "model.pad_token=NAME takes another" if name == "pad_token" else "it is another model's tokenizer"
+            raise ValueError(
+                f"model={spec.name}: its tokenizer has {getattr(tokenizer, name)} as {name}, which is number "
+                f"{number:,}, and its embeddings have {rows:,} rows, from 0; {cure}"
+            )
+
+
 def end_as_taught(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Have a model end what it writes also at the token that ends the texts it trains on, if its checkpoint does not.
 

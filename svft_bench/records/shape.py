@@ -80,12 +80,19 @@ class DataUse(Part):
 class Weights(Part):
     """The base model as it was read: the commit on the hub, and what its files hold; None where it was not taken.
 
-    `settings` is of a folder's configuration, tokenizer and code; a commit and a package name theirs.
+    `settings` is of a folder's configuration, tokenizer and code, and `whole` of every byte of its weights, of which
+    the fingerprint holds samples; a commit and a package name theirs.
     """
 
     revision: str | None = None
     fingerprint: str | None = None
     settings: str | None = None
+    whole: str | None = None
+
+    @property
+    def of_folder(self) -> str | None:
+        """What tells the contents of a folder of one's own; None where a commit or a package does."""
+        return None if self.settings is None else f"{self.settings} {self.whole}"
 
 
 class Provenance(Part):

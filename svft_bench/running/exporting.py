@@ -14,9 +14,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from svft_bench.methods.applying import apply_method, peft_config
-from svft_bench.models.checkpoint import describe, fetch
+from svft_bench.models.checkpoint import describe, fetch, local_folder
 from svft_bench.models.loading import load_model
-from svft_bench.records import RunRecord, load_alone
+from svft_bench.records import RunRecord, Weights, load_alone
 from svft_bench.running.keeping.cards import RUN, Kind, write_card
 from svft_bench.running.keeping.folders import training_folder
 from svft_bench.running.keeping.weights import load_kept
@@ -87,11 +87,21 @@ def base_of(record: RunRecord) -> tuple[Any, Any]:
     Raises:
         ValueError: it cannot be had, or it is another one now.
     """
-    spec = record.spec
-    now = describe(spec.model, fetch(spec.model, weights=True)).fingerprint
-    if record.weights is not None and record.weights.fingerprint not in (None, now):
-        raise ValueError(f"model={spec.model.name}: its weights are not those that run {record.run_id} trained on")
-    return load_model(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    spec, known = record.spec, record.weights or Weights()
+    model = spec.model
+    if known.revision is not None and local_folder(model) is None:
+        model = model.model_copy(update={"revision": known.revision})  # which a branch may have left since
+    now = describe(model, fetch(model, weights=True))
+    told = {
+        "fingerprint": "its weights are not those that",
+        "settings": "its folder has another configuration, tokenizer or code than",
+        "whole": "its folder has other weights or another generation_config.json than",
+    }
+    for field, words in told.items():
+        before, found = getattr(known, field), getattr(now, field)
+        if None not in (before, found) and before != found:
+            raise ValueError(f"model={model.name}: {words} run {record.run_id} trained on")
+    return load_model(model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
 
 
 def base_of_run(path: str | Path) -> nn.Module:

@@ -113,7 +113,7 @@ def _made(
                 ranks.lead(lambda: again.begin_anew(spec, settings))
             ready = assemble(spec, settings)
             bf16 = spec.train.precision == "bfloat16"
-            fitted = take_up(folder, ready.model, bf16=bf16, beside=ready.weights.settings)
+            fitted = take_up(folder, ready.model, bf16=bf16, beside=ready.weights.of_folder)
             if fitted is None:
                 sharded = strategy == "fsdp"
                 fitted = fit(ready, spec, settings, folder=folder, tracker=tracker, parts=parts, sharded=sharded)
@@ -198,7 +198,7 @@ def fit(
                 checkpoint_minutes=settings.checkpoint_minutes,
                 after_epoch=best.after_epoch if rows else None,
                 tracker=tracker,
-                origin=f"{code_state(ready.weights.settings)}, training {folder.name}",
+                origin=f"{code_state(ready.weights.of_folder)}, training {folder.name}",
                 best=best.file,
                 sharded=sharded,
             )
@@ -215,7 +215,7 @@ def fit(
                 trained=trained,
                 selected=selected,
                 peak_bytes=bytes_at_most,
-                beside=ready.weights.settings,
+                beside=ready.weights.of_folder,
             )
         )
 

@@ -37,7 +37,7 @@ def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
     shards = [path for path in found if shard.fullmatch(path.stem)]
     samples = [path for path in found if path.stem.startswith(f"{source.split}_")]
     if len(exact) == 1 or (not exact and shards):
-        return exact or shards
+        return exact or _whole(shards, source)
     if not exact and len(samples) == 1:
         return samples
     if not found and (pictures := _pictures(folder)):
@@ -49,6 +49,22 @@ def local_files(source: SourceSpec, *, data_root: Path) -> list[Path]:
         f"data_root={data_root} has {problem} for split {source.split!r} of {source.title}: "
         f"{source.local}/ holds {there}, expected {source.split}.jsonl, .json or .parquet"
     )
+
+
+def _whole(shards: list[Path], source: SourceSpec) -> list[Path]:
+    """The shards of a split, of which none is missing.
+
+    Raises:
+        ValueError: one is, or they are of two.
+    """
+    totals = sorted({path.stem.rpartition("-of-")[2] for path in shards})
+    wanted = [f"{source.split}-{number:05}-of-{totals[0]}" for number in range(int(totals[0]))]
+    if [path.stem for path in shards] != wanted:
+        there = {path.stem for path in shards}
+        gone = ", ".join(name for name in wanted if name not in there)
+        problem = f"lacks {gone}" if gone else f"has shards of several: {', '.join(path.name for path in shards)}"
+        raise ValueError(f"split {source.split!r} of {source.title}: {source.local}/ {problem}")
+    return shards
 
 
 def read_file(path: Path) -> list[Row]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from svft_bench.config.spec import Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.config.wording import plural
 from svft_bench.tasks.drawing import Taken, draw, shuffled
+from svft_bench.tasks.own import none_of
 from svft_bench.tasks.pictures import Pictures, seed_of, subject_of
 from svft_bench.tasks.pool import Example, Pool, read_pool
 from svft_bench.tasks.prompts import render
@@ -178,9 +179,10 @@ def _spans(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Se
 def _prompts(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:
     assert task.prompt is not None
     template = task.prompt.train if training else task.prompt.evaluation
+    where = pool.file.origin
     return [
         {"id": str(index), "prompt": render(template, fields["instruction"])}
-        | ({"target": fields["response"]} if training else _goal(fields, options=options))
+        | ({"target": fields["response"]} if training else _goal(fields, options, where=f"{where} row {index}"))
         for index, fields in taken.items()
     ]
 
@@ -193,10 +195,20 @@ def _sources(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: 
     ]
 
 
-def _goal(fields: Fields, *, options: Sequence[str]) -> Example:
+def _goal(fields: Fields, options: Sequence[str], *, where: str) -> Example:
+    """What a prediction is compared with, and the options that it is chosen from.
+
+    Raises:
+        ValueError: the gold answer is none of them, so that no prediction would be right.
+    """
     found: Example = {name: fields[name] for name in ("reference", "reference_strict") if name in fields}
     offered = fields.get("options", list(options))
-    return found | ({"options": offered.split("/") if isinstance(offered, str) else offered} if offered else {})
+    if not offered:
+        return found
+    named = offered.split("/") if isinstance(offered, str) else offered
+    if (gold := found["reference"]).strip() and gold not in named:
+        raise ValueError(f"{where} has {none_of(gold, named)}")
+    return found | {"options": named}
 
 
 def _pictures(task: TaskSpec, pool: Pool, taken: Taken, training: bool, options: Sequence[str]) -> Sequence[Example]:

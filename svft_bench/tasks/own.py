@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from svft_bench.config.spec import Kind, TaskSpec
@@ -13,23 +13,29 @@ from svft_bench.tasks.readers import Fields, written
 from svft_bench.tasks.spans import asked
 
 
-def own_fields(row: Row, task: TaskSpec) -> Fields:
-    """What the task's `columns` make of a row.
+def own_fields(row: Row, task: TaskSpec, *, names: Sequence[str] = ()) -> Fields:
+    """What the task's `columns` make of a row; `names` are those that its source has for numbers of classes.
 
     Raises:
         KeyError: the row has no such column.
         TypeError: a column holds something else than a text.
+        ValueError: the row's answer is none of its options.
     """
     found = {name: row[column] for name, column in task.columns.items()}
+    if "label" in found:
+        found["label"] = own_label(found["label"], task, names=names)
     return OWN[task.kind](row, found, task)
 
 
-def own_label(value: Any, task: TaskSpec) -> Any:
+def own_label(value: Any, task: TaskSpec, *, names: Sequence[str] = ()) -> Any:
     """A label as a number: that of its name among the task's classes, or what a cell of a table spells.
 
-    What is none of them stays as it is, and is refused with its row.
+    A number is that of a class in the task's order, or in that of `names` where these are the same classes. What is
+    none of them stays as it is, and is refused with its row.
     """
     if task.classes:
+        if type(value) is int and {*names} == {*task.classes} and 0 <= value < len(names):
+            value = names[value]
         return task.classes.index(str(value)) if str(value) in task.classes else value
     if (
         isinstance(value, str)
@@ -44,7 +50,7 @@ def own_label(value: Any, task: TaskSpec) -> Any:
 
 def _labelled(row: Row, found: Fields, task: TaskSpec) -> Fields:
     texts = {"text": _text(found["text"]), "text_pair": _text(found["text_pair"]) if "text_pair" in found else None}
-    return texts | {"label": own_label(found["label"], task)}
+    return texts | {"label": found["label"]}
 
 
 def _spans(row: Row, found: Fields, task: TaskSpec) -> Fields:
@@ -57,10 +63,17 @@ def _asked(row: Row, found: Fields, task: TaskSpec) -> Fields:
     if "options" in found and not (isinstance(options, list) and all(isinstance(item, str) for item in options)):
         raise TypeError
     gold = found["reference"]
-    if isinstance(options, list) and type(gold) is int and 0 <= gold < len(options):
+    if options and type(gold) is int:
+        if not 0 <= gold < len(options):
+            raise ValueError(none_of(gold, options))
         gold = options[gold]
     asked = {"instruction": filled(task.prompt.template, row), "response": filled(task.prompt.response, row)}
     return asked | {"reference": str(gold)} | ({"options": options} if options else {})
+
+
+def none_of(gold: Any, options: Sequence[str]) -> str:
+    """What there is to say of an answer that is no option."""
+    return f"the answer {gold!r}, none of its options {', '.join(options)} (a whole number is a place, from 0)"
 
 
 def _written(row: Row, found: Fields, task: TaskSpec) -> Fields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from svft_bench.tasks.files import Row
 from svft_bench.tasks.made import Made
 from svft_bench.tasks.own import own_fields, own_label
 from svft_bench.tasks.readers import IMAGE_COLUMNS, TEXT_READERS, Fields
-from svft_bench.tasks.sources import DataFile, column, read_rows
+from svft_bench.tasks.sources import DataFile, class_names, column, read_rows
 
 Example = dict[str, Any]
 SHOWN = 5  # row numbers that a reason names
@@ -113,6 +114,8 @@ def open_image(stored: Any) -> Any:
         return None
     try:
         image = ImageOps.exif_transpose(stored if isinstance(stored, Image.Image) else Image.open(stored))
+        if image.mode == "F":  # numbers of no known scale, of which a conversion would cut those beyond 255
+            return None
         return (_in_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
     except (
         OSError,
@@ -145,16 +148,17 @@ def read_pool(
         ValueError: no such split or column, no text, or a label that cannot be one of the task's; names the row.
     """
     rows, file = read_rows(source, data_root=data_root)
+    names = class_names(rows, task.columns.get("label")) if reader == "columns" else []
     try:
         if KINDS[task.kind].images and reader not in TEXT_READERS:
             own = reader == "columns"
             image, label = (task.columns["image"], task.columns.get("label")) if own else IMAGE_COLUMNS[reader]
             found = [None] * len(rows) if label is None else column(rows, label)
-            fields = {i: _of_a_class(value, task if own else None) for i, value in enumerate(found)}
+            fields = {i: _of_a_class(value, task if own else None, names) for i, value in enumerate(found)}
             rows[0][image]
             pool = Pool(file, rows, fields, image_column=image)
         else:
-            read = partial(_fields, task=task, reader=reader)
+            read = partial(_fields, task=task, reader=reader, names=names)
             pool = Pool(file, rows, {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)})
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
@@ -184,19 +188,21 @@ def _repeated(pool: Pool, times: int) -> Pool:
     return replace(pool, file=file, rows=Repeated(pool.rows, times), fields=fields)
 
 
-def _of_a_class(label: Any, task: TaskSpec | None) -> Fields:
+def _of_a_class(label: Any, task: TaskSpec | None, names: Sequence[str]) -> Fields:
     """A picture's field, by the classes of a task of the user's own; none of one without a class."""
-    return {} if label is None else {"label": label if task is None else own_label(label, task)}
+    return {} if label is None else {"label": label if task is None else own_label(label, task, names=names)}
 
 
-def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, where: str) -> Fields:
+def _fields(row: Row, *, task: TaskSpec, reader: ReaderName, names: Sequence[str], where: str) -> Fields:
     """What the reader makes of a row; to a task with answers, nothing in place of a text is an empty one."""
     if KINDS[task.kind].writes:
         row = {name: "" if value is None else value for name, value in row.items()}
     try:
-        return own_fields(row, task) if reader == "columns" else TEXT_READERS[reader](row)
+        return own_fields(row, task, names=names) if reader == "columns" else TEXT_READERS[reader](row)
     except (AttributeError, TypeError):
         raise ValueError(f"{where} holds something else where a text is expected: {row}") from None
+    except ValueError as error:
+        raise ValueError(f"{where} has {error}") from None
 
 
 def _missing_column(rows: Sequence[Row], name: str, *, origin: str) -> str:
@@ -268,7 +274,7 @@ def _check_label(label: Any, *, task: TaskSpec, where: str) -> None:
     if task.classes and not isinstance(label, int):
         raise ValueError(f"{where} has label {label!r}, expected one of classes={', '.join(task.classes)}")
     if labels == 1:
-        if not isinstance(label, int | float) or label != label:
+        if not isinstance(label, int | float) or not math.isfinite(label):
             raise ValueError(f"{where} has label {label!r}, expected a number")
     elif not isinstance(label, int) or not 0 <= label < (labels or 0):
         raise ValueError(f"{where} has label {label!r}, expected a whole number from 0 to {(labels or 0) - 1}")

@@ -80,6 +80,12 @@ def column(rows: Sequence[Row], name: str) -> list[Any]:
     return list(mapped[name])
 
 
+def class_names(rows: Sequence[Row], name: str | None) -> list[str]:
+    """The names that a set of the hub has for the numbers of its classes in this column; none elsewhere."""
+    features = getattr(rows, "features", None) or {}
+    return list(getattr(features.get(name), "names", None) or [])
+
+
 def source_fingerprint(source: SourceSpec, *, data_root: Path | None) -> str:
     """`builtin`, `hub`, or the names and contents of the local files that `read_rows` would read.
 

@@ -46,3 +46,9 @@ def test_a_class_that_the_scored_rows_alone_have_is_one(tmp_path: Path) -> None:
         file = tmp_path / "task" / "mine.yaml"
         assert "classes: [bad, good, rare]" in file.read_text(encoding="utf-8")
         file.unlink()
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x7f", "\ufeff", "\u200d"])
+def test_a_sign_that_ends_a_line_of_yaml_ends_no_comment(sign: str, tmp_path: Path) -> None:
+    assert new_task(tmp_path, [f"good{sign}task: none", "bad", "bad"]) == 0
+    assert command(["show", "task=mine", "row=0", "--config-dir", str(tmp_path)]) == 0

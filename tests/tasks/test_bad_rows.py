@@ -171,3 +171,11 @@ def test_a_few_texts_of_each_class_are_drawn(tmp_path: Path) -> None:
 def test_a_task_whose_parts_do_not_fit_is_refused(name: str, override: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         task_spec(name, override)
+
+
+@pytest.mark.parametrize("label", [float("inf"), float("-inf")])
+def test_a_regression_label_beyond_numbers_is_refused(tmp_path: Path, label: float) -> None:
+    for split in ("train", "validation"):
+        write_rows(tmp_path / f"glue/stsb/{split}.jsonl", [{"sentence1": "a", "sentence2": "b", "label": label}])
+    with pytest.raises(ValueError, match=f"label {label}, expected a number"):
+        load("glue/stsb", tmp_path)

@@ -85,3 +85,8 @@ def test_rows_without_a_picture_are_counted_and_passed_over(tmp_path: Path) -> N
     assert ids(task.evals["cifar10"]) == [str(index) for index in range(130) if index not in (3, 5)]
     assert task.skipped["images/cifar10/test.parquet: image does not decode"] == 2
     assert open_image({"bytes": png(7), "path": None}) is not None
+
+
+def test_a_picture_of_numbers_of_no_known_scale_is_none_and_not_black() -> None:
+    shades = Image.fromarray(numpy.linspace(0, 1, 16, dtype=numpy.float32).reshape(4, 4))
+    assert shades.mode == "F" and open_image(stored(shades, "TIFF")) is None

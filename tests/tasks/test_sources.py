@@ -41,6 +41,23 @@ def test_numbered_shards_are_read_in_order(tmp_path: Path) -> None:
     assert file.sha256 is not None
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["00000-of-00003", "00002-of-00003"], "gsm8k/ lacks test-00001-of-00003$"),
+        (["00000-of-00002"], "gsm8k/ lacks test-00001-of-00002$"),
+        (["00000-of-00001", "00000-of-00002", "00001-of-00002"], "gsm8k/ has shards of several: test-00000-of-00001"),
+    ],
+)
+def test_shards_of_which_one_is_missing_are_not_read_as_the_split(names: list[str], told: str, tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        write_images(tmp_path / "gsm8k" / f"test-{name}.parquet", [number], columns=("image", "label"))
+    with pytest.raises(ValueError, match=told):
+        read_rows(SOURCE, data_root=tmp_path)
+    with pytest.raises(ValueError, match=told):
+        source_fingerprint(SOURCE, data_root=tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "json"])
 def test_json_is_read_with_unicode_and_blank_lines(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / "gsm8k" / f"test.{suffix}"

@@ -11,6 +11,23 @@ if TYPE_CHECKING:
 
 
 FOLDER = Path(__file__).parent
+# Fields of a configuration that decide the shapes of the weights.
+SHAPES = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "patch_size",
+    *("d_model", "d_ff", "d_kv", "num_layers", "num_decoder_layers", "num_heads"),  # of an encoder with a decoder
+    *("encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim"),
+    "block_out_channels",
+    "layers_per_block",
+    "cross_attention_dim",
+)
 BLOCKS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_decoder_layers")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import RunSpec
 from svft_bench.models.checkpoint import local_folder
-from svft_bench.models.weight_files import settings as files_beside
+from svft_bench.models.weight_files import other_than
 from svft_bench.records import RunRecord, find_record, record_path
 from svft_bench.records.durable import write_whole
 from svft_bench.running import ranks
@@ -45,15 +45,15 @@ def recorded(spec: RunSpec, settings: Settings) -> RunRecord | None:
     """The cell's record, if there is one that is whole.
 
     Raises:
-        ValueError: it is of a model's folder that has another configuration now, or of another schema version.
+        ValueError: it is of a model's folder that holds something else now, or of another schema version.
     """
     found, folder = find_record(record_path(settings.results_dir, spec)), local_folder(spec.model)
-    known = None if found is None or found.weights is None else found.weights.settings
-    if folder is not None and known is not None and files_beside(folder) != known:
+    known = None if found is None else found.weights
+    if folder is not None and known is not None and (other := other_than(folder, known)) is not None:
         raise ValueError(
-            f"model={spec.model.name}: run {spec.run_id}, which is named after the weights alone, is recorded with "
-            f"another configuration, tokenizer or code than {folder} has now; force=true makes it again with these, "
-            "and model.name=NAME another run"
+            f"model={spec.model.name}: run {spec.run_id}, which is named after samples of the weights alone, is "
+            f"recorded with {other} than {folder} has now; force=true makes it again with these, and model.name=NAME "
+            "another run"
         )
     return found
 
