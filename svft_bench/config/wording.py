@@ -27,6 +27,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"there are {len(every)}, such as {', '.join(likest)}"
 
 
+def named_once(words: Iterable[str], *, verb: str) -> dict[str, str]:
+    """What words of the form KEY=VALUE say.
+
+    Raises:
+        ValueError: one of them is said twice, of which one would be left out.
+    """
+    found: dict[str, str] = {}
+    for key, _, value in (word.partition("=") for word in words):
+        if key in found:
+            raise ValueError(f"{verb}: {key}={found[key]} and {key}={value}: say one")
+        found[key] = value
+    return found
+
+
 def plural(count: int, one: str, several: str | None = None) -> str:
     """`1 run`, `2,000 runs`."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
