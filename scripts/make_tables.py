@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from scripts.bench_tables import write_bench_page
 
 PAGES = (Path("README.md"), Path("results/README.md"))
 HEADLINE = "headline"
+MARKED = re.compile(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", re.DOTALL)
 
 
 def main(folder: Path) -> list[Path]:
@@ -94,13 +95,18 @@ def show_tables(page: Path, *, tables: Path) -> None:
 
     Of a table of pairs, the differences that survive their correction; of `NAME_answers` and `NAME_notes`, what stands
     under NAME.
+
+    Raises:
+        ValueError: there is no such table, or a mark without its other end, whose rows would stay as they are.
     """
     parts = {"answers": r"\d+\. ", "notes": "- "}
 
     def shown(mark: re.Match[str]) -> str:
         name, _, part = mark.group(1).rpartition("_")
         name = name if part in parts else mark.group(1)
-        lines = (tables / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        if not (table := tables / f"{name}.md").is_file():
+            raise ValueError(f"{page} has marks for {mark.group(1)}, and there is no {table}")
+        lines = table.read_text(encoding="utf-8").splitlines()
         rows = [line for line in lines if re.match(parts.get(part, r"\|"), line)]
         if mark.group(1).endswith("_pairs"):
             kept = [row for row in rows[2:] if "**" in row]
@@ -108,14 +114,26 @@ def show_tables(page: Path, *, tables: Path) -> None:
         return "\n".join([f"<!-- begin {mark.group(1)} -->", *rows, f"<!-- end {mark.group(1)} -->"])
 
     text = page.read_text(encoding="utf-8")
-    write_whole(page, re.sub(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", shown, text, flags=re.DOTALL))
+    if alone := re.findall(r"<!-- (?:begin|end)\b.*?-->", re.sub(MARKED, "", text)):
+        raise ValueError(f"{page} has {alone[0]} without its other end")
+    write_whole(page, re.sub(MARKED, shown, text))
+
+
+def told(pages: Sequence[Path], *, tables: Path) -> list[str]:
+    """Fill every page; what was wrong with one of them."""
+    wrong = []
+    for page in pages:
+        try:
+            show_tables(page, tables=tables)
+        except ValueError as error:
+            wrong.append(str(error))
+    return wrong
 
 
 if __name__ == "__main__":
     unsupported = main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("results"))
-    for page in PAGES:
-        show_tables(page, tables=Path("results/tables"))
+    wrong = told(PAGES, tables=Path("results/tables"))
     if unsupported:
-        sys.exit(
-            f"no record supports {', '.join(map(str, unsupported))} any more: bring the records back, or remove them"
-        )
+        names = ", ".join(map(str, unsupported))
+        wrong.append(f"no record supports {names} any more: bring the records back, or remove them")
+    sys.exit("\n".join(wrong) or 0)

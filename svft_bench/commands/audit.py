@@ -22,7 +22,7 @@ DECIDED_BY_DATA = {"adalora"}
 
 
 def audit(argv: Sequence[str]) -> int:
-    """Print the audit; with --write also leave it under the results folder.
+    """Print the audit, or tables of it; with --write all of it is left under the results folder, whatever is printed.
 
     Raises:
         ValueError: an unknown table, overrides that make no cell, or some beside what is of the papers' tables alone.
@@ -36,32 +36,31 @@ def audit(argv: Sequence[str]) -> int:
             )
         print(render(count_cells(asked.overrides, from_path=asked.from_path), form=form), end="")
         return 0
-    made = audit_table(audit_rows(tables=asked.table))
-    print(render(made, form=form), end="")
+    known = list(dict.fromkeys(item.table for item in printed_counts()))
+    for name in asked.table or []:
+        if name not in known:
+            raise ValueError(f"audit --table {name}: {nearest(name, known)}")
+    rows = audit_rows()
+    shown = [row for row in rows if not asked.table or row.printed.table in asked.table]
+    print(render(audit_table(shown), form=form), end="")
     if asked.write:
         path = asked.results / "tables" / "audit.md"
-        write_whole(path, render(made, form="markdown"))
+        write_whole(path, render(audit_table(rows), form="markdown"))
         print(path)
     return 0
 
 
-def audit_rows(*, tables: Sequence[str] | None = None) -> list[AuditRow]:
-    """The papers' rows with their verdicts; one table asked for alone is still judged in the light of the others."""
+def audit_rows() -> list[AuditRow]:
+    """The papers' rows with their verdicts, each in the light of the others."""
     from svft_bench.analysis.audit.counting import counts
     from svft_bench.analysis.audit.judging import judge
 
-    prints = printed_counts()
-    known = list(dict.fromkeys(item.table for item in prints))
-    for name in tables or []:
-        if name not in known:
-            raise ValueError(f"audit --table {name}: {nearest(name, known)}")
     shapes = {name: shape for one in load_references().values() for name, shape in one.shapes.items()}
-    rows = judge(
-        prints,
+    return judge(
+        printed_counts(),
         counts_of=lambda item: counts(item.model, item.method, item.settings, shapes.get(item.model)),
         groups=GROUPS,
     )
-    return [row for row in rows if not tables or row.printed.table in tables]
 
 
 def printed_counts() -> list[Printed]:

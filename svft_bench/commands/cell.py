@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import shlex
@@ -10,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from svft_bench.config.wording import printable, sentence, warning_line
@@ -24,7 +26,13 @@ BARS = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PRO
 
 
 def be_quiet() -> None:
-    """Keep off the terminal what libraries say to their own developers; a warning of ours is a sentence."""
+    """Keep off the terminal what libraries say to their own developers; a warning of ours is a sentence.
+
+    A sign that the terminal's or a file's encoding has not, as ≈ or ±, becomes its escape and ends no command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a CPU kernel that nothing here uses is missing
     warnings.formatwarning = _once()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of a run's processes, each would warn of the same

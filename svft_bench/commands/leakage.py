@@ -20,7 +20,7 @@ from rich.table import Table
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.compose import option_fields, options
 from svft_bench.config.spec import KINDS, LimitSpec, ReaderName, SourceSpec, TaskSpec
-from svft_bench.config.wording import Parser, nearest, plural
+from svft_bench.config.wording import Parser, named_once, nearest, plural
 from svft_bench.tasks import Example, load_task
 from svft_bench.tasks.pool import Pool, read_pool
 
@@ -72,7 +72,7 @@ def leakage(argv: list[str]) -> int:
     parser.add_argument("asked", nargs="*", metavar="NAME=VALUE", help=f"task=NAME [data_root=FOLDER] [n={N}]")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_intermixed_args(argv)
-    given = dict(item.split("=", 1) for item in asked.asked if "=" in item)
+    given = named_once((item for item in asked.asked if "=" in item), verb="leakage")
     unknown = [item for item in asked.asked if item.split("=")[0] not in ("task", "data_root", "n")]
     if unknown or "task" not in given or not given.get("n", "1").isdecimal() or int(given.get("n", "1")) == 0:
         raise ValueError(f"{' '.join(['leakage', *argv])}: expected task=NAME [data_root=FOLDER] [n={N}] [--json]")

@@ -6,9 +6,7 @@ at another seed was recorded: then its own costs are shown, without the sign ≈
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,13 +40,12 @@ from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.pairs import named_in
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
-from svft_bench.config.wording import Parser, plural
+from svft_bench.config.wording import Parser, devices, plural, points
 from svft_bench.methods.counts import trained_parameters
 from svft_bench.records import RunRecord, load_records
 from svft_bench.running.sweeping.failures import State, reason, state
 from svft_bench.running.sweeping.sweep import counted
 
-MOST_DEVICES = 100_000
 MEMORY = ("weights", "factors", "optimizer", "activations")
 COLUMNS = ("model", "method", "task", "seed", "trained", "time", "memory", *MEMORY)
 
@@ -98,14 +95,15 @@ def main(argv: list[str]) -> int:
     near = {cell.spec.place for cell in found}
     records = load_records(found[0].settings.results_dir, of=lambda one: one.cell_id in wanted, near=near)
     planned = plan(found, records=records, on=on)
+    folder, named = found[0].settings.results_dir, named_in(asked.overrides)
+    gaps = seeds_for(found, asked.gap / 100, folder=folder, named=named) if asked.gap else []
     if asked.json:
-        print(json.dumps(as_json(planned, on=on, devices=asked.devices), indent=2))
+        body = as_json(planned, on=on, devices=asked.devices)
+        print(json.dumps(body | ({"gaps": [asdict(gap) for gap in gaps]} if asked.gap else {}), indent=2))
         return 0
     console = Console(markup=False)
     print(whole(_table(planned)), end="")
-    folder, named = found[0].settings.results_dir, named_in(asked.overrides)
-    gaps = seeds_for(found, asked.gap / 100, folder=folder, named=named) if asked.gap else []
-    for line in [*_notes(planned, on=on, devices=asked.devices), *gaps]:
+    for line in [*_notes(planned, on=on, devices=asked.devices), *(gap.told for gap in gaps)]:
         console.print(line, highlight=False, soft_wrap=True)  # a command is copied whole
     return 0
 
@@ -268,22 +266,6 @@ def _paths(planned: Sequence[Planned]) -> dict[str, str]:
     return found
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_DEVICES:
-        raise argparse.ArgumentTypeError(f"{text} is no number of devices; 1 to {MOST_DEVICES}, such as 8")
-    return int(text)
-
-
-def _points(text: str) -> float:
-    try:
-        points = float(text)
-    except ValueError:
-        points = math.nan
-    if not 0 < points < 100:
-        raise argparse.ArgumentTypeError(f"{text} is no gap in points; it lies between 0 and 100, such as 2")
-    return points
-
-
 def _parser() -> Parser:
     parser = Parser(
         prog="svft-bench plan",
@@ -292,8 +274,8 @@ def _parser() -> Parser:
     )
     parser.add_argument("overrides", nargs="*", help="as for the run")
     parser.add_argument("--on", default=THIS, metavar="DEVICE", help=f"one of {', '.join(device_names())}")
-    parser.add_argument("--devices", type=_count, default=1, metavar="N", help="how many of them work side by side")
+    parser.add_argument("--devices", type=devices, default=1, metavar="N", help="how many of them work side by side")
     parser.add_argument("--json", action="store_true", help="the same for programs")
-    parser.add_argument("--gap", type=_points, metavar="POINTS", help="also: the seeds that show such a gap")
+    parser.add_argument("--gap", type=points, metavar="POINTS", help="also: the seeds that show such a gap")
     parser.add_argument("-m", "--multirun", action="store_true", help="as for the run; makes no difference here")
     return parser

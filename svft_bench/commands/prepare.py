@@ -26,7 +26,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("asked", nargs="*", metavar="model=NAME", help=f"one or more of {', '.join(options('model'))}")
     parser.add_argument("--list", action="store_true", help="what the SVD cache holds, and nothing else")
     parser.add_argument("--prune", metavar="GB", nargs="?", help="what was used least recently goes, and nothing else")
-    asked = parser.parse_args(argv).asked
+    options_given = parser.parse_args(argv)
+    if options_given.list or options_given.prune is not None or "--prune" in argv:
+        raise ValueError(f"prepare {' '.join(argv)}: --list and --prune [GB] stand alone, without a model")
+    asked = options_given.asked
     names = [name for item in asked for name in item.removeprefix("model=").split(",")]
     if not names or any("=" in name or name.startswith("-") for name in names):
         said = " ".join(["prepare", *argv])
@@ -38,13 +41,13 @@ def main(argv: list[str]) -> int:
 
 def _keep_house(argv: list[str]) -> int:
     """List the SVD cache, or prune it to its limit or to a size in gigabytes."""
-    from svft_bench.tuners import svd_cache
-
     verb, *rest = argv
     size = " ".join(rest) if verb == "--prune" else ""
     number = re.fullmatch(r"\d+\.?\d*|\.\d+", size, re.ASCII)
     if rest and (verb == "--list" or not number or not math.isfinite(float(size) * 1e9)):
         raise ValueError(f"prepare {' '.join(argv)}: say --list, --prune, or --prune GB, a size of 0 or more")
+    from svft_bench.tuners import svd_cache
+
     folder, most = svd_cache.folder(), round(float(size) * 1e9) if size else svd_cache.limit()
     if folder is None:
         print("there is no SVD cache: SVFT_BENCH_CACHE or SVFT_BENCH_SVD_CACHE_GB turns it off")

@@ -15,7 +15,7 @@ from rich.table import Table
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.config.spec import EvalSpec
 from svft_bench.config.wording import Parser
-from svft_bench.records import load_record, predictions_of, write_record
+from svft_bench.records import load_record, load_to_write, predictions_of, write_record
 from svft_bench.tasks import responded, score
 
 Scores = dict[str, dict[str, float | None]]
@@ -52,7 +52,7 @@ def rescore(argv: list[str]) -> int:
 
 def rewritten(path: Path) -> bool:
     """Give a record its scores by the rules of today; whether that changed it or its predictions."""
-    record = load_record(path)
+    record = load_to_write(path)
     stored = predictions_of(record, path)
     read = {item.name: [_read(row, item) for row in stored[item.name]] for item in record.spec.task.evals}
     scores = score_rows(record.spec.task.evals, read)

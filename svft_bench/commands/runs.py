@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from svft_bench.config.wording import Parser, nearest, place, plural
+from svft_bench.config.wording import Parser, named_once, nearest, place, plural
 from svft_bench.running.keeping.housekeeping import PARTS, STATES, Left, matching, prune, runs_left
 
 FILTERS = ("task", "model", "method", "seed")
@@ -30,6 +30,12 @@ def main(argv: list[str]) -> int:
     """
     asked = _parser().parse_intermixed_args(argv)
     words, states, given = _sorted_out(asked.words)
+    for name, option in {**FOLDERS, "older_than": "older_than"}.items():
+        if name in given and (flagged := getattr(asked, option)) is not None:
+            flag = f"--{option.replace('_', '-')} {flagged}"
+            raise ValueError(f"runs: {name}={given[name]} and {flag} say the same; say one")
+    if asked.json and asked.prune is not None:
+        raise ValueError("runs: --json lists runs, --prune removes what they left; say one")
     results, outputs = (
         Path(given[name]) if name in given else getattr(asked, option) or Path(option)
         for name, option in FOLDERS.items()
@@ -67,7 +73,7 @@ def _parser() -> Parser:
 
 def _sorted_out(words: Sequence[str]) -> tuple[dict[str, str], set[str], dict[str, str]]:
     """Filters by a run's parts, states, and settings that were typed as for a run."""
-    pairs = dict(word.split("=", 1) for word in words if "=" in word)
+    pairs = named_once((word for word in words if "=" in word), verb="runs")
     states = {word.removeprefix("--") for word in words if "=" not in word}
     known = (*FILTERS, *FOLDERS, "older_than", "state")
     if unknown := [key for key in pairs if key not in known]:

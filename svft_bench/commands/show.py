@@ -12,7 +12,7 @@ from typing import Any
 
 from svft_bench.compose import cells, option_fields, options
 from svft_bench.config.spec import KINDS, RunSpec, TaskSpec
-from svft_bench.config.wording import Parser, nearest, plural
+from svft_bench.config.wording import Parser, named_once, nearest, plural
 from svft_bench.tasks import Example
 from svft_bench.tasks.loading import example_of
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         "overrides", nargs="*", help="task=NAME row=N eval=NAME model=NAME data_root=DIR task.FIELD=VALUE"
     )
     asked = parser.parse_args(argv).overrides
-    words = {key: value for key, _, value in (item.partition("=") for item in asked)}
+    words = named_once(asked, verb="show")
     row, evaluation = words.pop("row", "0"), words.pop("eval", None)
     if not row.isdecimal() or len(row) > 9:
         raise ValueError(f"row={row} is no number of a row, which begin at 0")

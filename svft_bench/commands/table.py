@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -22,6 +23,7 @@ from svft_bench.analysis.tables.value import Table
 from svft_bench.analysis.tables.writing import (
     experiment_or_pairs,
     experiment_results,
+    left_over,
     paper_results,
     write_experiment,
     write_paper,
@@ -89,7 +91,13 @@ def _recorded(asked: argparse.Namespace) -> list[Path]:
         return []
     made = experiment_or_pairs(asked.name, results, pairs=asked.pairs, folder=asked.results)
     print(_told(asked, made, results), end="")
-    return write_experiment(asked.name, results, folder=asked.results) if asked.write else []
+    if not asked.write:
+        return []
+    written = write_experiment(asked.name, results, folder=asked.results)
+    for path in left_over(asked.name, written, folder=asked.results):
+        path.unlink()
+        print(f"{path} is removed: these cells have none", file=sys.stderr)
+    return written
 
 
 def _search(asked: argparse.Namespace, results: Sequence[CellResult]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 OFFERED = 5
 LONGEST = 700  # characters of one sentence
+MOST_DEVICES = 100_000
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -23,6 +25,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"there are {', '.join(every) or 'none'}"
     likest = difflib.get_close_matches(name, every, n=OFFERED, cutoff=0.0) or every[:OFFERED]
     return f"there are {len(every)}, such as {', '.join(likest)}"
+
+
+def named_once(words: Iterable[str], *, verb: str) -> dict[str, str]:
+    """What words of the form KEY=VALUE say.
+
+    Raises:
+        ValueError: one of them is said twice, of which one would be left out.
+    """
+    found: dict[str, str] = {}
+    for key, _, value in (word.partition("=") for word in words):
+        if key in found:
+            raise ValueError(f"{verb}: {key}={found[key]} and {key}={value}: say one")
+        found[key] = value
+    return found
 
 
 def plural(count: int, one: str, several: str | None = None) -> str:
@@ -55,6 +71,24 @@ def folder(text: str) -> Path:
     if not text.strip() or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is no folder")
     return Path(text)
+
+
+def devices(text: str) -> int:
+    """A number of devices, as the type of an argument."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_DEVICES:
+        raise argparse.ArgumentTypeError(f"{text} is no number of devices; 1 to {MOST_DEVICES}, such as 8")
+    return int(text)
+
+
+def points(text: str) -> float:
+    """A gap between two scores in points, as the type of an argument."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < 100:
+        raise argparse.ArgumentTypeError(f"{text} is no gap in points; it lies between 0 and 100, such as 2")
+    return found
 
 
 class Parser(argparse.ArgumentParser):

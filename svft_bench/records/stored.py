@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import sentences
-from svft_bench.records.durable import laid_out, replacing, set_aside, settle
+from svft_bench.records.durable import PARTIAL, laid_out, replacing, set_aside, settle, to_disk
 from svft_bench.records.index import WORTH, Held, held, read_index, write_index
 from svft_bench.records.outline import Outline, outlined
 from svft_bench.records.predictions import DamagedRecord, check_predictions
@@ -75,7 +76,7 @@ def take_record(path: Path) -> RunRecord | None:
         ValueError: it is of a schema version that this program does not read.
     """
     try:
-        return load_record(path) if path.exists() else None
+        return load_to_write(path) if path.exists() else None
     except DamagedRecord as error:
         then = "the cell runs again"
         if predictions_path(path).exists():
@@ -93,9 +94,41 @@ def load_record(path: Path) -> RunRecord:
     """
     record = load_alone(path)
     _check_name(path, record.run_id)
+    _check_predictions(record, path)
+    return record
+
+
+def _check_predictions(record: RunRecord, path: Path) -> None:
     scored = sum(use.used for use in record.scored_on.values())
     check_predictions(predictions_path(path), sha256=record.predictions_sha256, scored=scored)
-    return record
+
+
+def load_to_write(path: Path) -> RunRecord:
+    """The same for whoever is to write there, as nobody else is: a pair that a kill left half replaced is completed.
+
+    Raises:
+        DamagedRecord: as `load_record`.
+        ValueError: as `load_record`.
+    """
+    try:
+        return load_record(path)
+    except DamagedRecord:
+        if not _completed(path):
+            raise
+        return load_record(path)
+
+
+def _completed(path: Path) -> bool:
+    """Give the record of the predictions that lie here its name, where a kill came between those two renames."""
+    for new in path.parent.glob(f".{path.name}.*{PARTIAL}"):
+        with suppress(ValueError, OSError):  # a record that is cut, or of other predictions than lie there
+            record = load_alone(new)
+            _check_name(path, record.run_id)
+            _check_predictions(record, path)
+            new.replace(path)
+            to_disk(path.parent)
+            return True
+    return False
 
 
 def load_alone(path: Path) -> RunRecord:

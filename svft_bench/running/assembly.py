@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from svft_bench.analysis.estimates import Dtype, times_slower
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import KINDS, RunSpec
 from svft_bench.methods.applying import Counts, apply_method, count, peft_config, stored_bytes, trainable_names
-from svft_bench.models.checkpoint import describe, fetch
+from svft_bench.models.checkpoint import describe, fetch, local_folder
 from svft_bench.models.loading import load_model, load_processor
 from svft_bench.records import Weights
 from svft_bench.running import ranks
@@ -26,7 +27,7 @@ from svft_bench.running.predicting.decoding import forget_search
 from svft_bench.running.predicting.drawing import draw_prior
 from svft_bench.running.training.losses import average_over_targets
 from svft_bench.running.training.train import total_steps
-from svft_bench.tasks import Example, Task, load_task
+from svft_bench.tasks import Example, Task, data_fingerprint, load_task
 
 EMULATED = 4.0  # a product that takes this much longer than in float32 is worth a word; source: ours
 
@@ -80,6 +81,7 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         average_over_targets(model, smoothing=spec.train.label_smoothing)
     draw_prior(spec.task, model, processor)
     check_context(spec.task, positions=getattr(model.config, "max_position_embeddings", None), model=spec.model.name)
+    check_unchanged(spec, weights, data_root=settings.data_root)
     loaded, base_bytes = time.perf_counter(), stored_bytes(model)
     set_seed(spec.seed)
     with ranks.first_then_others():  # which read its decompositions
@@ -98,6 +100,21 @@ def assemble(spec: RunSpec, settings: Settings) -> Assembly:
         load_seconds=loaded - start,
         adapt_seconds=time.perf_counter() - loaded,
     )
+
+
+def check_unchanged(spec: RunSpec, weights: Weights, *, data_root: Path | None) -> None:
+    """Refuse to make the run of other data or weights than it is named after: a command may wait long for another.
+
+    Raises:
+        ValueError: files were changed since the command began, or a branch of the hub has moved.
+    """
+    *named, data = spec.data.split(" ")
+    changed = f"since this command began, and run {spec.run_id} is named after what it was; the same command again is"
+    if data_fingerprint(spec.task, data_root=data_root) != data:
+        raise ValueError(f"task={spec.task.name}: its data changed {changed} the run of what it is now")
+    own = weights.fingerprint if local_folder(spec.model) is not None else weights.revision
+    if named and named != [f"weights@{own}"[: len(named[0])]]:
+        raise ValueError(f"model={spec.model.name}: its weights changed {changed} the run of what they are now")
 
 
 def _in_chat(task: Task, tokenizer: Any) -> Task:

@@ -19,7 +19,7 @@ from svft_bench.models.loading import load_model
 from svft_bench.records import RunRecord, Weights, load_alone
 from svft_bench.running.keeping.cards import RUN, Kind, write_card
 from svft_bench.running.keeping.folders import training_folder
-from svft_bench.running.keeping.weights import load_kept
+from svft_bench.running.keeping.weights import check_kept, load_kept
 
 RANKS = (4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -48,6 +48,7 @@ def export(record: RunRecord, path: Path, *, outputs: Path, kind: Kind, into: Pa
         raise ValueError(f"model.load_in={bits}: merging would round the update to them; --adapter writes it as it is")
     if kind == "lora" and method.peft_type == "LORA" and not method.adapter.get("use_dora"):
         raise ValueError(f"method={method.name} is a LoRA as it is; --adapter writes it")
+    check_kept(training_folder(outputs, record.spec.place, record.train_id), record=record)  # before a model loads
     model, processor = trained_model(record, outputs=outputs)
     into.mkdir(parents=True, exist_ok=True)
     lost: list[Lost] = []

@@ -17,10 +17,8 @@ from svft_bench.records import (
     Provenance,
     RunRecord,
     Sizes,
-    find_record,
     record_path,
     save_record,
-    take_record,
 )
 from svft_bench.records.durable import sweep
 from svft_bench.running import ranks
@@ -81,7 +79,8 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
         return folder
 
     def keep() -> RunRecord:
-        if (other := None if settings.force else find_record(path)) is not None:  # tables may have been made of it
+        other = None if settings.force else again.recorded(spec, settings)
+        if other is not None:  # tables may have been made of it
             warnings.warn(f"{path} was recorded meanwhile, under another output_dir; that record stays.", stacklevel=2)
         else:
             save_record(record, results=settings.results_dir, predictions=predictions)
@@ -93,7 +92,7 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
 
     folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):
-        found = ranks.lead(lambda: None if again.is_due(spec, settings) else take_record(path))
+        found = ranks.lead(lambda: again.taken(spec, settings))
         if found is not None:
             return found
         record, predictions = _made(spec, settings, folder=folder, command=command, strategy=strategy)

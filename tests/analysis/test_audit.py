@@ -29,6 +29,7 @@ from svft_bench.commands.audit import audit, audit_rows
 from svft_bench.compose import options
 from svft_bench.models.tiny import tiny_model_folder
 
+COMMITTED = Path(__file__).parents[2] / "results" / "tables" / "audit.md"
 # The prints that nothing reproduces, and what is known of their origin.
 UNEXPLAINED = {
     ("svft_table1_math", "gemma-7b", "boft", "2.90M"): "",
@@ -244,11 +245,16 @@ def test_one_table_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows[0]["convention"] == "embeddings left out" and rows[2]["count_reproducing"] == 5_561_344
 
 
-def test_the_audit_is_written_where_the_results_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert audit(["--table", "svft_table9_svf_neurips", "--write", "--results", str(tmp_path)]) == 0
-    text = (tmp_path / "tables" / "audit.md").read_text()
-    assert "| svft_table9_svf_neurips | gemma-2b | svf | - | 120K | 119,808 | QKVUD | as stated | rounds |" in text
-    assert "5 prints: 5 rounds." in text
+def test_all_of_the_audit_is_written_where_the_results_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        audit(["--table", "svft_table9_svf_neurips", "--write", "--format", "markdown", "--results", str(tmp_path)])
+        == 0
+    )
+    text = (tmp_path / "tables" / "audit.md").read_text(encoding="utf-8")
+    row = "| svft_table9_svf_neurips | gemma-2b | svf | - | 120K | 119,808 | QKVUD | as stated | rounds |"
+    assert row in text and text == COMMITTED.read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    assert row in printed and "5 prints: 5 rounds." in printed and "svft_table1_math" not in printed
 
 
 def test_an_unknown_table_is_refused_with_the_nearest() -> None:
@@ -286,5 +292,4 @@ def test_a_configuration_elsewhere_is_counted_from_its_path(tmp_path: Path, caps
 
 
 def test_the_committed_audit_is_what_the_audit_says(all_rows: tuple[list[AuditRow], float]) -> None:
-    committed = Path(__file__).parents[2] / "results" / "tables" / "audit.md"
-    assert committed.read_text(encoding="utf-8") == markdown(audit_table(all_rows[0]))
+    assert COMMITTED.read_text(encoding="utf-8") == markdown(audit_table(all_rows[0]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.make_tables import PAGES, show_tables, shown_figures
+from scripts.make_tables import PAGES, show_tables, shown_figures, told
 from svft_bench.records.index import held
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +70,30 @@ def test_between_marks_stand_the_rows_of_a_table_and_of_pairs_those_that_survive
     page.write_text("<!-- begin n_notes -->\n<!-- end n_notes -->\n", encoding="utf-8")
     show_tables(page, tables=tmp_path)
     assert page.read_text(encoding="utf-8") == "<!-- begin n_notes -->\n- A note.\n<!-- end n_notes -->\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (
+            "<!-- begin t --><!-- end t --><!-- begin nope_pairs --><!-- end nope_pairs -->",
+            "there is no .*nope_pairs.md",
+        ),
+        ("<!-- begin t --> 71.9 <!-- end tt -->", "has <!-- begin t --> without its other end"),
+        ("<!-- begin t-u --> 71.9 <!-- end t-u -->", "has <!-- begin t-u --> without its other end"),
+        ("<!-- begin t --><!-- end t --> 71.9 <!-- end t -->", "has <!-- end t --> without its other end"),
+    ],
+)
+def test_a_mark_that_no_table_fills_is_named_and_the_other_pages_are_filled(
+    text: str, wrong: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t.md").write_text("| a |\n| --- |\n| x |\n", encoding="utf-8")
+    pages = [tmp_path / "one.md", tmp_path / "other.md"]
+    for page, content in zip(pages, (text, "<!-- begin t --><!-- end t -->"), strict=True):
+        page.write_text(content, encoding="utf-8")
+    (said,) = told(pages, tables=tmp_path)
+    assert re.search(wrong, said) and str(pages[0]) in said
+    assert pages[0].read_text(encoding="utf-8") == text and "| x |" in pages[1].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", re.findall(r"<!-- begin (\w+) -->", (ROOT / "results/README.md").read_text("utf-8")))

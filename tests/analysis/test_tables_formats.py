@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from svft_bench.analysis.figures.experiment import experiment_figures
 from svft_bench.analysis.tables.latex import SIGNS, latex
 from svft_bench.analysis.tables.render import as_csv, as_json, markdown
 from svft_bench.analysis.tables.value import Column, Row, Table
+from svft_bench.analysis.tables.writing import SUFFIXES
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell
 from svft_bench.records import save_record
@@ -122,6 +124,23 @@ def test_the_verb_writes_only_when_asked_and_the_same_bytes_twice(
     assert list(written[0]) == [*figures, "demo.csv", "demo.md"]
     assert written[0] == written[1]
     capsys.readouterr()
+
+
+def test_writing_a_table_leaves_no_differences_and_figures_of_other_cells(
+    one: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {figure.suffix for figure in experiment_figures([], folder=tmp_path)} < set(SUFFIXES)
+    save_record(made_record(one[0], score=0.5), results=tmp_path, predictions=[])
+    old = [tmp_path / name for name in ("tables/demo_pairs.md", "tables/demo_pairs.csv", "figures/demo_scores.svg")]
+    kept = [tmp_path / name for name in ("tables/small_seeds_pairs.md", "figures/small_seeds_scores.svg")]
+    for path in (*old, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of an earlier day", encoding="utf-8")
+    assert table(["demo", "--results", str(tmp_path)]) == 0 and all(path.exists() for path in old)
+    assert table(["demo", "--results", str(tmp_path), "--write"]) == 0
+    told = capsys.readouterr().err
+    assert all(f"{path} is removed" in told and not path.exists() for path in old)
+    assert all(path.exists() for path in kept) and (tmp_path / "tables" / "demo.md").exists()
 
 
 def test_a_table_reads_the_folder_that_is_typed_as_for_a_run(

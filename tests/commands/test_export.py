@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from svft_bench.cli import command
 from svft_bench.records import load_record
+from svft_bench.running import exporting
 from svft_bench.running.exporting import base_of_run, lost_by_rank, trained_model
 
 Arguments = Callable[..., list[str]]
@@ -155,10 +158,25 @@ def test_a_kind_that_a_run_has_not_is_refused(
     assert sentence in capsys.readouterr().err
 
 
-def test_weights_that_are_gone_are_said_to_be(
-    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_model_of_another_configuration_is_not_exported_under_the_score(
+    arguments: Arguments, tiny_models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(tiny_models["text"], tmp_path / "model")
+    path = recorded(tmp_path, arguments("text", "method=svft_plain", "train.max_steps=1", f"model.path={model}"))
+    fields = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(fields | {"hidden_act": "relu"}))
+    assert (
+        command(["export", str(path), "--merged", str(tmp_path / "out"), "--outputs", str(tmp_path / "outputs")]) == 2
+    )
+    assert "has another configuration, tokenizer or code than run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_gone_are_said_to_be_before_a_model_loads(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = recorded(tmp_path, arguments("text", "method=svft_plain"))
+    monkeypatch.setattr(exporting, "load_model", None)
     assert command(["export", str(path), "--merged", str(tmp_path / "out"), "--outputs", str(tmp_path / "none")]) == 2
     assert "holds no weights of a finished training" in capsys.readouterr().err
 

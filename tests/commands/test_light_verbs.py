@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,14 @@ def test_no_answer_is_an_error_for_a_reader_that_is_gone(line: str) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_sign_that_an_encoding_has_not_ends_no_command(encoding: str) -> None:
+    program = [sys.executable, "-m", "svft_bench", "plan", "train.lr=0.0033", "--on", "L4"]
+    done = subprocess.run(program, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("≈" if encoding == "utf-8" else r"\u2248") in done.stdout.decode(encoding)
 
 
 @pytest.mark.parametrize(

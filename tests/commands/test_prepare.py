@@ -31,6 +31,15 @@ def test_the_cache_is_pruned_to_a_size(cache: Path, size: list[str], left: int) 
     assert len(svd_cache.entries(cache)) == left
 
 
+@pytest.mark.parametrize("flag", [["--list"], ["--prune"], ["--prune", "0"], ["--prune=0"]])
+def test_a_flag_of_the_cache_is_not_left_out_beside_a_model(
+    flag: list[str], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["prepare", "model=vit-b", *flag]) == 2
+    assert "--list and --prune [GB] stand alone, without a model" in capsys.readouterr().err
+    assert len(svd_cache.entries(cache)) == 3
+
+
 @pytest.mark.parametrize(
     "argv",
     [

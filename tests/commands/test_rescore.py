@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from svft_bench.commands.rescore import rescore, score_rows
 from svft_bench.compose import cells
-from svft_bench.records import load_predictions, load_record, predictions_path, save_record
+from svft_bench.records import (
+    DamagedRecord,
+    load_predictions,
+    load_record,
+    predictions_path,
+    save_record,
+    take_record,
+)
 from tests.made_records import made_record
 
 EVALS = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "train.lr=1"], any_data=True)[0].spec.task.evals
@@ -62,6 +70,39 @@ def test_a_copy_of_a_record_is_scored_anew_where_it_lies(tmp_path: Path) -> None
     assert rescore(["--write", str(copy)]) == 0
     assert load_record(copy).scores["digits"]["accuracy"] == 1.0
     assert load_record(path).scores["digits"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("again", ["rescore", "the run's owner"])
+def test_a_kill_between_predictions_and_record_costs_neither(
+    again: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = cells(["model=smollm2-135m", "method=lora", "task=gsm8k", "train.lr=1"], any_data=True)
+    row = {"id": "0", "eval": "gsm8k", "prediction": "#### 4\nQuestion: #### 5", "reference": "4"}
+    path = save_record(made_record(cell, score=0.0, items=1), results=tmp_path, predictions=[row])
+    before = load_record(path)
+    whole = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == path:
+            os._exit(0)
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    if (child := os.fork()) == 0:
+        save_record(made_record(cell, score=1.0, items=1), results=tmp_path, predictions=[row | {"prediction": "4"}])
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    monkeypatch.undo()
+    with pytest.raises(DamagedRecord, match="was changed after its run"):
+        load_record(path)
+    if again == "rescore":
+        rescore(["--write", str(path)])
+    else:
+        assert take_record(path) == load_record(path)
+    after = load_record(path)
+    assert after.run_id == before.run_id and after.predictions_sha256 != before.predictions_sha256
+    assert [row["prediction"] for row in load_predictions(path)] == ["4"]
+    assert not list(path.parent.glob(".*.json.*"))
 
 
 @pytest.mark.parametrize("argv", [[], ["nowhere.json"], ["a", "b"]])

@@ -157,6 +157,10 @@ def test_a_training_that_runs_is_left_alone(
         (["state="], "runs state=: a value is empty"),
         (["method=lora,"], "runs method=lora,: a value is empty"),
         (["results_dir="], "runs results_dir=: a value is empty"),
+        (["results_dir=other"], "runs: results_dir=other and --results "),
+        (["older_than=1d", "--older-than", "2d"], "runs: older_than=1d and --older-than 2d say the same; say one"),
+        (["method=lora", "method=dora"], "runs: method=lora and method=dora: say one"),
+        (["--prune", "--json"], "runs: --json lists runs, --prune removes what they left; say one"),
         (["--results", ""], "argument --results: it is empty; . is the working directory"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from svft_bench.cli import command
 from svft_bench.models import weight_files
 from svft_bench.models.weight_files import fingerprint, settings, whole
 from svft_bench.records import load_records
+from svft_bench.running import run
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,34 @@ def test_weights_that_were_trained_under_another_configuration_are_trained_again
     (folder / "config.json").write_text(json.dumps(fields | {"hidden_act": "relu"}))
     with pytest.warns(UserWarning, match="another configuration of the model; the training begins again"):
         assert command(line) == 0
+
+
+@pytest.mark.parametrize("moment", ["it waited for the lock", "it ran"])
+def test_a_record_that_another_configuration_made_while_this_one_waited_or_ran_is_not_taken(
+    moment: str, own: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder, line = own
+    assert command(line) == 0
+    written = {path: path.read_bytes() for path in (tmp_path / "results" / "runs").rglob("*.*") if path.is_file()}
+    for path in written:
+        path.unlink()
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(fields | {"hidden_act": "relu"}))
+
+    def meanwhile(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def first(*given: Any, **more: Any) -> Any:
+            made = whole(*given, **more)
+            for path, content in written.items():
+                path.write_bytes(content)
+            return made
+
+        return first
+
+    name = "claim_folder" if moment == "it waited for the lock" else "_made"
+    monkeypatch.setattr(run, name, meanwhile(vars(run)[name]))
+    assert command(line) == 2
+    assert "is recorded with another configuration, tokenizer or code than" in capsys.readouterr().err
+    assert all(path.read_bytes() == content for path, content in written.items())
 
 
 def test_in_a_sweep_it_is_a_failed_cell_with_its_reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,39 @@ from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord, load_records
 
 
-def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path, named: Sequence[str] = ()) -> list[str]:
+@dataclass(frozen=True)
+class Needed:
+    """The seeds at which a paired, corrected test shows a gap on one eval with a power of 0.8, from recorded `pairs`.
+
+    Without a pair they are unknown; where no number of seeds shows it, `least` is the gap that the items show at best.
+    """
+
+    model: str
+    task: str
+    eval: str
+    gap: float
+    comparisons: int
+    named_beforehand: bool
+    pairs: int
+    seeds: int | None = None
+    least: float | None = None
+
+    @property
+    def told(self) -> str:
+        """The same as one line."""
+        named = " named beforehand" if self.named_beforehand else ""
+        asked = f"{self.eval}: a gap of {100 * self.gap:g} {'point' if self.gap == 0.01 else 'points'}, "
+        asked += f"paired and corrected for {plural(self.comparisons, 'comparison')}{named},"
+        basis = f"from {self.pairs} recorded pairs, the pair in the middle"
+        if self.seeds is not None:
+            return f"{asked} needs {plural(self.seeds, 'seed')} ({basis})"
+        if self.least is None:
+            return f"{asked} needs unknown seeds: no two of these cells are recorded at two seeds"
+        least = 100 * self.least
+        return f"{asked} is hidden by the items at any number of seeds; they show {least:.1f} at best ({basis})"
+
+
+def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path, named: Sequence[str] = ()) -> list[Needed]:
     """For each eval of these cells: the seeds at which a paired, corrected test shows the gap with a power of 0.8.
 
     As in the table of their differences, these are of the comparisons `named` beforehand alone, or of every two.
@@ -38,7 +71,7 @@ def seeds_for(cells: Sequence[Cell], gap: float, *, folder: Path, named: Sequenc
     )
     competing = fields(results, judge_all(results, folder=folder))
     known = {(field.model, field.task, field.name): field for field in competing}
-    return [_told(key[2], known.get(key), gap, comparisons=max(comparisons, 1), named=named) for key in methods]
+    return [_needed(*key, known.get(key), gap=gap, comparisons=max(comparisons, 1), named=named) for key in methods]
 
 
 def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellResult]:
@@ -51,19 +84,16 @@ def _recorded(cells: Sequence[Cell], records: Sequence[RunRecord]) -> list[CellR
     return whole
 
 
-def _told(name: str, field: Field | None, gap: float, *, comparisons: int, named: Sequence[str]) -> str:
-    asked = f"{name}: a gap of {100 * gap:g} {'point' if gap == 0.01 else 'points'}, "
-    asked += f"paired and corrected for {plural(comparisons, 'comparison')}{' named beforehand' if named else ''},"
+def _needed(
+    model: str, task: str, name: str, field: Field | None, *, gap: float, comparisons: int, named: Sequence[str]
+) -> Needed:
     pairs = [] if field is None else _variances(field, named)
     if not pairs:
-        return f"{asked} needs unknown seeds: no two of these cells are recorded at two seeds"
-    variances, items = zip(*pairs, strict=True)
-    needed = seeds_needed(gap, seed_variance=median(variances), item_variance=median(items), comparisons=comparisons)
-    basis = f"from {len(items)} recorded pairs, the pair in the middle"
-    if needed is None:
-        least = detectable_gap(Noise(0.0, 1.0, median(items)), comparisons=comparisons)
-        return f"{asked} is hidden by the items at any number of seeds; they show {100 * least:.1f} at best ({basis})"
-    return f"{asked} needs {plural(needed, 'seed')} ({basis})"
+        return Needed(model, task, name, gap, comparisons, bool(named), pairs=0)
+    variances, items = (median(found) for found in zip(*pairs, strict=True))
+    seeds = seeds_needed(gap, seed_variance=variances, item_variance=items, comparisons=comparisons)
+    least = None if seeds is not None else detectable_gap(Noise(0.0, 1.0, items), comparisons=comparisons)
+    return Needed(model, task, name, gap, comparisons, bool(named), len(pairs), seeds, least)
 
 
 def _variances(field: Field, named: Sequence[str]) -> list[tuple[float, float]]:

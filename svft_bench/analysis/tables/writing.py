@@ -27,6 +27,7 @@ from svft_bench.records import load_records, outlines
 from svft_bench.records.durable import write_whole
 
 WRITTEN: dict[Format, str] = {"markdown": "md", "csv": "csv"}
+SUFFIXES = ("", "_pairs", "_scores", "_costs", "_curves", "_updates", "_strengths")  # of an experiment's files
 
 
 def experiment_results(name: str, *, overrides: Sequence[str], folder: Path) -> list[CellResult]:
@@ -143,6 +144,17 @@ def write_experiment(
             for path in figure.draw(path=folder / "figures" / f"{name}{figure.suffix}")
         ),
     ]
+
+
+def left_over(name: str, written: Collection[Path], *, folder: Path) -> list[Path]:
+    """Differences and figures that an earlier writing of this experiment left, and this one of all of it did not write.
+
+    They would stand beside a table that has other cells.
+    """
+    own = [name + suffix for suffix in SUFFIXES if not suffix or name + suffix not in experiment_names()]
+    tables = (folder / "tables" / f"{one}.{form}" for one in own for form in WRITTEN.values())
+    figures = (folder / "figures" / f"{one}.svg" for one in own)
+    return [path for path in (*tables, *figures) if path not in written and path.is_file()]
 
 
 def write_paper(reference: Reference, lines: Sequence[Line], *, folder: Path) -> list[Path]:

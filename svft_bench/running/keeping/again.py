@@ -12,7 +12,7 @@ from svft_bench.config.settings import Settings
 from svft_bench.config.spec import RunSpec
 from svft_bench.models.checkpoint import local_folder
 from svft_bench.models.weight_files import other_than
-from svft_bench.records import RunRecord, find_record, record_path
+from svft_bench.records import RunRecord, find_record, record_path, take_record
 from svft_bench.records.durable import write_whole
 from svft_bench.running import ranks
 from svft_bench.running.keeping.folders import claim_folder, folder_of
@@ -45,9 +45,29 @@ def recorded(spec: RunSpec, settings: Settings) -> RunRecord | None:
     """The cell's record, if there is one that is whole.
 
     Raises:
-        ValueError: it is of a model's folder that holds something else now, or of another schema version.
+        ValueError: as `of_this_model` does, or it is of another schema version.
     """
-    found, folder = find_record(record_path(settings.results_dir, spec)), local_folder(spec.model)
+    return of_this_model(find_record(record_path(settings.results_dir, spec)), spec)
+
+
+def taken(spec: RunSpec, settings: Settings) -> RunRecord | None:
+    """The same for the run's owner, who sets a damaged one aside; None where the cell is to run.
+
+    Raises:
+        ValueError: as `recorded` does.
+    """
+    if is_due(spec, settings):
+        return None
+    return of_this_model(take_record(record_path(settings.results_dir, spec)), spec)
+
+
+def of_this_model(found: RunRecord | None, spec: RunSpec) -> RunRecord | None:
+    """The record that was found, where there is one.
+
+    Raises:
+        ValueError: it is of a model's folder that holds something else now.
+    """
+    folder = local_folder(spec.model)
     known = None if found is None else found.weights
     if folder is not None and known is not None and (other := other_than(folder, known)) is not None:
         raise ValueError(

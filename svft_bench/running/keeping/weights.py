@@ -119,11 +119,20 @@ def load_fitted(folder: Path, model: nn.Module, *, beside: str | None = None) ->
 def load_kept(folder: Path, model: nn.Module, *, record: RunRecord) -> None:
     """Put the weights that a run was scored with into `model`, whatever code made them.
 
+    Raises:
+        ValueError: as `check_kept` does; or the adapter was trained in another singular basis.
+    """
+    check_kept(folder, record=record)
+    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
+
+
+def check_kept(folder: Path, *, record: RunRecord) -> None:
+    """Refuse a folder that does not hold the weights that a run was scored with.
+
     They are known by what their training left in both, its seconds among it, which no second training repeats.
 
     Raises:
-        ValueError: there are none, they are damaged or of another training; or the adapter was trained in another
-            singular basis.
+        ValueError: there are none, or they are damaged or of another training.
     """
     fields = _readable(folder)
     if fields is None:
@@ -136,7 +145,6 @@ def load_kept(folder: Path, model: nn.Module, *, record: RunRecord) -> None:
             f"{folder} holds the weights of a later training, not those that run {record.run_id} was scored with; its "
             "command with force=true makes both anew"
         )
-    load_trained(model, parameters=folder / TRAINED, adapter=folder / ADAPTER)
 
 
 def _drop_unfinished(folder: Path) -> None:
