@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from svft_bench.config.spec import AnswerName
+from svft_bench.tasks.beside import signed
 from svft_bench.tasks.latex import equivalent, last_boxed
 from svft_bench.tasks.mathematics import same
 from svft_bench.tasks.numbers import WINDOW, number_in
@@ -91,10 +92,18 @@ def offered_answer(text: str) -> str | None:
             continue
         heading = marker.group() == "####"  # which also begins a heading, with words after it
         if (_VALUE if heading else _SAID).search(answer.partition("\n")[0] if heading else answer):
-            boxed = last_boxed(answer)
+            boxed = _signed_box(answer)
             return answer if boxed is None else boxed
-    boxed = last_boxed(text)
+    boxed = _signed_box(text)
     return "" if denied and boxed is None else boxed
+
+
+def _signed_box(text: str) -> str | None:
+    boxed = last_boxed(text)
+    if not boxed:
+        return boxed
+    begin = text.rfind("\\boxed" if "\\boxed" in text else "\\fbox")
+    return signed(boxed, before=text[:begin])
 
 
 def exact_number(text: str) -> Fraction | None:

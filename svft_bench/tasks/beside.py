@@ -42,6 +42,18 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 
+# A sign before a box, and neither a difference nor a dash: `= -`, `$-`, `(-`, `is -`, and at a line's begin.
+_SIGN = re.compile(
+    r"(?:(?:^|\n|\$|[:,]\s|(?<![\\a-zA-Z])[a-zA-Z]{2,} )[-−]|(?:[=(\[{&]|\\[\[(]|\\(?:approx|equiv|quad)) ?[-−] ?)$"
+)
+
+
+def signed(inside: str, *, before: str) -> str:
+    """What a box holds, with the minus that stands before the box."""
+    if not _SIGN.search(before[-NEAR:]):
+        return inside
+    return f"-({inside})" if re.search("[-+−]", inside) else f"-{inside}"
+
 
 def with_beside(before: str, inside: str, after: str) -> str:
     """A formula with what changes it on either side of it; empty where that denies it."""

@@ -94,7 +94,7 @@ def _formula(answer: str) -> str:
     text = re.sub(r"√ ?(?:\(([^()]*)\)|(\w+))", r"\\sqrt{\1\2}", text)
     for pattern, replacement in _FORMAT:
         text = re.sub(pattern, replacement, text)
-    text = _NEARLY.sub("", " ".join(text.replace("\\%", "%").split())).rstrip(".,;: ")
+    text = _NEARLY.sub("", " ".join(text.replace("\\%", "%").split())).rstrip(".,;:? ")
     text = _MAGNITUDE.sub(lambda word: f"\\cdot 10^{{{_MAGNITUDES[word[1].lower()]}}}", text)
     text = re.sub(r"(?<![\d.}])(\d+) (\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = _REPEATING.sub(_repeated, re.sub(r"\\sqrt(\[\d+\])? ?([\da-zA-Z])(?![\d.])", r"\\sqrt\1{\2}", text))
@@ -111,7 +111,7 @@ def _shown(text: str) -> str:
         return text
     before, after = (re.sub("[−‐‑‒–—]", "-", side) for side in (text[: found[0].start()], text[found[0].end() :]))
     formula = with_beside(before, next(filter(None, found[0].groups())), after)
-    unit = after.rstrip(".,;: ")
+    unit = after.rstrip(".,;:? ")
     return formula + unit if formula and measured(f"1{unit}") else formula
 
 

@@ -87,6 +87,7 @@ class Metric(Open):
 class Interval(Open):
     lower: float
     upper: float
+    method: StrictStr
     confidence_level: float = Field(ge=0, le=1)
 
 
@@ -166,6 +167,8 @@ def test_a_table_in_the_common_schema_has_a_document_for_every_cell(
     for result in one.evaluation_results:
         assert result.score_details.score == pytest.approx(0.55)
         assert {"seed_0", "seed_1"} <= result.score_details.details.keys()
+        found = result.score_details.uncertainty
+        assert found is None or found.confidence_interval.method == "over seeds and items"
 
 
 def test_the_committed_records_fit_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +176,8 @@ def test_the_committed_records_fit_too(capsys: pytest.CaptureFixture[str]) -> No
     assert command(["table", "demo", "--format", "every-eval-ever", "--results", str(results)]) == 0
     found = documents(capsys.readouterr().out)
     assert len(found) == 7 and all(one.model_info.id for one in found)
-    assert all(one.evaluation_results[0].score_details.uncertainty is not None for one in found)
+    told = [one.evaluation_results[0].score_details.uncertainty for one in found]
+    assert {one and one.confidence_interval.method for one in told} == {"over items, at one seed"}
 
 
 @pytest.mark.parametrize("name", ["small_text", "small_vision", "small_cola_methods", "small_lm"])

@@ -50,11 +50,14 @@ def wilson(share: float, *, items: int, confidence: float = CONFIDENCE) -> Inter
     return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
 
 
-def fisher(correlation: float, *, items: int, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a correlation by Fisher's z transform with standard error 1/√(n-3); normal data assumed."""
+def fisher(correlation: float, *, items: int, ranks: bool = False, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of a correlation by Fisher's z transform with standard error 1/√(n-3); normal data assumed.
+
+    That of `ranks` is √(1 + r²/2) times as large (Bonett and Wright 2000).
+    """
     if abs(correlation) == 1 or items < 4:
         return Interval(-1.0, 1.0)
-    spread = normal_quantile(confidence) / math.sqrt(items - 3)
+    spread = normal_quantile(confidence) * math.sqrt((1 + correlation**2 / 2 if ranks else 1) / (items - 3))
     z = math.atanh(correlation)
     return Interval(math.tanh(z - spread), math.tanh(z + spread))
 

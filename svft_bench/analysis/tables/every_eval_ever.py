@@ -92,7 +92,8 @@ def _result(result: CellResult, score: Score) -> dict[str, Any]:
     if score.interval is not None:
         interval = {"lower": score.interval.low, "upper": score.interval.high, "confidence_level": CONFIDENCE}
         found["score_details"]["uncertainty"] = {
-            "confidence_interval": interval | {"method": "over seeds and items"},
+            "confidence_interval": interval
+            | {"method": "over seeds and items" if score.seeds > 1 else "over items, at one seed"},
             "num_samples": score.items,
         }
     command = {"execution_command": result.records[0].provenance.command}

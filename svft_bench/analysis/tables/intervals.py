@@ -25,9 +25,7 @@ SHARES = frozenset({"accuracy", "accuracy_strict", "exact_match", "best_exact_ma
 FORMULA = {
     "accuracy": "Wilson",
     "accuracy_strict": "Wilson",
-    "matthews": "arcsine of φ",
-    "pearson": "Fisher's z",
-    "spearman": "Fisher's z",
+    **dict.fromkeys(("matthews", "pearson", "spearman"), "Fisher's z of influence values"),
     "f1": "influence values",
     "token_accuracy": "the spread of texts",
     "log_likelihood": "the spread of texts",
@@ -65,7 +63,7 @@ def score_interval(
     if len(values) == 1 and metric == "matthews":
         return phi(values[0], items=items)
     if len(values) == 1 and metric in CORRELATIONS:
-        return fisher(values[0], items=items)
+        return fisher(values[0], items=items, ranks=metric == "spearman")
     return average_interval([metric], [[value] for value in values], items=[items], noise=noise)
 
 
@@ -112,4 +110,7 @@ def item_variance(metric: MetricName, score: float, *, items: int) -> float | No
         return share_variance(score, items=items)
     if metric == "matthews":
         return (1 - score * score) / items
-    return (1 - score * score) ** 2 / max(items - 3, 1) if metric in CORRELATIONS else None
+    if metric not in CORRELATIONS:
+        return None
+    ranks = 1 + score * score / 2 if metric == "spearman" else 1.0
+    return (1 - score * score) ** 2 * ranks / max(items - 3, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.stats import Interval, around, influence, noise_of_gap, noise_of_runs, spreads
+from svft_bench.analysis.stats.correlations import CORRELATION_INTERVALS
 from svft_bench.analysis.stats.influence import INFLUENCE
 from svft_bench.analysis.stats.resampling import resampled
 from svft_bench.analysis.tables.intervals import SHARES
@@ -98,7 +99,11 @@ def with_noise(results: Sequence[CellResult], *, folder: Path) -> list[CellResul
     read = [_read(result, folder=folder) for result in results]
     return [
         replace(
-            result, noise=_noise(index, results, read), learning=_learning(result, runs), resampled=_resampled(runs)
+            result,
+            noise=_noise(index, results, read),
+            learning=_learning(result, runs),
+            resampled=_resampled(runs),
+            alone=_alone(runs),
         )
         if runs
         else result
@@ -151,6 +156,16 @@ def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
         if all(predictions for predictions, _ in of_runs):
             found.setdefault(name, {})[metric] = resampled(metric, of_runs, paired=alike[name])
     return found
+
+
+def _alone(runs: Runs) -> dict[str, Interval]:
+    """Of one run, the intervals of the evals whose headline metric is a correlation."""
+    return {
+        name: CORRELATION_INTERVALS[metric](*_sides(found, metric))
+        for run in runs[: len(runs) == 1]
+        for name, found in run.items()
+        if (metric := found.evaluation.metrics[0]) in CORRELATION_INTERVALS and found.defined
+    }
 
 
 def _sides(found: Judged, metric: MetricName) -> tuple[list[Any], list[Any]]:

@@ -59,8 +59,8 @@ class CellResult:
     """A cell as asked for, its records in the order of their seeds (none: not run), and other seeds that have one.
 
     `noise`, `learning` and `resampled` are what the stored predictions say of an eval, where they were read, the last
-    the interval over its items of each metric that is of texts or spans; `set_aside` are seeds whose records are in no
-    score because they chose a rate.
+    the interval over its items of each metric that is of texts or spans, and `alone` that of a correlation at one
+    seed; `set_aside` are seeds whose records are in no score because they chose a rate.
     """
 
     spec: RunSpec
@@ -70,6 +70,7 @@ class CellResult:
     noise: Mapping[str, Noise] = field(default_factory=dict)
     learning: Mapping[str, Learning] = field(default_factory=dict)
     resampled: Mapping[str, Mapping[MetricName, Interval]] = field(default_factory=dict)
+    alone: Mapping[str, Interval] = field(default_factory=dict)
     search: Search | None = None
     set_aside: tuple[int, ...] = ()
 
@@ -107,8 +108,8 @@ class CellResult:
         """The headline metric of every eval of a recorded cell, where it is defined at a seed."""
         evals = self.spec.task.evals
         found = (_score(item, self.records, noise=self.noise.get(item.name)) for item in evals)
-        alone = self.resampled if len(self.records) == 1 else {}
-        intervals = (alone.get(item.name, {}).get(item.metrics[0]) for item in evals)
+        resampled = self.resampled if len(self.records) == 1 else {}
+        intervals = (resampled.get(item.name, {}).get(item.metrics[0], self.alone.get(item.name)) for item in evals)
         return tuple(
             score if interval is None else replace(score, interval=interval)
             for score, interval in zip(found, intervals, strict=True)

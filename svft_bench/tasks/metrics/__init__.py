@@ -16,7 +16,8 @@ def token_accuracy(predictions: Sequence[int], references: Sequence[int]) -> flo
     return math.fsum(p / r for p, r in zip(predictions, references, strict=True)) / len(references)
 
 
-def _confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[int, int, int, int]:
+def confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[int, int, int, int]:
+    """How many are 1 and said to be, said to be alone, are alone, and neither."""
     pairs = list(zip(predictions, references, strict=True))
     if others := {*predictions, *references} - {0, 1}:
         raise ValueError(f"F1 and Matthews's correlation are of classes 0 and 1, not of {', '.join(map(str, others))}")
@@ -25,13 +26,13 @@ def _confusion(predictions: Sequence[int], references: Sequence[int]) -> tuple[i
 
 def f1(predictions: Sequence[int], references: Sequence[int]) -> float:
     """Harmonic mean of precision and recall of class 1; 0 if class 1 is neither predicted nor there."""
-    right, extra, missed, _ = _confusion(predictions, references)
+    right, extra, missed, _ = confusion(predictions, references)
     return 2 * right / (2 * right + extra + missed) if right else 0.0
 
 
 def matthews(predictions: Sequence[int], references: Sequence[int]) -> float:
     """Matthews correlation of two classes 0 and 1; 0 if either side is constant."""
-    right, extra, missed, left = _confusion(predictions, references)
+    right, extra, missed, left = confusion(predictions, references)
     spread = (right + extra) * (right + missed) * (left + extra) * (left + missed)
     return (right * left - extra * missed) / math.sqrt(spread) if spread else 0.0
 
