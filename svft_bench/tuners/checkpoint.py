@@ -52,9 +52,11 @@ def check_parts(state_dict: dict[str, Tensor], model: nn.Module, adapter: str) -
     """Raise a ValueError where a checkpoint has other parts than the adapter: entries would change their meaning.
 
     PEFT passes over parts that are missing or too many. A layer of which there is nothing is passed over here too, and
-    so is an offset of the bias that is missing, which stays what it is.
+    so is an offset of the bias that is missing, which stays what it is. Entries for a layer that has no adapter here
+    are of an update that would be left out.
     """
     prefix = PEFT_PREFIX if any(key.startswith(PEFT_PREFIX) for key in state_dict) else ""
+    _check_places(state_dict, model, adapter)
     for name, layer in model.named_modules():
         if not isinstance(layer, BasisLayer) or adapter not in layer.configs:
             continue
@@ -68,6 +70,20 @@ def check_parts(state_dict: dict[str, Tensor], model: nn.Module, adapter: str) -
                 f"Module {name.removeprefix(PEFT_PREFIX)!r}: the adapter to be loaded has {_told(saved)} and the one "
                 f"here has {_told(here)}, so its configuration is another one; load it with its own."
             )
+
+
+def _check_places(state_dict: dict[str, Tensor], model: nn.Module, adapter: str) -> None:
+    layers = {name.removeprefix(PEFT_PREFIX): layer for name, layer in model.named_modules()}
+    adapted = {name: layer for name, layer in layers.items() if isinstance(layer, BasisLayer)}
+    parts = {part for layer in adapted.values() for part in layer.adapter_layer_names}
+    found = [key.removeprefix(PEFT_PREFIX).removesuffix(".m").rpartition(".") for key in state_dict]
+    places = dict.fromkeys(place for place, _, part in found if part in parts)
+    known = {name for name, layer in adapted.items() if adapter in layer.configs}
+    if left_out := sorted(place for place in places if place not in known):
+        raise ValueError(
+            f"The adapter to be loaded trains {len(places)} modules, of which {len(left_out)} have no adapter here: "
+            f"{_some(left_out)}. The configuration or the base model is another one, or wrapped; load it with its own."
+        )
 
 
 def _told(parts: set[str]) -> str:

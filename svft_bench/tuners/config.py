@@ -10,7 +10,7 @@ from peft.config import PeftConfig
 
 from . import card
 from .chooser import PathOption
-from .options import BasisDtype, check_choices, check_types, with_help
+from .options import BasisDtype, check_choices, check_names, check_types, with_help
 from .rounding import Rounding
 from .svd import Precision
 
@@ -63,6 +63,7 @@ class SingularConfig(PeftConfig):  # type: ignore[misc]
     def __post_init__(self) -> None:
         super().__post_init__()
         check_types(self)
+        check_names(self, "modules_to_save", texts=("target_modules", "exclude_modules", "layers_pattern"))
         self.modules_to_tie: set[str] | None = None  # which PEFT looks for where weights are tied
         # What the model that is saved knows for the card; no field, since it is not saved itself.
         self.card: card.Card | None = None

@@ -14,6 +14,8 @@ from .kernels import Core
 from .layer import SingularLayer, run_dtype
 from .plain import CONVOLUTIONS
 
+# What models read of a convolution that they call, as Whisper does for the length of its output.
+READ = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 # How a weight of so many dimensions may lie in memory, other than in their order.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -31,6 +33,8 @@ class ConvLayer(SingularLayer):
         super().__init__(*args, **kwargs)
         base = self.get_base_layer()
         self.in_features, self.out_features = base.in_channels, base.out_channels
+        for name in READ:
+            setattr(self, name, getattr(base, name))
 
     @property
     def channels(self) -> int:

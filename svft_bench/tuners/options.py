@@ -54,6 +54,19 @@ def check_types(config: Any) -> None:
             raise ValueError(f"{item.name}={value!r} is not {sentence}.")
 
 
+def check_names(config: Any, *lists: str, texts: tuple[str, ...]) -> None:
+    """Raise a ValueError that names the first field that is no list of names; of `texts`, one string is enough.
+
+    PEFT would take a string for the list of its letters.
+    """
+    for name in (*lists, *texts):
+        value = getattr(config, name)
+        if value is None or (name in texts and isinstance(value, str)):
+            continue
+        if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(part, str) for part in value):
+            raise ValueError(f"{name}={value!r} is not {'a string or ' if name in texts else ''}a list of names.")
+
+
 def resolve_dtype(basis_dtype: BasisDtype, weight: torch.dtype | None) -> torch.dtype:
     """The run-time dtype of the factors of a weight of dtype `weight`."""
     if basis_dtype != "auto":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -29,6 +31,9 @@ SAME = (
     "train_bias",
 )
 
+# Fields that choose among the targets.
+CHOOSING = ("exclude_modules", "layers_to_transform", "layers_pattern")
+
 
 def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
     """Give `model`, a tuner's, the adapter `name` with the sum of the updates of others, each times its weight.
@@ -38,9 +43,8 @@ def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
     """
     _check(model, weights, name=name, kind=kind)
     configs = [model.peft_config[adapter] for adapter in weights]
-    targets = [config.target_modules for config in configs]
-    whole = "|".join(f"({target})" for target in targets) if isinstance(targets[0], str) else set().union(*targets)
-    model.peft_config[name] = replace(configs[0], target_modules=whole, init_weights=True, **_from_zero(configs[0]))
+    chosen = _targets(model, weights, configs)
+    model.peft_config[name] = replace(configs[0], **chosen, init_weights=True, **_from_zero(configs[0]))
     try:
         model.inject_adapter(model.model, name)
     except Exception:
@@ -49,6 +53,17 @@ def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
     for layer in _layers(model):
         if name in layer.configs:
             _fill(layer, weights, name=name)
+    _warn_of_modules(model, weights, name=name)
+
+
+def _targets(model: Any, weights: dict[str, float], configs: list[Any]) -> dict[str, Any]:
+    """The fields by which the new adapter is on every layer that one of the others is on, and on no other."""
+    targets = [config.target_modules for config in configs]
+    if any(getattr(config, field) != getattr(configs[0], field) for config in configs for field in CHOOSING):
+        names = [layer.key for layer in _layers(model) if not layer.configs.keys().isdisjoint(weights)]
+        return {"target_modules": "|".join(map(re.escape, names)), **dict.fromkeys(CHOOSING)}
+    both = "|".join(f"({target})" for target in targets) if isinstance(targets[0], str) else set().union(*targets)
+    return {"target_modules": both}
 
 
 def _fill(layer: SingularLayer, weights: dict[str, float], *, name: str) -> None:
@@ -60,6 +75,21 @@ def _fill(layer: SingularLayer, weights: dict[str, float], *, name: str) -> None
         entries.requires_grad_(False)
     if adapters[0] in layer.basis_names:
         _share_basis(layer, name, of=adapters[0])
+
+
+def _warn_of_modules(model: Any, weights: dict[str, float], *, name: str) -> None:
+    """Say which modules that an adapter trains in full are in no sum of updates."""
+    wrappers = [
+        (place, module) for place, module in model.model.named_modules() if isinstance(module, ModulesToSaveWrapper)
+    ]
+    left = [(place, of) for place, module in wrappers for of in weights if of in module.modules_to_save]
+    if left:
+        told = ", ".join(f"{place} of {of}" for place, of in left)
+        warnings.warn(
+            f"The adapter {name} is the sum of updates alone: it leaves out what others train in full by "
+            f"modules_to_save ({told}), and has those modules as the base has them.",
+            stacklevel=4,
+        )
 
 
 def _share_basis(layer: SingularLayer, adapter: str, *, of: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,12 @@ METHODS = [svft, vectorfit]
         (svft, "gate", 1, "True or False"),
         (svft, "off_diag", True, "a whole number"),
         (svft, "memory_budget", "0.3", "a number"),
+        (svft, "modules_to_save", "head", "a list of names"),
+        (vectorfit, "target_modules", 5, "a string or a list of names"),
+        (vectorfit, "target_modules", {"square": 1}, "a string or a list of names"),
+        (svft, "exclude_modules", [None], "a string or a list of names"),
+        (svft, "rank_pattern", None, "a value of rank for each of some names of layers"),
+        (svft, "off_diag_pattern", ["square"], "a value of off_diag for each of some names of layers"),
         (vectorfit, "total_step", "20", "a whole number"),
         (vectorfit, "l1", "1e-4", "a number"),
         (vectorfit, "freezing_fraction", None, "a number"),
@@ -61,7 +68,7 @@ def test_a_value_of_another_type_is_refused_and_text_is_never_true(
     method: Any, field: str, value: Any, wanted: str
 ) -> None:
     name = {"k": "freezing_fraction"}.get(field, field)
-    with warnings.catch_warnings(), pytest.raises(ValueError, match=f"^{name}={value!r} is not {wanted}.$"):
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=re.escape(f"{name}={value!r} is not {wanted}.")):
         warnings.simplefilter("ignore", DeprecationWarning)
         method(**{field: value})
 

@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel, convert_to_lora, get_peft_model
 from torch import Tensor, nn
 from torch.func import functional_call
+from transformers import WhisperConfig, WhisperModel
 
 from svft_bench.tuners.conv import ConvLayer
 from tests.tuners.cases import CASES, MOVED_CASES, move
@@ -236,3 +237,16 @@ def test_another_process_with_other_threads_finds_the_same_function(tmp_path: Pa
         model.save_pretrained(tmp_path / case)
         torch.save(model(make_pictures()).detach(), tmp_path / f"{case}.pt")
     subprocess.run([sys.executable, "-m", "tests.tuners.kernels", str(tmp_path), *models], check=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_may_read_the_stride_of_an_adapted_convolution_as_whisper_does(method: Method) -> None:
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 32, "pad_token_id": 0}
+    config = WhisperConfig(**sizes, **heads, num_mel_bins=8, max_source_positions=10, max_target_positions=8)
+    model = WhisperModel(config).eval()
+    inputs = {"input_features": torch.randn(1, 8, 20), "decoder_input_ids": torch.tensor([[1, 2]])}
+    want = model(**inputs).last_hidden_state
+    model = get_peft_model(model, method(target_modules=["conv1", "conv2"]))
+    torch.testing.assert_close(model(**inputs).last_hidden_state, want, rtol=0, atol=0)
+    assert model.base_model.model.encoder.conv2.stride == (2,)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from svft_bench.tuners import SVFTConfig, VectorFitConfig
-from tests.tuners.cases import adapted, make_base, make_input, svft, vectorfit
+from tests.tuners.cases import adapted, config_of, make_base, make_input, svft, vectorfit
 
 # SVFT's all have as many entries.
 BANDED, GATED = svft(pattern="banded", off_diag=1), svft(pattern="banded", off_diag=1, gate=True)
@@ -65,3 +67,27 @@ def test_a_part_of_a_state_loads_alone(case: str, whole: bool) -> None:
     set_peft_model_state_dict(model, of_one if whole else entries)
     x = make_input()
     torch.testing.assert_close(model.base_model.model.tall(x), moved.base_model.model.tall(x))
+
+
+@pytest.mark.parametrize("case", ["svft_banded", "svft_tied", "vectorfit"])
+@pytest.mark.parametrize(
+    "here", [{"target_modules": ["square"]}, {"exclude_modules": ["tall", "wide", "conv", "twin"]}]
+)
+def test_an_adapter_does_not_load_in_part(case: str, here: dict[str, list[str]], tmp_path: Path) -> None:
+    adapted(case, moved=True).save_pretrained(tmp_path)
+    edited = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(edited | here))
+    sentence = r"^The adapter to be loaded trains \d modules, of which \d have no adapter here: conv, tall, "
+    with pytest.raises(ValueError, match=sentence):
+        PeftModel.from_pretrained(make_base(), tmp_path)
+    state = get_peft_model_state_dict(inject_adapter_in_model(config_of(case), make_base()))
+    plain = inject_adapter_in_model(config_of(case, target_modules={"square"}), make_base())
+    with pytest.raises(ValueError, match=sentence):
+        set_peft_model_state_dict(plain, state)
+
+
+def test_an_adapter_does_not_pass_over_a_block_that_is_wrapped() -> None:
+    model, state = adapted("svft_banded"), get_peft_model_state_dict(adapted("svft_banded", moved=True))
+    model.base_model.model.tall = checkpoint_wrapper(model.base_model.model.tall)
+    with pytest.raises(ValueError, match=r"of which 1 have no adapter here: tall\. The"):
+        set_peft_model_state_dict(model, state)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 
 from svft_bench.tuners import SVFTConfig
-from tests.tuners.cases import move
+from tests.tuners.cases import adapted, move, svft
 from tests.tuners.test_architectures import logits, make
 from tests.tuners.test_peft_contract import ALL, OURS, TARGETS, build, layers
 from tests.tuners.test_transfer import on_machine
@@ -35,6 +35,45 @@ def test_a_weighted_adapter_is_exactly_the_sum_of_the_others(name: str) -> None:
         torch.testing.assert_close(both, 0.5 * one - 2.0 * other, atol=1e-6, rtol=1e-5)
     assert not any(p.requires_grad for n, p in model.named_parameters() if n.endswith(".sum"))
     assert model.peft_config["sum"].target_modules == {*TARGETS, "v_proj"}
+
+
+# What two adapters choose, of the queries and values of two blocks.
+CHOSEN = [
+    ({"exclude_modules": ["v_proj"]}, {}),
+    ({}, {"exclude_modules": ["v_proj"]}),
+    ({"layers_to_transform": [0]}, {"layers_to_transform": [1]}),
+    ({"layers_to_transform": [1], "target_modules": ["q_proj"]}, {"target_modules": ["v_proj"]}),
+    ({"target_modules": ["q_proj"]}, {"exclude_modules": ["q_proj"]}),
+    ({"target_modules": ".*q_proj", "exclude_modules": ".*1.*"}, {"target_modules": ".*v_proj"}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), CHOSEN)
+def test_a_weighted_adapter_is_on_every_layer_that_one_of_the_others_chose(
+    one: dict[str, Any], other: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"target_modules": ["q_proj", "v_proj"], "pattern": "banded", "off_diag": 2}
+    model = get_peft_model(make("llama"), SVFTConfig(**options | one), adapter_name="one").eval()
+    model.add_adapter("other", SVFTConfig(**options | other))
+    for adapter in ("one", "other"):
+        model.set_adapter(adapter)
+        move(model)
+    model.base_model.add_weighted_adapter(["one", "other"], [1.0, 1.0], "sum")
+    model.base_model.set_adapter(["one", "other"])
+    want = logits(model)
+    model.set_adapter("sum")
+    torch.testing.assert_close(logits(model), want)
+    assert sum("sum" in layer.configs for layer in layers(model)) == len(layers(model))
+    model.save_pretrained(tmp_path, selected_adapters=["sum"])
+    again = PeftModel.from_pretrained(make("llama"), tmp_path / "sum").eval()
+    torch.testing.assert_close(logits(again), want)
+
+
+def test_a_weighted_adapter_says_which_modules_trained_in_full_are_in_no_sum() -> None:
+    model = adapted("svft_banded", moved=True)
+    model.add_adapter("other", svft(pattern="banded", off_diag=2, modules_to_save=["head"]))
+    with pytest.warns(UserWarning, match=r"leaves out what others train in full by modules_to_save \(head of other\)"):
+        model.base_model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "sum")
 
 
 def test_a_weighted_adapter_saves_and_loads(tmp_path: Path) -> None:

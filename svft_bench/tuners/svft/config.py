@@ -104,7 +104,10 @@ class SVFTConfig(SingularConfig):
 
     def _check_pattern(self, name: str) -> None:
         """Every layer's value has to be one that the field itself would take."""
-        for key, value in getattr(self, f"{name}_pattern").items():
+        given = getattr(self, f"{name}_pattern")
+        if not isinstance(given, dict):
+            raise ValueError(f"{name}_pattern={given!r} is not a value of {name} for each of some names of layers.")
+        for key, value in given.items():
             try:
                 re.compile(key)
                 replace(self, **NO_PATTERNS | {name: value})
