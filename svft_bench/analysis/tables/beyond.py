@@ -9,7 +9,6 @@ from svft_bench.analysis.stats import around, equivalent, holm
 from svft_bench.analysis.stats.beyond import combined, critical_difference, mean_ranks, omnibus
 from svft_bench.analysis.tables.compared import Field, Gap
 from svft_bench.analysis.tables.experiment import cell_name
-from svft_bench.analysis.tables.results import shown_name
 from svft_bench.config.wording import plural
 
 MARGINS = (0.01, 0.02, 0.05)
@@ -33,7 +32,7 @@ def _any_difference(competing: Sequence[Field]) -> list[str]:
         left = len(field.cells) - len(whole)
         p = f"p = {test.p:.3f}" if test.p >= 0.001 else "p < 0.001"
         found.append(
-            f"{shown_name(field.name, field.cells)}: all {len(whole)} alike? min F' ({test.between:.0f}, "
+            f"{field.shown}: all {len(whole)} alike? min F' ({test.between:.0f}, "
             f"{test.within:.1f}) = {test.f:.2f}, {p} (seeds and items as samples; Clark 1973"
             f"{f'; {left} without a score at some seed left out' if left else ''})."
         )
@@ -56,7 +55,7 @@ def _equivalent(competing: Sequence[Field]) -> list[str]:
         shown: dict[str, list[str]] = {}
         for (field, index, _), p in zip(gaps, tested, strict=True):
             if p < LEVEL:
-                name = shown_name(field.name, field.cells)
+                name = field.shown
                 shown.setdefault(name, []).append(cell_name(field.cells[index], field.cells))
         told = "; ".join(f"{name}: {', '.join(cells)}" for name, cells in shown.items())
         parts.append(f"within {100 * margin:g} {told or 'none'}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from svft_bench.analysis.stats import Noise, Spread, noise_of_gap, spread_of_gap, spreads
 from svft_bench.analysis.tables.predictions import Judged, judged
-from svft_bench.analysis.tables.results import CellResult, data_of, differing, noise_key
+from svft_bench.analysis.tables.results import CellResult, data_of, differing, noise_key, shown_name
 from svft_bench.config.wording import plural
 from svft_bench.records import RunRecord
 
@@ -37,6 +38,7 @@ class Field:
     """Cells of one model and task on one eval or on the mean of several.
 
     `values` has an array for each eval, cells by seeds by items that all have; nan where a run is missing or undefined.
+    `peers`: other models are compared on the same eval.
     """
 
     model: str
@@ -46,6 +48,12 @@ class Field:
     seeds: tuple[int, ...]
     values: tuple[Any, ...]
     shares: bool
+    peers: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The eval as tables call it, with the model where it is not the only one."""
+        return shown_name(self.name, self.cells) + f" of {self.model}" * self.peers
 
     @cached_property
     def scores(self) -> Any:
@@ -95,8 +103,9 @@ def fields(results: Sequence[CellResult], every: Every) -> list[Field]:
     Raises:
         ValueError: runs were scored on other data under one name.
     """
-    found = (_field(cells, names, every) for cells, names in _compared(results) if not _apart(cells, names, every))
-    return list(found)
+    found = [_field(cells, names, every) for cells, names in _compared(results) if not _apart(cells, names, every)]
+    models = Counter((field.task, field.name) for field in found)
+    return [replace(field, peers=models[field.task, field.name] > 1) for field in found]
 
 
 def apart(results: Sequence[CellResult], every: Every) -> list[str]:

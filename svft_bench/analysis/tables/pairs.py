@@ -14,7 +14,7 @@ from svft_bench.analysis.tables.beyond import beyond_pairs
 from svft_bench.analysis.tables.compared import Field, Gap, apart, fields, judge_all
 from svft_bench.analysis.tables.experiment import cell_name
 from svft_bench.analysis.tables.intervals import metric_range
-from svft_bench.analysis.tables.results import CellResult, shown_name
+from svft_bench.analysis.tables.results import CellResult
 from svft_bench.analysis.tables.value import Column, Row, Table
 from svft_bench.compose import option_fields, options
 from svft_bench.config.spec import MethodSpec
@@ -102,7 +102,7 @@ def pairs_table(
     tested = [pair for pair in wanted if len(pair.gap.seeds) == _most(pair, wanted)]
     untested = [pair for pair in pairs if pair not in tested]
     corrected = [*holm([pair.p for pair in tested]), *(None for _ in untested)]
-    rows = [_row(pair, p, among=done) for pair, p in zip([*tested, *untested], corrected, strict=True)]
+    rows = [_row(pair, p) for pair, p in zip([*tested, *untested], corrected, strict=True)]
     notes = (
         f"Differences in points on the same items at the same seeds, with 95 % intervals; comparisons: {len(tested)} "
         "on all evals of this table, p-values corrected for all of them by Holm's method. Bold: corrected p below "
@@ -160,14 +160,14 @@ def _pairs(field: Field) -> list[Pair]:
     return found
 
 
-def _row(pair: Pair, corrected: float | None, *, among: Sequence[CellResult]) -> Row:
+def _row(pair: Pair, corrected: float | None) -> Row:
     """A pair as printed, its cells named as they are told apart; without a corrected p-value it was not tested."""
     interval, gap = pair.interval, pair.gap
     names = pair.first.spec.method.name, pair.second.spec.method.name
     cells = (
-        shown_name(pair.field.name, [pair.first, pair.second]),
-        cell_name(pair.first, among),
-        cell_name(pair.second, among),
+        pair.field.shown,
+        cell_name(pair.first, pair.field.cells),
+        cell_name(pair.second, pair.field.cells),
         f"{100 * gap.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]",
         "" if corrected is None else _p_text(pair.p),
         "" if corrected is None else _p_text(corrected),
@@ -194,7 +194,7 @@ def _seed_spread(competing: Sequence[Field]) -> list[str]:
                 for cell, spread in zip(field.cells, field.spreads, strict=True)
             ]
             found.append(
-                f"{shown_name(field.name, field.cells)}: standard deviation between seeds, what all share removed and "
+                f"{field.shown}: standard deviation between seeds, what all share removed and "
                 f"moderated by the other methods, in points: {', '.join(spreads)}."
             )
     return found
@@ -209,7 +209,7 @@ def _detectable(tested: Sequence[Pair]) -> list[str]:
             gap = median(detectable_gap(pair.gap.noise, comparisons=len(tested)) for pair in pairs)
             items = sum(values.shape[2] for values in field.values)
             found.append(
-                f"{shown_name(field.name, field.cells)}: {plural(len(pairs[0].gap.seeds), 'seed')} and "
+                f"{field.shown}: {plural(len(pairs[0].gap.seeds), 'seed')} and "
                 f"{plural(items, 'item')} miss a gap under {100 * gap:.1f} points more than one time in five (paired, "
                 f"corrected for {plural(len(tested), 'comparison')}, the pair in the middle)."
             )
