@@ -15,6 +15,7 @@ from svft_bench.records.shape import (
 )
 from svft_bench.records.stored import (
     find_record,
+    found_at,
     load_alone,
     load_outlined,
     load_record,
@@ -38,6 +39,7 @@ __all__ = [
     "Sizes",
     "Weights",
     "find_record",
+    "found_at",
     "held",
     "load_alone",
     "load_outlined",

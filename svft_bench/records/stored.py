@@ -199,6 +199,14 @@ def outlines(results: Path, *, near: Collection[Sequence[str]] | None = None) ->
     return found
 
 
+def found_at(results: Path, record: RunRecord) -> Path:
+    """Where this record of `results` lies: in its cell's folder, or wherever below somebody moved it."""
+    home = record_path(results, record.spec, run_id=record.run_id)
+    if home.exists():
+        return home
+    return next((path for file in held(results) if (path := Path(file.path)).name == home.name), home)
+
+
 def _far(files: Sequence[Held], known: Mapping[Held, Outline], near: Collection[Sequence[str]]) -> set[Held]:
     """Those of very many unknown files that no text of `near` is in."""
     paths = {file.path for file in known}

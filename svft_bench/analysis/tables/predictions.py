@@ -17,7 +17,7 @@ from svft_bench.analysis.tables.intervals import SHARES
 from svft_bench.analysis.tables.results import CellResult, Learning, noise_key
 from svft_bench.config.spec import EvalSpec, MetricName
 from svft_bench.config.spec.metric import DRAWN_METRICS, TOKEN_METRICS
-from svft_bench.records import DamagedRecord, RunRecord, predictions_of, record_path
+from svft_bench.records import DamagedRecord, RunRecord, found_at, predictions_of
 from svft_bench.tasks.metrics.answering import SPAN_VALUES
 from svft_bench.tasks.scoring import OF_A_ROW, TEXT_METRICS, correct, counted, one_answer
 
@@ -54,7 +54,7 @@ def judged(record: RunRecord, *, folder: Path) -> dict[str, Judged]:
     Raises:
         ValueError: the record has no predictions beside it, or they do not give the recorded scores.
     """
-    rows = predictions_of(record, record_path(folder, record.spec, run_id=record.run_id))
+    rows = predictions_of(record, found_at(folder, record))
     return {item.name: judge(record, item, rows[item.name]) for item in record.spec.task.evals}
 
 
