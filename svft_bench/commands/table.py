@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -106,14 +107,30 @@ def _search(asked: argparse.Namespace, results: Sequence[CellResult]) -> None:
     if asked.next and wider is None:
         raise ValueError(f"table {asked.name}: --next is for an experiment that names a wider one, as study does")
     every = results if wider is None else experiment_results(wider, overrides=asked.overrides, folder=asked.results)
-    left = due(results, every) if wider is not None else []
+    diverged = _diverged(asked, [asked.name, *([wider] if wider else [])], [*results, *every])
+    left = due(results, every, diverged=diverged) if wider is not None else []
     if asked.next:
         print(*left, sep="\n", end="\n" if left else "")
         return
     if left:
         raise ValueError(f"nothing is chosen before every trial is done; {len(left)} are due (--next), as {left[0]}")
-    chosen = choices(results) if wider is None else choices(tried(every), capped=True)
+    tries = results if wider is None else tried(every, diverged=diverged)
+    chosen = choices(tries, capped=wider is not None, diverged=diverged)
     print(tuned_files(chosen, name=asked.name), end="")
+
+
+def _diverged(asked: argparse.Namespace, names: Sequence[str], results: Sequence[CellResult]) -> frozenset[str]:
+    """The commands of the trials without a record whose training diverged on this machine; each is told."""
+    from svft_bench.running.sweeping.failures import diverged, reason
+
+    missing = {command for result in results for command in result.missing}
+    found: dict[str, str] = {}
+    with suppress(ValueError):  # of data that are not here, on which nothing can have failed here
+        every = (cell for name in names for cell in cells([f"experiment={name}", *asked.overrides])) if missing else ()
+        found = {cell.command: reason(cell) for cell in every if cell.command in missing and diverged(cell)}
+    for command, why in found.items():
+        print(f"counted as the worst: {command} ({why})", file=sys.stderr)
+    return frozenset(found)
 
 
 def _told(asked: argparse.Namespace, made: Table, results: Sequence[CellResult]) -> str:

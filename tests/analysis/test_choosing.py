@@ -16,6 +16,7 @@ from svft_bench.cli import command
 from svft_bench.commands.table import table
 from svft_bench.compose import Cell, cells, conf_dir
 from svft_bench.records import RunRecord, save_record
+from svft_bench.running.sweeping.failures import keep_failure
 from tests.made_records import made_record
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -100,6 +101,45 @@ def test_one_rate_is_no_choice(asked: list[Cell]) -> None:
 def test_a_missing_trial_is_refused(asked: list[Cell]) -> None:
     with pytest.raises(ValueError, match="1 missing, such as svft-bench experiment=lr_sweep"):
         choices(cell_results(asked, records(asked, {})[1:]))
+
+
+def test_a_trial_that_diverged_counts_and_is_never_chosen(asked: list[Cell]) -> None:
+    made = records(asked, {("lora", rate): 0.5 + rate for rate in (3e-4, 1e-3)})
+    lost = {cell.command for cell in asked if cell.spec.method.name == "lora" and cell.spec.train.lr == 3e-3}
+    left = [record for record in made if (record.spec.method.name, record.spec.train.lr) != ("lora", 3e-3)]
+    assert lost and len(left) < len(made)
+    found = {one.best.spec.method.name: one for one in choices(cell_results(asked, left), diverged=lost)}
+    whole = {one.best.spec.method.name: one for one in choices(cell_results(asked, made))}
+    assert (found["lora"].best.spec.train.lr, found["lora"].edge) == (1e-3, None)
+    assert [(one.rates, one.seeds) for one in found.values()] == [(one.rates, one.seeds) for one in whole.values()]
+
+
+def test_a_grid_does_not_go_on_where_the_next_rate_diverged() -> None:
+    first, wider = (grid({3e-4: 0.5, 1e-3: 0.6, 3e-3: 0.6, 1e-2: 0.7}, name=name) for name in ("study", "study_wider"))
+    gone = {command for result in (*first, *wider) if result.spec.train.lr == 3e-2 for command in result.missing}
+    assert len(due(first, wider)) == 1 and due(first, wider)[0] in gone
+    assert due(first, wider, diverged=gone) == []
+
+
+def test_the_verb_chooses_past_a_trial_that_failed_because_it_diverged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["lr_sweep", "method=lora", f"output_dir={tmp_path}/outputs"]
+    every = cells([f"experiment={line[0]}", *line[1:], f"results_dir={tmp_path}"])
+    best, lost = every[0].spec.train.lr, max(cell.spec.train.lr for cell in every)
+    for cell in every:
+        if cell.spec.train.lr != lost:
+            save_record(
+                made_record(cell, score=0.9 if cell.spec.train.lr == best else 0.5), results=tmp_path, predictions=[]
+            )
+    with pytest.raises(ValueError, match="nothing is chosen before every trial is done"):
+        table([*line, "--choose", "--results", str(tmp_path)])
+    for cell in every:
+        if cell.spec.train.lr == lost:
+            keep_failure(cell, FloatingPointError("training diverged: the loss is nan at step 3"))
+    assert table([*line, "--choose", "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert f"lr: {best:g}\n" in told.out and "counted as the worst: svft-bench experiment=lr_sweep" in told.err
 
 
 def test_the_reported_set_does_not_choose() -> None:

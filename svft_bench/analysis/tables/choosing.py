@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
 from svft_bench.analysis.tables.experiment import collapsed, validation
+from svft_bench.analysis.tables.extending import lost
 from svft_bench.analysis.tables.results import CellResult, differences
 from svft_bench.config.wording import plural
 
@@ -32,16 +33,17 @@ class Choice:
     settled: tuple[str, ...] = ("lr",)
 
 
-def choices(results: Sequence[CellResult], *, capped: bool = False) -> list[Choice]:
+def choices(results: Sequence[CellResult], *, capped: bool = False, diverged: Set[str] = frozenset()) -> list[Choice]:
     """The best rate of every model, method and task by the mean validation score; the lower rate wins a tie.
 
     `capped` says that methods got as many trials as their grids had to go on for, by one rule and with one cap.
+    `diverged` are the commands of trials that have no record for this reason: they count, and are never chosen.
 
     Raises:
         ValueError: a run is missing or has no validation score, cells differ in more than the rate, there is but one
             rate, or more for some methods than for others, or no trial of a method has a score at every seed.
     """
-    missing = [command for result in results for command in result.missing]
+    missing = [command for result in results if not lost(result, diverged) for command in result.missing]
     if missing:
         raise ValueError(f"nothing is chosen before every trial is done; {len(missing)} missing, such as {missing[0]}")
     groups: dict[tuple[str, str, str], Group] = {}
@@ -49,8 +51,8 @@ def choices(results: Sequence[CellResult], *, capped: bool = False) -> list[Choi
         spec = result.spec
         groups.setdefault((spec.model.name, spec.method.name, spec.task.name), []).append(result)
     for group in groups.values():
-        _refuse_more_than_a_rate(group)
-    budgets = {" ".join(key): (len(group), len(group[0].records)) for key, group in groups.items()}
+        _refuse_more_than_a_rate([result for result in group if not result.missing])
+    budgets = {" ".join(key): (len(group), seeds_of(group[0])) for key, group in groups.items()}
     if len(set(budgets.values())) > 1 and not capped:
         told = ", ".join(f"{name} {rates} x {seeds}" for name, (rates, seeds) in budgets.items())
         raise ValueError(f"unequal trial budgets (rates x seeds) would favour a method: {told}")
@@ -91,7 +93,7 @@ def _choice(group: Group) -> Choice:
     edge = next((found for found in edges if found is not None), None)
     several = tuple(name for name in CHOSEN[1:] if len({getattr(one.spec.train, name) for one in group}) > 1)
     biased = ("lr_bias",) if best.lr_bias is not None and "lr_bias" not in several else ()
-    return Choice(group[index], scores[index], len(group), len(group[0].records), edge, ("lr", *biased, *several))
+    return Choice(group[index], scores[index], len(group), seeds_of(group[0]), edge, ("lr", *biased, *several))
 
 
 def _edge(rate: float, tried: Sequence[float]) -> Literal["lowest", "highest"] | None:
@@ -100,9 +102,14 @@ def _edge(rate: float, tried: Sequence[float]) -> Literal["lowest", "highest"] |
     return None if low == high else "lowest" if rate == low else "highest" if rate == high else None
 
 
+def seeds_of(result: CellResult) -> int:
+    """At how many seeds a rate was tried."""
+    return len(result.records) + len(result.missing)
+
+
 def _validated(result: CellResult) -> float:
-    """The validation score, below every other where it is undefined at a seed."""
-    found = -math.inf if collapsed(result) else validation(result)
+    """The validation score, below every other where it is undefined at a seed, or training diverged there."""
+    found = -math.inf if result.missing or collapsed(result) else validation(result)
     if found is None:
         raise ValueError(
             f"run {result.records[0].run_id} has no score on validation rows, and the reported set must not choose: "
@@ -112,6 +119,8 @@ def _validated(result: CellResult) -> float:
 
 
 def _refuse_more_than_a_rate(group: Group) -> None:
+    if not group:
+        return
     first = group[0]
     seeds = [record.spec.seed for record in first.records]
     free = {f"train.{name}" for name in CHOSEN}

@@ -53,6 +53,11 @@ def reason(cell: Cell) -> str:
     return failure_path(cell).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
 
 
+def diverged(cell: Cell) -> bool:
+    """Whether the cell's training diverged when it was last tried, as it would again."""
+    return failure_path(cell).exists() and reason(cell).startswith(FloatingPointError.__name__)
+
+
 def standing(cell: Cell) -> str:
     """What the cell's command does when it is given once more after an interruption."""
     folder = folder_of(cell.settings.output_dir, cell.spec)
