@@ -89,7 +89,7 @@ class Planned:
 def main(argv: list[str]) -> int:
     """Print the plan of the cells that these overrides stand for."""
     asked = _parser().parse_intermixed_args(argv)
-    found = cells(asked.overrides)
+    found = list({cell.spec.run_id: cell for cell in cells(asked.overrides)}.values())  # a run asked for twice is one
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
     wanted = {cell.spec.cell_id for cell in found}
     near = {cell.spec.place for cell in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import defaultdict
@@ -79,6 +80,12 @@ def test_budgets_reach_from_the_diagonal_to_a_band_of_sixteen() -> None:
         8,
         16,
     }
+
+
+def test_a_run_that_is_asked_for_twice_is_planned_once(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["-m", "method=lora", "seed=0,0", "train.lr=1e-3,0.001", "device=cpu", "--json"]
+    assert plan(line) == 0
+    assert len(json.loads(capsys.readouterr().out)["cells"]) == 1
 
 
 def test_a_plan_sums_trials_and_time_by_method(capsys: pytest.CaptureFixture[str]) -> None:

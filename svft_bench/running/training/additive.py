@@ -13,6 +13,10 @@ from svft_bench.tuners.adapted import uncounted
 
 # How far the loss of two rows together may be from the two alone, which models take in float32 even of float64; in
 # bfloat16 rounding alone is more.
+TOGETHER = (  # what makes parts of a batch train another model
+    "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm, AdaLoRA's "
+    "penalty)"
+)
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5}
 
 
@@ -72,10 +76,7 @@ def additive(model: Any, inputs: dict[str, Any], *, told: bool, rounded: bool) -
     divides = ranks.highest(int(read and told and not torch.equal(both, halved))) == 1
     total, of_rows = both * (1 if divides else 2), apart[0][0] + apart[1][0]
     if read and abs(of_rows - total) > _rounding(model, rounded=rounded) * abs(of_rows):
-        raise ValueError(
-            "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm), "
-            f"so that WORLD_SIZE={ranks.size()} would train another; one process trains it"
-        )
+        raise ValueError(f"{TOGETHER}, so that WORLD_SIZE={ranks.size()} would train another; one process trains it")
     return Additive(divides, len(of_two.seen), common)
 
 

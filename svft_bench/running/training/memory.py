@@ -21,7 +21,7 @@ from svft_bench.config.wording import plural
 from svft_bench.running import ranks
 from svft_bench.running.batches.encoding import learned
 from svft_bench.running.training import chance
-from svft_bench.running.training.additive import Additive
+from svft_bench.running.training.additive import TOGETHER, Additive
 from svft_bench.running.training.sharing import SHARE, Share, own, sum_gradients, targets
 
 # How allocators say it that raise no type of their own: PyTorch's on a CPU, and those of MPS and other devices.
@@ -184,7 +184,7 @@ def _learn(trainer: Trainer, inputs: dict[str, Any], learn: Callable[[dict[str, 
     Raises:
         OutOfMemory: it is not made of the rows' own, or what they draw is not.
     """
-    why = "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm)"
+    why = TOGETHER
     try:
         if not any(isinstance(module, _BatchNorm) for module in trainer.model.modules()):
             learn(inputs)
