@@ -14,8 +14,8 @@ from svft_bench.tuners.adapted import uncounted
 # How far the loss of two rows together may be from the two alone, which models take in float32 even of float64; in
 # bfloat16 rounding alone is more.
 TOGETHER = (  # what makes parts of a batch train another model
-    "the loss of this model's rows together is not that of each alone (a balance of experts, a batch norm, AdaLoRA's "
-    "penalty)"
+    "the loss of this model's rows together is not that of each alone (a balance of experts, AdaLoRA's penalty, a "
+    "batch norm)"
 )
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5}
 
