@@ -16,6 +16,7 @@ from torch import nn
 from svft_bench.methods.applying import apply_method, peft_config
 from svft_bench.models.checkpoint import describe, fetch, local_folder
 from svft_bench.models.loading import load_model
+from svft_bench.models.weight_files import other_than
 from svft_bench.records import RunRecord, Weights, load_alone
 from svft_bench.running.keeping.cards import RUN, Kind, write_card
 from svft_bench.running.keeping.folders import training_folder
@@ -92,16 +93,11 @@ def base_of(record: RunRecord) -> tuple[Any, Any]:
     model = spec.model
     if known.revision is not None and local_folder(model) is None:
         model = model.model_copy(update={"revision": known.revision})  # which a branch may have left since
-    now = describe(model, fetch(model, weights=True))
-    told = {
-        "fingerprint": "its weights are not those that",
-        "settings": "its folder has another configuration, tokenizer or code than",
-        "whole": "its folder has other weights or another generation_config.json than",
-    }
-    for field, words in told.items():
-        before, found = getattr(known, field), getattr(now, field)
-        if None not in (before, found) and before != found:
-            raise ValueError(f"model={model.name}: {words} run {record.run_id} trained on")
+    now, folder = describe(model, fetch(model, weights=True)), local_folder(model)
+    if known.fingerprint not in (None, now.fingerprint):
+        raise ValueError(f"model={model.name}: its weights are not those that run {record.run_id} trained on")
+    if folder is not None and (other := other_than(folder, known)) is not None:
+        raise ValueError(f"model={model.name}: its folder has {other} than run {record.run_id} trained on")
     return load_model(model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
 
 
