@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from svft_bench.compose import Cell
-from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes
+from svft_bench.records import Costs, DataUse, Provenance, RunRecord, Sizes, save_record
+from svft_bench.tasks.scoring import score as scored
 
 COSTS = Costs(
     load_seconds=1,
@@ -69,3 +73,16 @@ def made_record(
             command="svft-bench",
         ),
     )
+
+
+def answered(cell: Cell, given: Sequence[int], truth: Sequence[int], *, folder: Path) -> RunRecord:
+    """The saved record of a run that gave these answers to the one eval of its task."""
+    (evaluation,) = cell.spec.task.evals
+    rows = [
+        {"eval": evaluation.name, "id": index, "prediction": one, "reference": other}
+        for index, (one, other) in enumerate(zip(given, truth, strict=True))
+    ]
+    record = made_record(cell, score=0.0, items=len(rows))
+    record = record.model_copy(update={"scores": {evaluation.name: scored(evaluation, rows)}})
+    save_record(record, results=folder, predictions=rows)
+    return record

@@ -14,10 +14,8 @@ from svft_bench.analysis.stats.correlations import CORRELATION_INTERVALS
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.results import cell_results
 from svft_bench.compose import cells
-from svft_bench.records import save_record
 from svft_bench.tasks.metrics import matthews, pearson
-from svft_bench.tasks.scoring import score
-from tests.made_records import made_record
+from tests.made_records import answered
 
 RUNS = 400
 LEAST = 0.925  # of so many, what one of 0.95 has in 49 cases of 50
@@ -90,13 +88,7 @@ def test_a_table_takes_it_from_the_predictions(tmp_path: Path) -> None:
     cell = cells(["model=minilm-l6", "method=lora", "task=glue/cola", "seed=0"], any_data=True)[0]
     truth = [int(index % 10 > 0) for index in range(200)]
     given = [1 - one if index % 15 == 0 else one for index, one in enumerate(truth)]
-    rows = [
-        {"eval": "cola", "id": index, "prediction": one, "reference": other}
-        for index, (one, other) in enumerate(zip(given, truth, strict=True))
-    ]
-    record = made_record(cell, score=0.0, items=len(rows))
-    record = record.model_copy(update={"scores": {"cola": score(cell.spec.task.evals[0], rows)}})
-    save_record(record, results=tmp_path, predictions=rows)
+    record = answered(cell, given, truth, folder=tmp_path)
     (result,) = with_noise(cell_results([cell], [record]), folder=tmp_path)
     found = result.scores[0]
     assert found.interval == CORRELATION_INTERVALS["matthews"](given, truth)

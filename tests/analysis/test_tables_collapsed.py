@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -13,22 +12,8 @@ from svft_bench.analysis.tables.experiment import experiment_table
 from svft_bench.analysis.tables.pairs import pairs_table
 from svft_bench.analysis.tables.predictions import with_noise
 from svft_bench.analysis.tables.results import cell_results
-from svft_bench.compose import Cell, cells
-from svft_bench.records import RunRecord, save_record
-from svft_bench.tasks.scoring import score
-from tests.made_records import made_record
-
-
-def answers(cell: Cell, given: Sequence[int], truth: Sequence[int], *, folder: Path) -> RunRecord:
-    """The record of a run on MRPC that gave these answers."""
-    rows = [
-        {"eval": "mrpc", "id": index, "prediction": one, "reference": other}
-        for index, (one, other) in enumerate(zip(given, truth, strict=True))
-    ]
-    record = made_record(cell, score=0.0, items=len(rows))
-    record = record.model_copy(update={"scores": {"mrpc": score(cell.spec.task.evals[0], rows)}})
-    save_record(record, results=folder, predictions=rows)
-    return record
+from svft_bench.compose import cells
+from tests.made_records import answered
 
 
 def test_a_collapse_is_counted_and_no_interval_leaves_the_scores_range(tmp_path: Path) -> None:
@@ -42,7 +27,7 @@ def test_a_collapse_is_counted_and_no_interval_leaves_the_scores_range(tmp_path:
         given = [one if rng.random() < 0.9 else 1 - one for one in truth]
         if cell.spec.method.name == "head" or (cell.spec.method.name, cell.spec.seed) == ("lora", 2):
             given = [1] * 300
-        records.append(answers(cell, given, truth, folder=tmp_path))
+        records.append(answered(cell, given, truth, folder=tmp_path))
     found = experiment_table(with_noise(cell_results(asked, records), folder=tmp_path), name="n", title="")
     place = [column.title for column in found.columns].index("learns")
     learned = fmean(record.score("mrpc", "accuracy") for record in records[:2])
@@ -67,7 +52,7 @@ def test_a_table_of_pairs_says_what_pairs_cannot(tmp_path: Path) -> None:
     for cell in asked:
         count = wrong[cell.spec.method.name] + cell.spec.seed
         records.append(
-            answers(cell, [1 - one if i < count else one for i, one in enumerate(truth)], truth, folder=tmp_path)
+            answered(cell, [1 - one if i < count else one for i, one in enumerate(truth)], truth, folder=tmp_path)
         )
     notes = pairs_table(cell_results(asked, records), name="demo", title="Demo", folder=tmp_path).notes
     (alike,) = [note for note in notes if "all 3 alike?" in note]
