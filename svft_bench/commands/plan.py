@@ -41,8 +41,9 @@ from svft_bench.analysis.tables.pairs import named_in
 from svft_bench.analysis.tables.seeds import seeds_for
 from svft_bench.compose import Cell, cells
 from svft_bench.config.wording import Parser, devices, plural, points
-from svft_bench.methods.counts import trained_parameters
+from svft_bench.methods.counts import NUMBERS, trained_parameters
 from svft_bench.records import RunRecord, load_records
+from svft_bench.running.preflight import check_methods
 from svft_bench.running.sweeping.failures import State, reason, state
 from svft_bench.running.sweeping.sweep import counted
 
@@ -90,6 +91,8 @@ def main(argv: list[str]) -> int:
     """Print the plan of the cells that these overrides stand for."""
     asked = _parser().parse_intermixed_args(argv)
     found = list({cell.spec.run_id: cell for cell in cells(asked.overrides)}.values())  # a run asked for twice is one
+    if any(map(_is_of_an_adapter, asked.overrides)):
+        check_methods(found)
     on = device(asked.on, cpu=found[0].settings.device == "cpu")
     wanted = {cell.spec.cell_id for cell in found}
     near = {cell.spec.place for cell in found}
@@ -106,6 +109,12 @@ def main(argv: list[str]) -> int:
     for line in [*_notes(planned, on=on, devices=asked.devices), *(gap.told for gap in gaps)]:
         console.print(line, highlight=False, soft_wrap=True)  # a command is copied whole
     return 0
+
+
+def _is_of_an_adapter(override: str) -> bool:
+    """Whether it sets a field that the adapter's own config alone can judge, which takes seconds to import."""
+    group, _, name = override.lstrip("+").partition("=")[0].partition(".")
+    return group == "method" and name not in {"", "modules", *NUMBERS}
 
 
 def plan(found: Sequence[Cell], *, records: Sequence[RunRecord], on: Device) -> list[Planned]:

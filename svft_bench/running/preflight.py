@@ -146,9 +146,6 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.methods.applying import LONG, peft_config
-    from svft_bench.methods.fields import check_values
-    from svft_bench.methods.targets import check_targets
     from svft_bench.models.architectures import published
     from svft_bench.models.blocks import check_numbers
     from svft_bench.models.loading import build_meta, check_bits
@@ -161,25 +158,41 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     if here:
         for name in {cell.settings.device for cell in cells}:
             pick_device(name)
-    seen = set()
-    for overrides, spec in ((cell.overrides, cell.spec) for cell in cells):
+    for spec in (cell.spec for cell in cells):
         check_bits(spec.model)
         if here:
             check_installed(spec.model)
             check_scorers(spec.task.evals)
-        if (key := (repr(spec.method), repr(spec.model), spec.task.kind)) not in seen:
-            seen.add(key)
-            config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)
-            if config is not None:
-                check_values(config, spec.model, method=spec.method.name)
-            retold = any(line.partition("=")[0].startswith(RETOLD) for line in overrides)
-            if retold or (config is not None and _names_modules(spec)):  # a look at the architecture takes a second
-                own = published(spec.model.name) is None
-                bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-                if config is not None:
-                    check_targets(bare, config, adapter=spec.method.adapter, method=spec.method.name)
-                if retold:
-                    check_numbers(bare, spec.model, kind=spec.task.kind)
+    check_methods(cells)
+    retold = [cell.spec for cell in cells if any(line.partition("=")[0].startswith(RETOLD) for line in cell.overrides)]
+    for spec in {(repr(spec.model), spec.task.kind): spec for spec in retold}.values():
+        own = published(spec.model.name) is None
+        bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
+        check_numbers(bare, spec.model, kind=spec.task.kind)
+
+
+def check_methods(cells: Sequence[Cell]) -> None:
+    """Refuse what an adapter's own config would, and modules that its model has not.
+
+    Raises:
+        ValueError: names the field of the method, and what it takes.
+    """
+    from svft_bench.methods.applying import LONG, peft_config
+    from svft_bench.methods.fields import check_values
+    from svft_bench.methods.targets import check_targets
+    from svft_bench.models.architectures import published
+    from svft_bench.models.loading import build_meta
+
+    specs = (cell.spec for cell in cells)
+    for spec in {(repr(spec.method), repr(spec.model), spec.task.kind): spec for spec in specs}.values():
+        config = peft_config(spec.method, kind=spec.task.kind, head_modules=(), total_steps=LONG, seed=spec.seed)
+        if config is None:
+            continue
+        check_values(config, spec.model, method=spec.method.name)
+        if _names_modules(spec):  # a look at the architecture takes a second
+            own = published(spec.model.name) is None
+            bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
+            check_targets(bare, config, adapter=spec.method.adapter, method=spec.method.name)
 
 
 def _names_modules(spec: RunSpec) -> bool:

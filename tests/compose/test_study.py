@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 
+from svft_bench.cli import command
 from svft_bench.commands.plan import main as plan
 from svft_bench.compose import cells
 from svft_bench.compose.sweeping import sweeps
@@ -91,3 +92,10 @@ def test_a_run_that_is_asked_for_twice_is_planned_once(capsys: pytest.CaptureFix
 def test_a_plan_sums_trials_and_time_by_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan(["experiment=study", *DIGITS, "method=lora,svft_plain", "--on", "A100-80GB"]) == 0
     assert re.search(r"^By method: lora 5 in .+, svft_plain 5 in .+\.$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", ["+method.bogus=9", "++method.use_rslora=x", "method.target_modules=[nowhere]"])
+def test_a_plan_refuses_what_the_adapters_own_config_would(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["plan", "task=digits", "method=lora", line, "--on", "A100-80GB"]) == 2
+    told = capsys.readouterr().err
+    assert line.lstrip("+").partition("=")[0].removeprefix("method.") in told and len(told.splitlines()) == 1
