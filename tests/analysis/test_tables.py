@@ -219,6 +219,13 @@ def test_cells_of_one_method_are_told_apart_by_what_differs() -> None:
     assert [row.cells[1] for row in found.rows] == ["off_diag=2", "off_diag=4"]
 
 
+def test_another_models_settings_tell_no_cell_apart() -> None:
+    small = cells(["experiment=demo", "method=svft_banded", "train.batch_size=8"], any_data=True)
+    other = cells(["experiment=demo", "method=svft_banded", "model=vit-b", "train.batch_size=16"], any_data=True)
+    titles = [column.title for column in made([*small, *other], []).columns]
+    assert "model" in titles and "settings" not in titles
+
+
 def test_settings_are_chosen_by_validation_which_the_table_shows() -> None:
     swept = cells(["experiment=demo", "method=svft_banded", "method.off_diag=2,4"], any_data=True)
     record = made_record(swept[0], score=0.5)

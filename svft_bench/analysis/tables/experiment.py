@@ -208,18 +208,19 @@ def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozens
     return " ".join([result.spec.method.title, *told])
 
 
-def settings_text(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
-    """What tells this cell from the others of its method and task, as overrides would say it, `but` these settings."""
+def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:
+    """What tells this cell from the others of its method, task and model, as overrides would say it."""
     peers, own = _peers(result, results), _settings(result)
-    return " ".join(
-        f"{key}={own[key]}" for key in own if key not in but and len({str(peer.get(key)) for peer in peers}) > 1
-    )
+    return " ".join(f"{key}={own[key]}" for key in own if len({str(peer.get(key)) for peer in peers}) > 1)
 
 
 def _peers(result: CellResult, results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """The settings of the cells of the same method and task."""
-    names = result.spec.method.name, result.spec.task.name
-    return [_settings(other) for other in results if (other.spec.method.name, other.spec.task.name) == names]
+    """The settings of the cells of the same method, task and model."""
+    return [_settings(other) for other in results if _names(other) == _names(result)]
+
+
+def _names(result: CellResult) -> tuple[str, str, str]:
+    return result.spec.method.name, result.spec.task.name, result.spec.model.name
 
 
 def _settings(result: CellResult) -> dict[str, Any]:
