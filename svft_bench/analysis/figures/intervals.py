@@ -8,7 +8,7 @@ from typing import Any
 
 from svft_bench.analysis.figures.canvas import drawing, ends, recorded_evals
 from svft_bench.analysis.figures.looks import look
-from svft_bench.analysis.tables.experiment import cell_name
+from svft_bench.analysis.tables.experiment import name_on_its_model
 from svft_bench.analysis.tables.results import CellResult, shown_name
 
 
@@ -38,7 +38,7 @@ def scores_by_method(results: Sequence[CellResult], *, path: Path) -> list[Path]
 
 def _name(result: CellResult, done: Sequence[CellResult]) -> str:
     several = len({other.spec.model.name for other in done}) > 1
-    return f"{result.spec.model.name} " * several + cell_name(result, done)
+    return f"{result.spec.model.name} " * several + name_on_its_model(result, done)
 
 
 def _row(axis: Any, result: CellResult, evaluation: str, *, height: int) -> None:

@@ -197,15 +197,25 @@ def _chose_by_validation(result: CellResult) -> list[RunRecord]:
 
 
 def cell_name(result: CellResult, results: Sequence[CellResult], *, but: frozenset[str] = frozenset()) -> str:
-    """The method's title, with the fewest settings that tell this cell from the others of its method, `but` these."""
-    own, told = _settings(result), []
+    """The method's title, with the fewest settings that tell this cell from the others of its method, `but` these.
+
+    Its model comes first where the method was run on this task with several.
+    """
+    own, method, task = _settings(result), result.spec.method.name, result.spec.task.name
+    alike = [other.spec for other in results if (other.spec.method.name, other.spec.task.name) == (method, task)]
+    told = [result.spec.model.name] * (len({spec.model.name for spec in alike}) > 1) + [result.spec.method.title]
     left = [peer for peer in _peers(result, results) if peer != own]
     for key in own:
-        alike = [peer for peer in left if str(peer.get(key)) == str(own[key])]
-        if key not in but and len(alike) < len(left):
+        same = [peer for peer in left if str(peer.get(key)) == str(own[key])]
+        if key not in but and len(same) < len(left):
             told.append(f"{key}={own[key]}")
-            left = alike
-    return " ".join([result.spec.method.title, *told])
+            left = same
+    return " ".join(told)
+
+
+def name_on_its_model(result: CellResult, results: Sequence[CellResult]) -> str:
+    """`cell_name` among the cells of its own model."""
+    return cell_name(result, [other for other in results if other.spec.model.name == result.spec.model.name])
 
 
 def settings_text(result: CellResult, results: Sequence[CellResult]) -> str:
