@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from svft_bench.compose import options, own_dir
@@ -19,8 +18,9 @@ from svft_bench.config.own import CONF
 from svft_bench.config.spec import Kind, SourceSpec
 from svft_bench.config.spec.base import Name, PathOfNames
 from svft_bench.config.spec.metric import NO_ANSWER_METRICS, SPAN_METRICS
-from svft_bench.config.spec.template import fields
+from svft_bench.config.spec.template import fields, typed
 from svft_bench.config.wording import Parser, nearest
+from svft_bench.config.yaml_text import yaml_text
 from svft_bench.records.durable import write_whole
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.sources import own_path, read_rows
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
     found = describe_model(asked.source, name=asked.name, title=asked.title or asked.name, kind=asked.kind)
     notes = "".join(f"# {note}\n" for note in found.notes)
-    write_whole(path, f"# Counted in the configuration of {_one_line(asked.source)}\n{notes}{_yaml(found.fields)}")
+    write_whole(path, f"# Counted in the configuration of {_one_line(asked.source)}\n{notes}{yaml_text(found.fields)}")
     print(path, *found.notes, sep="\n")
     return 0
 
@@ -261,11 +261,7 @@ def _known(name: str, row: Row) -> str:
 
 
 def _lines(task: dict[str, Any]) -> str:
-    return "".join(f"  {line}\n" for line in _yaml(task).splitlines())
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None))
+    return "".join(f"  {line}\n" for line in yaml_text(task).splitlines())
 
 
 def _parser() -> Parser:
@@ -294,7 +290,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--target", metavar="COLUMN", help="what an encoder with a decoder is to write of the text")
     parser.add_argument("--regression", action="store_true", help="the label is a number to predict")
-    parser.add_argument("--prompt", metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'")
-    parser.add_argument("--answer", metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'")
+    parser.add_argument(
+        "--prompt", type=typed, metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'"
+    )
+    parser.add_argument(
+        "--answer", type=typed, metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'"
+    )
     parser.add_argument("--chat", action="store_true", help="the prompt in the model's own chat template")
     return parser
