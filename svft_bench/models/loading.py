@@ -38,6 +38,7 @@ from svft_bench.models import pipelines
 from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
+from svft_bench.models.grids import plain_grid
 from svft_bench.models.heads import draw_head
 from svft_bench.models.read_in import check_finite, check_used
 from svft_bench.models.tokenizer import check_embedded, embed_added_token, end_as_taught, fit_tokenizer
@@ -81,6 +82,9 @@ def load_model(
     torch.backends.cuda.enable_cudnn_sdp(False)
     with _loading(spec, checkpoint):
         config = _configuration(spec, checkpoint, **_label_fields(kind, num_labels))
+    if spec.image:
+        plain_grid(config, model=f"model={spec.name}")
+    with _loading(spec, checkpoint):
         model, found = AUTO[kind].from_pretrained(
             checkpoint.folder,
             config=config,
