@@ -245,8 +245,11 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
     if not KINDS[kind].labelled:
         return {} if (outputs := KINDS[kind].outputs) is None else {"num_labels": outputs}
+    plain = {number: f"LABEL_{number}" for number in range(num_labels)}  # and not what a tuned checkpoint calls its own
     return {
         "num_labels": num_labels,
+        "id2label": plain,
+        "label2id": {name: number for number, name in plain.items()},
         "problem_type": "regression" if num_labels == 1 else "single_label_classification",
     }
 
