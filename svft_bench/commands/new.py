@@ -6,12 +6,10 @@ import argparse
 import json
 import os
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from svft_bench.compose import options, own_dir
@@ -19,9 +17,11 @@ from svft_bench.config.own import CONF
 from svft_bench.config.spec import Kind, SourceSpec
 from svft_bench.config.spec.base import Name, PathOfNames
 from svft_bench.config.spec.metric import NO_ANSWER_METRICS, SPAN_METRICS
-from svft_bench.config.spec.template import fields
+from svft_bench.config.spec.template import fields, typed
 from svft_bench.config.wording import Parser, nearest
+from svft_bench.config.yaml_text import yaml_text
 from svft_bench.records.durable import write_whole
+from svft_bench.tasks.classes import check_rows, classes_of, values_of
 from svft_bench.tasks.files import Row
 from svft_bench.tasks.sources import own_path, read_rows
 from svft_bench.tasks.spans import asked as read_answers
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
     found = describe_model(asked.source, name=asked.name, title=asked.title or asked.name, kind=asked.kind)
     notes = "".join(f"# {note}\n" for note in found.notes)
-    write_whole(path, f"# Counted in the configuration of {_one_line(asked.source)}\n{notes}{_yaml(found.fields)}")
+    write_whole(path, f"# Counted in the configuration of {_one_line(asked.source)}\n{notes}{yaml_text(found.fields)}")
     print(path, *found.notes, sep="\n")
     return 0
 
@@ -91,10 +91,10 @@ def task_file(asked: argparse.Namespace) -> str:
     elif asked.target is not None:
         parts = _of_two_texts(asked, shown[0])
     elif isinstance(shown[0].get("image"), dict):
-        parts = _of_images(_classes(rows, "label"))
+        parts = _of_images(classes_of(rows, "label"))
     else:
         parts = _of_classes(asked, rows)
-    _check_rows(rows, *parts["columns"].values())
+    check_rows(rows, *parts["columns"].values())
     evaluation = {"data": test, "reader": "columns", **parts.pop("eval")}
     written = asked.prompt is not None or asked.target is not None
     validation = {"validation_rows": 0} if written else {}
@@ -171,7 +171,7 @@ def _of_spans(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
     answers = _known(asked.label, first) if asked.label else _guess(first, ("answers", "answer"), what="label")
     columns = {"question": question, "context": _known(asked.context, first), "answers": answers}
     columns |= {"starts": "answer_start"} if "answer_start" in first else {}
-    read = zip(*(_values(rows, name) for name in (question, columns["context"], answers)), strict=True)
+    read = zip(*(values_of(rows, name) for name in (question, columns["context"], answers)), strict=True)
     missing = any(not read_answers(*parts)["answers"] for parts in read)
     more = list(NO_ANSWER_METRICS) if missing else []
     return {
@@ -203,7 +203,7 @@ def _of_classes(asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any
     base = {"kind": "sequence_classification", "columns": columns, "max_length": 128}
     if asked.regression:
         return base | {"labels": 1, "eval": {"metrics": ["pearson", "spearman"]}}
-    classes = _classes(rows, label)
+    classes = classes_of(rows, label)
     if not 2 <= len(classes) <= CLASSES:
         raise ValueError(
             f"new task: column {label} has {len(classes):,} different values, which are no classes; "
@@ -219,41 +219,6 @@ def _guess(row: Row, names: Sequence[str], *, what: str, but: str | None = None)
     return found
 
 
-def _check_rows(rows: Sequence[Row], *columns: str) -> None:
-    """Refuse a table of which some row has not these columns."""
-    for number, row in enumerate(rows):
-        for column in columns:
-            if column not in row:
-                raise ValueError(f"new task: row {number} has no column {column!r}; it has {', '.join(row)}")
-
-
-def _values(rows: Sequence[Row], column: str) -> list[Any]:
-    _check_rows(rows, column)
-    return [row[column] for row in rows]
-
-
-def _classes(rows: Sequence[Row], column: str) -> list[str]:
-    """The names of the classes in a column, in their order.
-
-    Raises:
-        ValueError: a row has none, or two of them are one to the eye.
-    """
-    values = _values(rows, column)
-    for number, value in enumerate(values):
-        if value is None or value != value or not str(value).strip():
-            raise ValueError(f"new task: row {number} has no {column}; take out the rows without one, or name theirs")
-    classes = sorted({str(value) for value in values})
-    seen: dict[str, str] = {}
-    for name in classes:
-        same = seen.setdefault(unicodedata.normalize("NFC", " ".join(name.split())), name)
-        if same != name:
-            raise ValueError(
-                f"new task: column {column} has the classes {same!a} and {name!a}, which differ in spaces or in how a "
-                "letter is coded alone; write both the same"
-            )
-    return classes
-
-
 def _known(name: str, row: Row) -> str:
     if name not in row:
         raise ValueError(f"new task: there is no column {name!r}; {nearest(name, row)}")
@@ -261,11 +226,7 @@ def _known(name: str, row: Row) -> str:
 
 
 def _lines(task: dict[str, Any]) -> str:
-    return "".join(f"  {line}\n" for line in _yaml(task).splitlines())
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None))
+    return "".join(f"  {line}\n" for line in yaml_text(task).splitlines())
 
 
 def _parser() -> Parser:
@@ -294,7 +255,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--target", metavar="COLUMN", help="what an encoder with a decoder is to write of the text")
     parser.add_argument("--regression", action="store_true", help="the label is a number to predict")
-    parser.add_argument("--prompt", metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'")
-    parser.add_argument("--answer", metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'")
+    parser.add_argument(
+        "--prompt", type=typed, metavar="TEMPLATE", help="for a language model, such as 'Q: {question}\\nA:'"
+    )
+    parser.add_argument(
+        "--answer", type=typed, metavar="TEMPLATE", help="what is to be learnt after it, such as ' {answer}'"
+    )
     parser.add_argument("--chat", action="store_true", help="the prompt in the model's own chat template")
     return parser

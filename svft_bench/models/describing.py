@@ -15,6 +15,7 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoTokenizer,
 from svft_bench.config.spec import KINDS, Kind, ModelSpec
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.describing_images import image_fields
+from svft_bench.models.grids import plain_grid
 from svft_bench.models.hub import commit_of
 from svft_bench.models.loading import AUTO, DTYPES
 
@@ -54,6 +55,8 @@ def describe_model(path: str, *, name: str, title: str, kind: Kind | None = None
     """
     where, commit, config = _configured(path)
     kind = _kind(config) if kind is None else kind
+    if KINDS[kind].images:
+        plain_grid(config, model=path)
     model = _on_meta(config, kind=kind, path=path)
     parts = _parts(model, path=path) if KINDS[kind].two_parts else {"": _blocks(model, path=path)}
     found = {part: _matrices(blocks, path=path, of=part) for part, (_, blocks) in parts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoImageProcessor, PretrainedConfig
@@ -10,8 +11,7 @@ from transformers.image_utils import PILImageResampling
 
 def image_fields(path: str, config: PretrainedConfig, *, revision: str | None) -> tuple[dict[str, Any], list[str]]:
     """How its images are prepared, as its own processor says where it has one, and what of that is done otherwise."""
-    size = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
-    own, half, notes = _own_processor(path, revision), [0.5, 0.5, 0.5], []
+    size, own, notes = config.image_size, _own_processor(path, revision), []
     if own is None:
         notes.append(
             "it says nothing of how its images are prepared: a mean and deviation of 0.5 and bilinear are a guess"
@@ -23,6 +23,8 @@ def image_fields(path: str, config: PretrainedConfig, *, revision: str | None) -
     seen = _seen(own)
     if seen is not None and seen != (size, size):
         notes.append(f"its own processor gives images of {seen[0]} x {seen[1]} pixels, here they have {size} x {size}")
+    if not getattr(own, "do_resize", True):
+        notes.append("its own processor leaves images of any size as they are, here they are resized")
     if getattr(own, "do_center_crop", False):
         notes.append("its own processor cuts the middle out of an image, here the whole of it is resized")
     scaled = getattr(own, "do_rescale", True) and abs(getattr(own, "rescale_factor", 1 / 255) * 255 - 1) < 1e-3
@@ -31,12 +33,18 @@ def image_fields(path: str, config: PretrainedConfig, *, revision: str | None) -
     plain = own is not None and not getattr(own, "do_normalize", True)
     fields = {
         "size": size,
-        "mean": [0.0] * 3 if plain else list(getattr(own, "image_mean", None) or half),
-        "std": [1.0] * 3 if plain else list(getattr(own, "image_std", None) or half),
+        "mean": _colours(0.0 if plain else getattr(own, "image_mean", None)),
+        "std": _colours(1.0 if plain else getattr(own, "image_std", None)),
         "resample": known.get(resample, "bilinear"),
         "backend": "pil",
     }
     return fields, notes
+
+
+def _colours(said: float | Sequence[float] | None) -> list[float]:
+    """A number for each of three colours: those that are said, the one that is said of all, or a half."""
+    found = 0.5 if said is None else said
+    return [float(found)] * 3 if isinstance(found, int | float) else list(found)
 
 
 def _own_processor(path: str, revision: str | None) -> Any:

@@ -38,6 +38,7 @@ from svft_bench.models import pipelines
 from svft_bench.models.architectures import architecture, counted_blocks
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.checkpoint import Checkpoint, fetch, stand_in, unloadable
+from svft_bench.models.grids import plain_grid
 from svft_bench.models.heads import draw_head
 from svft_bench.models.read_in import check_finite, check_used
 from svft_bench.models.tokenizer import check_embedded, embed_added_token, end_as_taught, fit_tokenizer
@@ -81,6 +82,9 @@ def load_model(
     torch.backends.cuda.enable_cudnn_sdp(False)
     with _loading(spec, checkpoint):
         config = _configuration(spec, checkpoint, **_label_fields(kind, num_labels))
+    if spec.image:
+        plain_grid(config, model=f"model={spec.name}")
+    with _loading(spec, checkpoint):
         model, found = AUTO[kind].from_pretrained(
             checkpoint.folder,
             config=config,
@@ -241,8 +245,11 @@ def resize_positions(model: PreTrainedModel, *, size: int) -> None:
 def _label_fields(kind: Kind, num_labels: int) -> dict[str, Any]:
     if not KINDS[kind].labelled:
         return {} if (outputs := KINDS[kind].outputs) is None else {"num_labels": outputs}
+    plain = {number: f"LABEL_{number}" for number in range(num_labels)}  # and not what a tuned checkpoint calls its own
     return {
         "num_labels": num_labels,
+        "id2label": plain,
+        "label2id": {name: number for number, name in plain.items()},
         "problem_type": "regression" if num_labels == 1 else "single_label_classification",
     }
 

@@ -98,7 +98,11 @@ def base_of(record: RunRecord) -> tuple[Any, Any]:
         raise ValueError(f"model={model.name}: its weights are not those that run {record.run_id} trained on")
     if folder is not None and (other := other_than(folder, known)) is not None:
         raise ValueError(f"model={model.name}: its folder has {other} than run {record.run_id} trained on")
-    return load_model(model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    loaded, processor = load_model(model, kind=spec.task.kind, num_labels=spec.task.labels or 0, seed=spec.seed)
+    if spec.task.classes:  # by whose names a pipeline answers
+        loaded.config.id2label = dict(enumerate(spec.task.classes))
+        loaded.config.label2id = {name: number for number, name in enumerate(spec.task.classes)}
+    return loaded, processor
 
 
 def base_of_run(path: str | Path) -> nn.Module:

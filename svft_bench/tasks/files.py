@@ -81,9 +81,17 @@ def _picture(path: Path) -> Row:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder itself."""
-    found = folder.glob("*") if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+    """The pictures in a folder itself.
+
+    Raises:
+        ValueError: there is one of a form that is not read, which would be left out without a word.
+    """
+    found = sorted(path for path in (folder.glob("[!.]*") if folder.is_dir() else ()) if not path.is_dir())
+    if unread := [path for path in found if path.suffix.lower() in UNREAD]:
+        raise ValueError(
+            f"{unread[0]} is of no form that is read here ({', '.join(IMAGES)}); convert it or take it out"
+        )
+    return [path for path in found if path.suffix.lower() in IMAGES]
 
 
 def _jsonl(path: Path) -> list[Row]:
@@ -161,11 +169,24 @@ def own_sha256(path: Path) -> str:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Those in the folders of a folder, or where there are none those in itself."""
-    found = sorted(image for one in folder.iterdir() if one.is_dir() for image in _pictures(one)) or _pictures(folder)
+    """Those in the folders of a folder, or where there are none those in itself; a hidden folder is no class.
+
+    Raises:
+        ValueError: there are none, or some lie deeper, of which it is not said of which class they are.
+    """
+    classes = _folders(folder)
+    found = sorted(image for one in classes for image in _pictures(one)) or _pictures(folder)
+    if deeper := [image for one in classes for inner in _folders(one) for image in _pictures(inner)]:
+        raise ValueError(
+            f"{deeper[0]} lies too deep: expected FOLDER/CLASS/NAME, so that its class is the folder's name"
+        )
     if not found:
         raise ValueError(f"{folder} holds no images: expected FOLDER/CLASS/NAME{' or '.join(IMAGES)}")
     return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [one for one in folder.glob("[!.]*") if one.is_dir()]
 
 
 def _csv(path: Path) -> list[Row]:
@@ -222,5 +243,6 @@ def _table(path: Path, *, quoting: Literal[0, 3], delimiter: str = ",") -> list[
 
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+UNREAD = (".heic", ".heif", ".avif", ".jfif", ".jp2", ".ppm", ".pgm")  # pictures as well
 TABLES: dict[str, Callable[[Path], list[Row]]] = {".csv": _csv, ".tsv": _tsv}
 PARSERS: dict[str, Callable[[Path], list[Row]]] = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet}

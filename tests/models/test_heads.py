@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_the_head_of_a_checkpoint_that_was_tuned_for_three_classes_is_drawn_anew
     for seed in (0, 1):
         assert torch.equal(head(tuned, labels=labels, seed=seed), head(pretrained, labels=labels, seed=seed))
     assert not torch.equal(head(tuned, labels=labels, seed=0), head(tuned, labels=labels, seed=1))
+
+
+def test_classes_have_no_names_of_those_that_a_checkpoint_was_tuned_for(tmp_path: Path) -> None:
+    spec = plain(tmp_path)
+    file = tmp_path / "config.json"
+    named = {"id2label": {"0": "neg", "1": "neu", "2": "pos"}, "label2id": {"neg": 0, "neu": 1, "pos": 2}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | named))
+    for labels in (2, 3):
+        model, _ = load_model(spec, kind="sequence_classification", num_labels=labels, seed=0)
+        assert model.config.id2label == {number: f"LABEL_{number}" for number in range(labels)}
+        assert model.config.label2id == {f"LABEL_{number}": number for number in range(labels)}
 
 
 def test_what_has_another_shape_and_is_no_head_is_named_with_both(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from svft_bench.cli import command
 
 
 def new_task(tmp_path: Path, labels: list[Any]) -> int:
+    tmp_path.mkdir(exist_ok=True)
     rows = [{"text": f"text {number}", "label": label} for number, label in enumerate(labels)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return command(["new", "task", "mine", "--from", str(tmp_path / "rows.jsonl"), "--config-dir", str(tmp_path)])
@@ -52,3 +53,12 @@ def test_a_class_that_the_scored_rows_alone_have_is_one(tmp_path: Path) -> None:
 def test_a_sign_that_ends_a_line_of_yaml_ends_no_comment(sign: str, tmp_path: Path) -> None:
     assert new_task(tmp_path, [f"good{sign}task: none", "bad", "bad"]) == 0
     assert command(["show", "task=mine", "row=0", "--config-dir", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 1.0], [True, False, 1], [0, 1, False]])
+def test_one_value_written_in_two_ways_is_not_two_classes(
+    labels: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new_task(tmp_path, labels) == 2
+    assert f"in row 2, {labels[2]!r}, one value that would be two classes" in capsys.readouterr().err
+    assert not (tmp_path / "task").exists()

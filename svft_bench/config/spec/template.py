@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from string import Formatter
 from typing import Any
+
+
+def typed(template: str) -> str:
+    r"""A template as it was meant on a command line, whose quotes leave a `\n` as two signs; `\\n` stays a `\n`."""
+    return re.sub(r"\\(\\?)n", lambda found: r"\n" if found[1] else "\n", template)
 
 
 def fields(template: str) -> list[str]:

@@ -129,15 +129,22 @@ def _stopped(stops: Sequence[str], *, processor: Any, begin: int) -> Callable[..
 
 
 def _without_sampling(generation: GenerationSpec, processor: Any, *, begin: int) -> dict[str, Any]:
-    """How every text, which is from token `begin` on, is searched: greedily or by beams, to the first stop string."""
+    """How every text, which is from token `begin` on, is searched: greedily or by beams, to the first stop string.
+
+    What else a checkpoint may say of it (by the clock, in several versions, with their scores) is unsaid.
+    """
     stops = [_stopped(generation.stop, processor=processor, begin=begin)] if generation.stop else []
     sampling = dict.fromkeys(("temperature", "top_p", "top_k"))
+    hurrying = dict.fromkeys(("max_time", "prompt_lookup_num_tokens"))
     return {
         "num_beams": generation.num_beams,
         "do_sample": False,
+        "num_return_sequences": 1,
+        "return_dict_in_generate": False,
         "pad_token_id": processor.pad_token_id,
         "stopping_criteria": StoppingCriteriaList(stops),
         **sampling,
+        **hurrying,
     }
 
 

@@ -25,7 +25,7 @@ from svft_bench.compose import Cell, hydra_over
 from svft_bench.running import stopping
 from svft_bench.running.sweeping.failures import keep_failure, reason_of
 from svft_bench.running.sweeping.sweep import left_by_the_dead, noted
-from svft_bench.running.sweeping.watching import own, watched
+from svft_bench.running.sweeping.watching import of_hydra, own, watched
 
 Job = Callable[[DictConfig], int]
 # The package of Hydra's plugin for each launcher, and the extra of ours that brings it.
@@ -73,7 +73,7 @@ def launch(cells: Sequence[Cell], *, overrides: Sequence[str], job: Job) -> int:
     the one that ends so a second time has failed.
     """
     with hydra_over(overrides):
-        launcher = _launcher(overrides, job)
+        launcher = _launcher(cells, overrides, job)
         side_by_side = any(f"hydra/launcher={name}" in overrides for name in PLUGINS)
         with watched(cells) if side_by_side else nullcontext(), _each_waited_for(launcher):
             try:
@@ -152,10 +152,12 @@ def trials_waited_for() -> Iterator[dict[int, Exception]]:
         plugins.instantiate_launcher = make
 
 
-def _launcher(overrides: Sequence[str], job: Job) -> Launcher:
+def _launcher(cells: Sequence[Cell], overrides: Sequence[str], job: Job) -> Launcher:
+    """The launcher as Hydra's settings have it, beside a cell: what is set for all may be no field of the default."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    config = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=True)
+    lines = [*filter(of_hydra, overrides), *own(cells[0])]
+    config = hydra.compose_config("config", lines, RunMode.MULTIRUN, with_log_configuration=True)
     from hydra._internal.callbacks import Callbacks
 
     if folder := config.hydra.launcher.get("submitit_folder"):

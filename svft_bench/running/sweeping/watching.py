@@ -50,9 +50,14 @@ def watched(planned: Sequence[Cell]) -> Iterator[None]:
         watcher.join()
 
 
+def of_hydra(line: str) -> bool:
+    """Whether an override is of Hydra's own settings."""
+    return line.lstrip("+~").startswith("hydra")
+
+
 def own(cell: Cell) -> list[str]:
     """The overrides of a cell without Hydra's, which the launcher has already."""
-    return [line for line in cell.overrides if not line.lstrip("+~").startswith("hydra")]
+    return [line for line in cell.overrides if not of_hydra(line)]
 
 
 def _watch(awaited: Sequence[Awaited], over: threading.Event) -> None:
