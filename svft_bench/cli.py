@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -123,13 +124,13 @@ def _answer(argv: list[str]) -> int:
 def _own_folder(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder that `--config-dir` names before or after a verb, as Hydra's own flag does, and the other words."""
     parser = Parser(prog="svft-bench", add_help=False, allow_abbrev=False)
-    parser.add_argument("-cd", "--config-dir", type=place)
-    asked, rest = parser.parse_known_args(argv)
+    parser.add_argument("--config-dir", type=place)  # of -cd, argparse would take Hydra's -c for a beginning
+    asked, rest = parser.parse_known_args([re.sub("^-cd(?==|$)", "--config-dir", word) for word in argv])
     if asked.config_dir is not None:
         if rest[:1] == ["new"]:  # which begins one
             asked.config_dir.mkdir(parents=True, exist_ok=True)
         if not asked.config_dir.is_dir():
-            parser.error(f"argument -cd/--config-dir: '{asked.config_dir}' is no folder")
+            parser.error(f"argument --config-dir: '{asked.config_dir}' is no folder")
     return asked.config_dir, rest
 
 

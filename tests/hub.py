@@ -27,14 +27,15 @@ ERRORS = {"GatedRepo": 403, "RepoNotFound": 404, "RevisionNotFound": 404, "Entry
 class Hub:
     """Repositories by commit, what has been asked, and what goes wrong.
 
-    `fault` is a status, `reset` (the connection breaks off), `short` (it does in the middle of an answer) or `gated`,
-    met by the next `times` requests whose path has `where` in it; without `times` by all of them.
+    `fault` is a status, `reset` (the connection breaks off), `short` (it does in the middle of an answer), `other` (one
+    bit of an answer is another) or `gated`, met by the next `times` requests whose path has `where` in it; without
+    `times` by all of them.
     """
 
     files: dict[tuple[Kind, str, str], dict[str, bytes]] = field(default_factory=dict)
     refs: dict[tuple[Kind, str, str], str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    fault: int | Literal["reset", "gated", "short"] | None = None
+    fault: int | Literal["reset", "gated", "short", "other"] | None = None
     times: int | None = None
     where: str = ""
     endpoint: str = ""
@@ -88,7 +89,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.hub.asked.append(f"{self.command} {path}")
         self._body = body
         fault = self.hub.meets(path)
-        self._short = fault == "short"
+        self._short, self._other = fault == "short", fault == "other"
         if fault == "reset":
             self.close_connection = True
             self.connection.close()
@@ -172,7 +173,7 @@ class _Answers(BaseHTTPRequestHandler):
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
         elif self._body:
-            self.wfile.write(content)
+            self.wfile.write(content[:-1] + bytes([content[-1] ^ 1]) if self._other else content)
 
 
 def _wanted(body: bytes) -> list[str]:

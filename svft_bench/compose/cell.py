@@ -83,6 +83,7 @@ def build_cell(values: dict[str, Any], *, overrides: Sequence[str], any_data: bo
     spec = spec.model_copy(update={"method": with_digest(spec.method)})
     check_shapes(spec.model, spec.method)
     _check_asked(spec, settings, overrides)
+    _check_used(spec, overrides)
     return Cell(tuple(overrides), spec, settings)
 
 
@@ -104,6 +105,21 @@ def _check_asked(spec: RunSpec, settings: Settings, overrides: Sequence[str]) ->
         steps = workload(spec).steps
         if 0 < steps < warmup:
             raise ValueError(f"train.warmup_steps={warmup} is more than the {steps} steps of the whole run")
+
+
+def _check_used(spec: RunSpec, overrides: Sequence[str]) -> None:
+    """Refuse what was typed and would change nothing but the run's name."""
+    no_head = f"task={spec.task.name} trains no head with model={spec.model.name}"
+    no_texts = f"model={spec.model.name} is given images, and no texts to fill up"
+    unused = {
+        "train.lr_head": None if spec.head_modules else no_head,
+        "model.padding_side": None if spec.model.image is None else no_texts,
+        "model.pad_token": None if spec.model.image is None else no_texts,
+    }
+    for line in overrides:
+        key, _, value = line.lstrip("+").partition("=")
+        if (why := unused.get(key)) is not None and value != "null":
+            raise ValueError(f"{line} would change nothing: {why}; {key}=null")
 
 
 @lru_cache(maxsize=8)

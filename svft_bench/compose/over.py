@@ -62,6 +62,11 @@ def hydra_over(overrides: Sequence[str]) -> Iterator[None]:
             yield
         except (HydraException, OmegaConfBaseException, yaml.MarkedYAMLError) as error:
             raise ValueError(_explained(error, overrides)) from None
+        except AssertionError as error:  # OmegaConf's own, of a key below a value that is null
+            if "Unexpected type for root" not in str(error):
+                raise
+            below = [line for line in overrides if line.startswith(("+hydra.", "hydra."))]
+            raise ValueError(f"{' '.join(below)}: a key below a value that is null, which holds none") from None
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:

@@ -16,6 +16,7 @@ from hydra._internal.config_repository import CachingConfigRepository, ConfigRep
 from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.default_element import GroupDefault, InputDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
@@ -67,7 +68,7 @@ def cell_of_files(loader: ConfigLoaderImpl, choices: tuple[str, ...]) -> DictCon
     """What Hydra composes of `config.yaml` and these choices of files, none of Hydra's own, without the key `hydra`.
 
     Raises:
-        HydraException: it refuses them, or one of the files chooses a file of Hydra's own.
+        HydraException: it refuses them, one is of no group, or one of the files chooses a file of Hydra's own.
     """
     repository = CachingConfigRepository(loader.repository)
     root = repository.load_config("config")
@@ -81,7 +82,8 @@ def cell_of_files(loader: ConfigLoaderImpl, choices: tuple[str, ...]) -> DictCon
         prepend_hydra=False,
         skip_missing=False,
     )
-    assert not found.config_overrides
+    if found.config_overrides:
+        raise HydraException(f"{found.config_overrides[0].input_line} chooses no file")
     config = loader._compose_config_from_defaults_list(defaults=found.defaults, repo=repository)
     config.pop("hydra", None)
     OmegaConf.set_struct(config, True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -16,6 +18,9 @@ from svft_bench.compose.tree import own_dir, own_state
 from svft_bench.config.spec import check_kind
 from svft_bench.records.kept import find, keep
 
+SEED = re.compile("seed=(0|[1-9][0-9]*)")  # any other spelling is Hydra's to read
+TOLD = re.compile(r"\$\{.*\bseed\b")  # a value that is made of the seed
+
 
 def resolved(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
     """The overrides of every cell, a sweep expanded, and what they resolve to.
@@ -24,8 +29,9 @@ def resolved(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]
         ValueError: an unknown name, or a task that is not of a kind that its model does.
     """
     choices, found = _kept_or_made(list(overrides))
-    of = dict(zip(dict.fromkeys(map(_unseeded, choices)), found, strict=True))
-    return [(choice, of[_unseeded(choice)] | _seed(choice)) for choice in choices]
+    files = _unseeded(choices)
+    of = dict(zip(dict.fromkeys(files), found, strict=True))
+    return [(choice, of[one] | _seed(choice, one)) for choice, one in zip(choices, files, strict=True)]
 
 
 def _kept_or_made(overrides: list[str]) -> list[Any]:
@@ -51,17 +57,28 @@ def _kept_or_made(overrides: list[str]) -> list[Any]:
 def _made(overrides: list[str]) -> list[Any]:
     choices = [choice for part in sweeps(overrides) for choice in part.choices()]
     own = own_state(own_dir())
-    return [choices, [_composed(files, own) for files in dict.fromkeys(map(_unseeded, choices))]]
+    return [choices, [_composed(files, own) for files in dict.fromkeys(_unseeded(choices))]]
 
 
-def _unseeded(choice: Sequence[str]) -> tuple[str, ...]:
-    """What is composed once for all seeds: nothing in `conf/` refers to them."""
-    return tuple(line for line in choice if not line.startswith("seed="))
+def _unseeded(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """What is composed once for all seeds of each choice; all of it where a value is made of the seed, as none of
+    `conf/` is.
+    """
+    if _made_of_seeds(own_state(own_dir())) or any(TOLD.search(line) for choice in choices for line in choice):
+        return [tuple(choice) for choice in choices]
+    return [tuple(line for line in choice if not SEED.fullmatch(line)) for choice in choices]
 
 
-def _seed(choice: Sequence[str]) -> dict[str, Any]:
-    seeds = [line.partition("=")[2] for line in choice if line.startswith("seed=")]
-    return {"seed": int(seeds[-1]) if seeds[-1].lstrip("-").isdigit() else seeds[-1]} if seeds else {}
+@lru_cache(maxsize=8)
+def _made_of_seeds(own: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a file of the own folder as it is now makes a value of the seed."""
+    return any(TOLD.search(Path(name).read_text(encoding="utf-8")) for name, _ in own)
+
+
+def _seed(choice: Sequence[str], composed: Sequence[str]) -> dict[str, Any]:
+    """The seed that was left out of what was composed."""
+    seeds = [line for line in choice if line not in composed]
+    return {"seed": int(seeds[-1].partition("=")[2])} if seeds else {}
 
 
 @lru_cache(maxsize=256)

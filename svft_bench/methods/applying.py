@@ -56,7 +56,8 @@ def peft_config(
     """The adapter's own config, from the fields of the method's file; None for a method that adds nothing.
 
     A schedule's length and the seed of a random draw belong to the run, so it fills them unless the file does; a
-    phase of a schedule that the file gives as a share is that share of the run's steps.
+    phase of a schedule that the file gives as a share is that share of the run's steps. The head trains whatever other
+    modules do.
 
     Raises:
         ValueError: an unknown `peft_type`, a field that its config lacks, a value that its config refuses.
@@ -78,9 +79,9 @@ def peft_config(
     seeds = ("pattern_seed", "freezing_seed", "projection_prng_key", "projection_seed", "random_seed")
     of_the_run = {"total_step": total_steps} | dict.fromkeys(seeds, seed)
     values: dict[str, Any] = {name: value for name, value in of_the_run.items() if name in known_fields}
-    values |= {"task_type": TASK_TYPES[kind], "modules_to_save": list(head_modules) or None}
+    beside = [*head_modules, *(name for name in adapter.get("modules_to_save") or () if name not in head_modules)]
     try:
-        return config_class(**values | adapter)
+        return config_class(**values | {"task_type": TASK_TYPES[kind]} | adapter | {"modules_to_save": beside or None})
     except (TypeError, ValueError, ImportError) as error:
         raise ValueError(f"method={method.name}: {error}") from None
 

@@ -21,6 +21,8 @@ SELECTING = ("layers_to_transform", "layers_pattern", "exclude_modules", "target
 # A pattern's fields where they have another name than it.
 PATTERNS = {"rank": ("r",), "alpha": ("lora_alpha",), "lambda": ("delora_lambda",)}
 
+OF_ACTIVATIONS = ("eva", "corda")  # beginnings of LoRA that PEFT leaves to a call of its own before the training
+
 
 def check_types(config_class: type[PeftConfig], values: Mapping[str, Any]) -> None:
     """Refuse a value that is not of its field's type: a dataclass takes anything, and text is true.
@@ -64,6 +66,8 @@ def _beside_sense(config_class: type[PeftConfig], name: str, value: Any) -> str 
     if isinstance(value, int) and value > LARGEST and not name.endswith(("seed", "key")):
         return f": at most {LARGEST} of anything"
     kinds = ("none", "all", f"{config_class.__name__.removesuffix('Config').lower()}_only")
+    if name == "init_lora_weights" and value in OF_ACTIVATIONS:
+        return " begins from activations of the data, which no run collects: PEFT would begin from a random draw"
     if name == "bias" and config_class.__module__.startswith("peft.") and value not in kinds:
         return f" is none of {', '.join(kinds)}"
     return None

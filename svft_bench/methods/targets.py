@@ -16,7 +16,8 @@ def check_targets(model: nn.Module, config: PeftConfig, *, adapter: Mapping[str,
     """Make sure that all modules and layers which the adapter's fields name are there, by PEFT's rules.
 
     These are `target_modules`, a regular expression or a list of suffixes, values of other fields for some layers
-    (`rank_pattern`), each by a regular expression of a suffix, and what is chosen or left out of these.
+    (`rank_pattern`), each by a regular expression of a suffix, and what is chosen or left out of these or trains beside
+    them.
 
     Raises:
         ValueError: one matches nothing, which PEFT by itself would pass over in silence.
@@ -33,8 +34,22 @@ def check_targets(model: nn.Module, config: PeftConfig, *, adapter: Mapping[str,
                 f"method={method}: target_modules has {item!r}, which matches no module; "
                 f"the linear layers here end in {', '.join(sorted(ends))}"
             )
+    _check_whole(model, adapter=adapter, method=method)
     if targets:
         _check_chosen(model, config, adapter=adapter, method=method)
+
+
+def _check_whole(model: nn.Module, *, adapter: Mapping[str, Any], method: str) -> None:
+    """The same of the modules that train in full, and of parameters that are adapted by their own names."""
+    there = {
+        "modules_to_save": [name for name, _ in model.named_modules()],
+        "target_parameters": [name for name, _ in model.named_parameters()],
+    }
+    for field, names in there.items():
+        for item in adapter.get(field) or ():
+            if not any(f".{name}".endswith(f".{item}") for name in names):
+                kind = "parameters" if field == "target_parameters" else "modules"
+                raise ValueError(f"method={method}: {field} has {item!r}, which is none of the model's {kind}")
 
 
 def _check_chosen(model: nn.Module, config: PeftConfig, *, adapter: Mapping[str, Any], method: str) -> None:

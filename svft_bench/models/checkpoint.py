@@ -252,7 +252,7 @@ def _commit(spec: ModelSpec) -> str:
 def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
     """The commit's folder in the hub's cache, with all of its own files that have these names.
 
-    Where the cache is known to have them all the hub is not asked.
+    Where the cache is known to have them all the hub is not asked; what it gives is checked once, whatever its size.
     """
     from huggingface_hub import errors, get_cached_repo_tree, snapshot_download
 
@@ -264,10 +264,13 @@ def _download(spec: ModelSpec, *, commit: str, names: Sequence[str]) -> Path:
     except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
         pass
     try:
-        return Path(bring())
+        folder = Path(bring())
     except Exception as error:  # of the library, of httpx and of the system
         reason = explain(error, repo=spec.path, kind="model", revision=commit)
         raise ValueError(_unavailable(spec, reason)) from error
+    if bad := damaged(spec.path, kind="model", commit=commit):
+        raise ValueError(f"model={spec.name}: {without(bad)}")
+    return folder
 
 
 def _in_parts(spec: ModelSpec, patterns: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -200,7 +200,8 @@ def _names_modules(spec: RunSpec) -> bool:
     from svft_bench.methods.fields import SELECTING
 
     adapter = spec.method.adapter
-    if any(isinstance(value, dict) and value for value in adapter.values()) or not adapter.keys().isdisjoint(SELECTING):
+    named = {*SELECTING, "modules_to_save"}
+    if any(isinstance(value, dict) and value for value in adapter.values()) or not adapter.keys().isdisjoint(named):
         return True
     groups = ([names] if isinstance(names, str) else names for names in spec.model.targets.values())
     known = {name for names in groups for name in names}

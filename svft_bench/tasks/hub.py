@@ -9,7 +9,9 @@ from there, and the place of what was loaded is compared with the commit that wa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from svft_bench.models.hub import (
     set_aside,
     without,
 )
+from svft_bench.records.durable import write_whole
 
 
 def load_split(source: SourceSpec) -> tuple[Sequence[dict[str, Any]], str]:
@@ -83,14 +86,44 @@ def _part(source: SourceSpec, config: str | None, *, commit: str) -> Any:
 
 
 def _prepared(repo: str, config: str | None, *, commit: str) -> Path | None:
-    """Where `datasets` keeps the rows of a config at a commit, if it has them; without a name the only config."""
+    """Where `datasets` keeps the rows of a config at a commit, if it has them; without a name of the config meant."""
     import datasets
     from datasets.naming import camelcase_to_snakecase
 
     *owner, name = repo.split("/")
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "___".join([*owner, camelcase_to_snakecase(name)])
-    found = list(folder.glob(f"{config or '*'}/*/{commit}/dataset_info.json"))
+    found = list(folder.glob(f"{config or _unnamed(repo, commit=commit)}/*/{commit}/dataset_info.json"))
     return found[0].parent if len(found) == 1 else None
+
+
+def _unnamed(repo: str, *, commit: str) -> str:
+    """The config that is read where none is named, by the card of the commit in the cache: its only or default one."""
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCard, constants
+
+    card = Path(constants.HF_HUB_CACHE) / f"datasets--{repo.replace('/', '--')}" / "snapshots" / commit / "README.md"
+    if not card.is_file():
+        return "default"
+    return MetadataConfigs.from_dataset_card_data(DatasetCard.load(card).data).get_default_config_name() or "default"
+
+
+def check_unchanged(rows: Any, source: SourceSpec, *, content: str) -> None:
+    """Refuse rows of the cache that are not those that it held when they were first read, whose digest is beside them.
+
+    Raises:
+        ValueError: they are not; they are set aside.
+    """
+    folders = sorted({Path(file["filename"]).parent for file in rows.cache_files})
+    if not folders:
+        return
+    of = hashlib.sha256(f"{source.config} {source.split}".encode()).hexdigest()[:12]
+    known = folders[0] / f"svft-bench-{of}.xxh3"
+    if not known.is_file():
+        with suppress(OSError):  # a cache that is only read
+            write_whole(known, content)
+    elif known.read_bytes() != content.encode():
+        told = without(dict.fromkeys(folders, "its rows are not those that were read there before"))
+        raise ValueError(f"{source.title}: {told}")
 
 
 def _from_cache(prepared: Path, source: SourceSpec) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from svft_bench.config.spec import Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
+from svft_bench.config.spec import KINDS, Kind, LimitSpec, ScoredOn, SourceSpec, TaskSpec
 from svft_bench.config.wording import plural
 from svft_bench.tasks.drawing import Taken, draw, shuffled
 from svft_bench.tasks.own import none_of
@@ -68,6 +68,7 @@ def load_task(
         pools.append(scored)
         evals[item.name] = _examples(task, scored, chosen, training=False, options=item.options)
         files.append(scored.account(len(chosen)))
+    _check_numbering(task, pools)
     return Task(
         train=_examples(task, pool, train, training=True),
         validation=_examples(task, aside, aside.fields, training=False, options=task.chooser.options),
@@ -75,6 +76,25 @@ def load_task(
         files=tuple(files),
         skipped={reason: count for one in pools for reason, count in one.skipped.items()},
     )
+
+
+def _check_numbering(task: TaskSpec, pools: Sequence[Pool]) -> None:
+    """Refuse sources that have the same class under two numbers, unless the task's own `classes` say which is which.
+
+    Raises:
+        ValueError: names the class, and its number in both.
+    """
+    if not KINDS[task.kind].labelled or task.classes:
+        return
+    known: dict[str, tuple[int, str]] = {}
+    for pool in pools:
+        for number, name in enumerate(pool.names):
+            first, origin = known.setdefault(name, (number, pool.file.origin))
+            if number != first:
+                raise ValueError(
+                    f"class {name!r} is number {first} in {origin} and {number} in {pool.file.origin}: with "
+                    "reader=columns, task.classes=[...] takes them by their names"
+                )
 
 
 def example_of(task: TaskSpec, row: int, *, evaluation: str | None, data_root: Path | None) -> Example:

@@ -28,7 +28,7 @@ class Pool:
     """Usable rows by row number; whether an image decodes is found out when its row is taken.
 
     What is drawn at random for a row follows from `draws_by` and its number; `subject` are the pictures that those
-    drawn for this pool are compared with.
+    drawn for this pool are compared with; `names` are those of its source for the numbers of its classes.
     """
 
     file: DataFile
@@ -37,6 +37,7 @@ class Pool:
     image_column: str | None = None
     draws_by: str = "evaluation"
     subject: Sequence[Any] = ()
+    names: Sequence[str] = ()
     without_answer: int = 0
     without_gold: tuple[int, ...] = ()
     misplaced: tuple[int, ...] = ()
@@ -148,18 +149,21 @@ def read_pool(
         ValueError: no such split or column, no text, or a label that cannot be one of the task's; names the row.
     """
     rows, file = read_rows(source, data_root=data_root)
-    names = class_names(rows, task.columns.get("label")) if reader == "columns" else []
+    own = reader == "columns"
+    image, label = IMAGE_COLUMNS.get(reader, ("", "label"))
+    if own:
+        image, label = task.columns.get("image", ""), task.columns.get("label")
+    names = class_names(rows, label)
     try:
         if KINDS[task.kind].images and reader not in TEXT_READERS:
-            own = reader == "columns"
-            image, label = (task.columns["image"], task.columns.get("label")) if own else IMAGE_COLUMNS[reader]
             found = [None] * len(rows) if label is None else column(rows, label)
             fields = {i: _of_a_class(value, task if own else None, names) for i, value in enumerate(found)}
             rows[0][image]
-            pool = Pool(file, rows, fields, image_column=image)
+            pool = Pool(file, rows, fields, image_column=image, names=names)
         else:
             read = partial(_fields, task=task, reader=reader, names=names)
-            pool = Pool(file, rows, {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)})
+            fields = {i: read(row, where=f"{file.origin} row {i}") for i, row in enumerate(rows)}
+            pool = Pool(file, rows, fields, names=names)
     except KeyError as error:
         raise ValueError(_missing_column(rows, str(error.args[0]), origin=file.origin)) from None
     return _repeated(USABLE[task.kind](pool, task, for_evaluation), source.draws)

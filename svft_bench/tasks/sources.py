@@ -167,7 +167,9 @@ def _hub(source: SourceSpec) -> tuple[Sequence[Row], DataFile]:
             f"that holds {source.local}/{source.split}.jsonl, .json or .parquet"
         )
     from svft_bench.tasks.content import content
-    from svft_bench.tasks.hub import load_split
+    from svft_bench.tasks.hub import check_unchanged, load_split
 
     rows, commit = load_split(source)
-    return rows, replace(_account(source, origin=f"{source.hub}@{commit}"), content=content(rows))
+    made = content(rows)
+    check_unchanged(rows, source, content=made)
+    return rows, replace(_account(source, origin=f"{source.hub}@{commit}"), content=made)

@@ -70,6 +70,9 @@ def test_every_verb_says_what_it_takes(verb: str, capsys: pytest.CaptureFixture[
     [
         ("--cfg job", "lr: 0.01"),
         ("--cfg job -p train seed=3", "lr: 0.01"),
+        ("-c job", "lr: 0.01"),
+        ("-c job -p train", "lr: 0.01"),
+        ("-c hydra", "launcher"),
         ("--info searchpath", "conf"),
         ("--info all", "conf"),
         ("--hydra-help", "--multirun : several cells"),

@@ -183,6 +183,16 @@ def test_a_damaged_download_is_named_and_the_next_start_recovers(
     assert same(weights(spec), whole)
 
 
+def test_a_download_of_the_right_length_and_another_content_is_not_loaded_once(
+    hub: Hub, online: Callable[..., None]
+) -> None:
+    hub.break_down("other", where="model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged .* the next start"):
+        fetch(GEMMA, weights=True)
+    hub.break_down(None)
+    assert weights(GEMMA)
+
+
 def test_a_record_names_the_commits_and_contents_that_were_read(
     hub: Hub, online: Callable[..., None], tmp_path: Path, folders: dict[str, Path]
 ) -> None:

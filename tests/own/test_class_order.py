@@ -64,3 +64,18 @@ def test_names_of_one_s_own_in_the_order_of_the_hub_s_numbers_stay(monkeypatch: 
     task = task_of("sequence_classification", {"title": "t", "hub": "me/mine", "split": "test"})
     found = load_task(task, data_root=None, limit=LimitSpec(), seed=0)
     assert [row["label"] for row in found.train] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("reader", ["columns", "sentence"])
+def test_one_class_under_two_numbers_is_refused_where_no_names_are_given(
+    reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = {"train": CLASSES, "test": CLASSES[::-1]}
+    rows = {split: of_the_hub(names).rename_column("text", "sentence") for split, names in order.items()}
+    monkeypatch.setattr("svft_bench.tasks.hub.load_split", lambda source: (rows[source.split], "c" * 40))
+    named = task_of("sequence_classification", {"title": "t", "hub": "me/other", "split": "test"})
+    columns = {"text": "sentence", "label": "label"} if reader == "columns" else {}
+    item = named.evals[0].model_copy(update={"reader": reader})
+    task = named.model_copy(update={"classes": (), "columns": columns, "reader": reader, "evals": (item,)})
+    with pytest.raises(ValueError, match=r"class 'positive' is number 1 in me/mine@c+ and 0 in me/other@c+: with"):
+        load_task(task, data_root=None, limit=LimitSpec(), seed=0)

@@ -58,6 +58,12 @@ class SourceSpec(Spec):
     def _a_builtin_set_has_the_split(self) -> SourceSpec:
         if self.builtin is not None and self.split not in BUILTIN_SPLITS:
             raise ValueError(f"builtin={self.builtin} has no split {self.split!r}; it has {', '.join(BUILTIN_SPLITS)}")
+        for name in ("hub", "config", "revision", "local"):
+            if self.builtin is not None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} beside builtin={self.builtin}, which would be read in its place; "
+                    "builtin=null reads the other"
+                )
         return self
 
     @model_validator(mode="after")

@@ -53,13 +53,16 @@ class Lost:
 
 
 def check_launcher(overrides: Sequence[str]) -> None:
-    """Refuse a launcher that is not installed, before anything is composed for it.
+    """Refuse a launcher that is not installed or is none of Hydra's, before anything is composed for it.
 
     Raises:
         ValueError: names it, and what installs it.
     """
     for line in overrides:
-        key, _, name = line.partition("=")
+        key, _, name = line.lstrip("+").partition("=")
+        if key in ("hydra.launcher._target_", "hydra.sweeper._target_"):
+            group = key.removesuffix("._target_").replace(".", "/")
+            raise ValueError(f"{line} names code to run; {group}=NAME chooses one of Hydra's own or of its plugins")
         if key == "hydra/launcher" and name in PLUGINS:
             package, extra = PLUGINS[name]
             if find_spec(f"hydra_plugins.{package}") is None:
