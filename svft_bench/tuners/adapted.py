@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,18 +80,28 @@ def _of_layers(model: nn.Module) -> Iterator[tuple[str, AdaptedWeight]]:
             yield name, kept
 
 
+class Held(NamedTuple):
+    """A weight, the key of what it was made of, and where they were seen the entries and the answer of the base.
+
+    `seen_in` is the forward in which it was last made or compared.
+    """
+
+    weight: Tensor
+    key: Hashable
+    entries: Tensor | None
+    answer: Tensor | None
+    seen_in: object | None
+
+
 class AdaptedWeight:
     """A dense weight or a bias, rebuilt when an optimizer steps, or when one of its ingredients is seen to change.
 
-    Copies and pickles start empty: it is as large as the base's and can always be rebuilt.
+    Copies and pickles start empty: it is as large as the base's and can always be rebuilt. What is held is one value
+    that is replaced as a whole, and never asked for twice: another thread that calls the model may drop it any time.
     """
 
     def __init__(self) -> None:
-        self._key: Hashable = None
-        self._weight: Tensor | None = None
-        self.entries: Tensor | None = None
-        self.answer: Tensor | None = None
-        self._seen_in: object | None = None
+        self._held: Held | None = None
         self._counted_at = _steps
         self.forwards = 0
         self.accumulation = 1
@@ -134,36 +144,46 @@ class AdaptedWeight:
         Where it may not `compare`, it is built anew unless an earlier call within `unchanging` has seen to it; so it is
         where it was not expected to be wanted `again`.
         """
-        key, scope = key_of([base, *made_of], dtype=dtype, scaling=scaling), current()
-        known = self._weight is not None and key == self._key
-        if known and (scope is None or scope is not self._seen_in):
-            known = compare and self._same_entries(entries) and self._same_base(base)
-        if not known:
-            self.drop()  # before the new one is made, so that the two are never held together
-            seen = (entries.detach().clone(), answer(base)) if compare and again else None
-            self.put(build(), key=key, seen=seen)
-        self._seen_in = scope
-        assert self._weight is not None
-        return self._weight
+        key, scope, held = key_of([base, *made_of], dtype=dtype, scaling=scaling), current(), self._held
+        if held is not None and held.key == key:
+            seen_here = scope is not None and scope is held.seen_in
+            if seen_here or (compare and self._same_entries(held, entries) and self._same_base(held, base)):
+                self._held = held._replace(seen_in=scope)
+                return held.weight
+        held = None
+        self.drop()  # before the new one is made, so that the two are never held together
+        seen = (entries.detach().clone(), answer(base)) if compare and again else None
+        return self.put(build(), key=key, seen=seen)
 
-    def put(self, weight: Tensor, *, key: Hashable, seen: tuple[Tensor, Tensor] | None) -> None:
+    def put(self, weight: Tensor, *, key: Hashable, seen: tuple[Tensor, Tensor] | None) -> Tensor:
         """Keep a weight for the present forward, and where entries and answer of the base were `seen`, for others."""
-        self._weight, self._key, self._seen_in = weight, key, current()
-        self.entries, self.answer = (None, None) if seen is None else seen
+        entries, its_answer = (None, None) if seen is None else seen
+        self._held = Held(weight, key, entries, its_answer, current())
+        return weight
 
-    def is_made_of(self, key: Hashable) -> bool:
-        """Whether it was made of the tensors of this key, and can be compared with what they hold now."""
-        return self._weight is not None and self._key == key and self.entries is not None
+    @property
+    def weight(self) -> Tensor | None:
+        """What is held."""
+        held = self._held
+        return None if held is None else held.weight
+
+    def made_of(self, key: Hashable) -> tuple[Tensor, Tensor] | None:
+        """The entries and the answer that were seen when it was made, where it was made of the tensors of this key."""
+        held = self._held
+        if held is None or held.key != key or held.entries is None or held.answer is None:
+            return None
+        return held.entries, held.answer
 
     def see(self) -> None:
         """Trust it for the present forward: somebody has compared."""
-        self._seen_in = current()
+        if (held := self._held) is not None:
+            self._held = held._replace(seen_in=current())
 
-    def _same_entries(self, entries: Tensor) -> bool:
-        return self.entries is not None and torch.equal(self.entries, entries.detach())
+    def _same_entries(self, held: Held, entries: Tensor) -> bool:
+        return held.entries is not None and torch.equal(held.entries, entries.detach())
 
-    def _same_base(self, base: Tensor) -> bool:
-        return self.answer is not None and torch.equal(self.answer, answer(base))
+    def _same_base(self, held: Held, base: Tensor) -> bool:
+        return held.answer is not None and torch.equal(held.answer, answer(base))
 
     def drop(self) -> None:
         """Forget the weight, and what a layer has settled on."""
@@ -172,4 +192,4 @@ class AdaptedWeight:
 
     def forget(self) -> None:
         """Forget the weight."""
-        self._weight = self._key = self.entries = self.answer = self._seen_in = None
+        self._held = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from functools import partial
 from typing import Any
 
@@ -135,18 +135,13 @@ class AdaptedLayer(BasisLayer):
 
     # For the next one
 
-    @property
-    def settled(self) -> Settled:
-        """What it has settled on; missing, as an attribute is, where it has not."""
+    def settled_again(self) -> Settled | None:
+        """What it has settled on, where it would come to the same choice, of the same tensors, whatever they hold."""
         settled = self._adapted.settled
-        if settled is None:
-            raise AttributeError("the layer has not settled on a weight")
-        return settled
+        return settled if settled is not None and self._would_settle_again(settled) else None
 
-    def would_settle_again(self) -> bool:
-        """Whether it would come to the same choice, of the same tensors, whatever they hold by now."""
-        settled = self._adapted.settled
-        if settled is None or settled.trains is not torch.is_grad_enabled() or self._disable_adapters:
+    def _would_settle_again(self, settled: Settled) -> bool:
+        if settled.trains is not torch.is_grad_enabled() or self._disable_adapters:
             return False
         adapter = settled.adapter
         if self._active_adapter is not settled.active or adapter not in self.configs or self.merged_adapters:
@@ -167,27 +162,25 @@ class AdaptedLayer(BasisLayer):
         settled.core = core
         return True
 
-    def is_comparable(self) -> bool:
-        """Whether what the weight and the bias were made of is kept, and was not written to for all that is known."""
-        settled = self.settled
-        if not settled.keeps or not self._adapted.is_made_of(self._key(settled)):
-            return False
-        return settled.offset is None or self._adapted_bias.is_made_of(self._key_of_bias(settled))
+    def compared(self, settled: Settled) -> list[tuple[Tensor, Tensor]] | None:
+        """What there is now and what there was, to be compared bit by bit.
 
-    def compared(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """What there is now and what there was, to be compared bit by bit."""
-        settled, weight, bias = self.settled, self._adapted, self._adapted_bias
-        assert weight.entries is not None and weight.answer is not None
-        yield settled.core.m.detach(), weight.entries
-        yield answer(settled.base), weight.answer
+        None where that is not kept, or was written to for all that is known.
+        """
+        weight = self._adapted.made_of(self._key(settled)) if settled.keeps else None
+        if weight is None:
+            return None
+        entries, its_answer = weight
+        pairs = [(settled.core.m.detach(), entries), (answer(settled.base), its_answer)]
         if settled.offset is not None:
-            assert bias.entries is not None and bias.answer is not None and settled.base_bias is not None
-            yield settled.offset.detach(), bias.entries
-            yield settled.base_bias.detach(), bias.answer
+            assert settled.base_bias is not None
+            if (bias := self._adapted_bias.made_of(self._key_of_bias(settled))) is None:
+                return None
+            pairs += [(settled.offset.detach(), bias[0]), (settled.base_bias.detach(), bias[1])]
+        return pairs
 
-    def kind(self) -> Hashable:
+    def kind(self, settled: Settled) -> Hashable:
         """What layers have in common whose weights can be added up as one stack."""
-        settled = self.settled
         tensors = (settled.base, settled.core.m, settled.core.basis.s, settled.offset, settled.base_bias)
         places = tuple(None if tensor is None else (tensor.device, tensor.dtype) for tensor in tensors)
         dtypes = (settled.weight.dtype, settled.core.basis.dtype)
@@ -198,9 +191,8 @@ class AdaptedLayer(BasisLayer):
         self._adapted.forget()
         self._adapted_bias.forget()
 
-    def keep(self, weight: Tensor, entries: Tensor, bias: tuple[Tensor, Tensor] | None) -> None:
+    def keep(self, settled: Settled, weight: Tensor, entries: Tensor, bias: tuple[Tensor, Tensor] | None) -> None:
         """Keep a weight that was made for a training forward of these entries, and a bias that was of this offset."""
-        settled = self.settled
         again = settled.keeps and not self._adapted.alone
         self._adapted.put(weight, key=self._key(settled), seen=(entries, answer(settled.base)) if again else None)
         if bias is not None:
@@ -208,9 +200,8 @@ class AdaptedLayer(BasisLayer):
             seen = (bias[1], settled.base_bias.clone()) if again else None
             self._adapted_bias.put(bias[0], key=self._key_of_bias(settled), seen=seen)
 
-    def renew(self, scope: Scope) -> None:
+    def renew(self, settled: Settled, scope: Scope) -> None:
         """Go on in another forward with what it has settled on."""
-        settled = self.settled
         settled.scope = scope
         self._adapted.see()
         if settled.offset is None and settled.base_bias is not None:

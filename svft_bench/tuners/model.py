@@ -109,16 +109,16 @@ class SingularModel(BaseTuner):  # type: ignore[misc]
                 module.lower(adapter_name)
 
     def add_weighted_adapter(
-        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear"
+        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear", **of: Any
     ) -> None:
         """A new adapter whose update is the weighted sum of the updates of others, exactly.
 
         Raises:
-            ValueError: another combination than "linear", or adapters that do not train the same entries.
+            ValueError: another combination than "linear", options of one, or adapters that train other entries.
         """
         if len(adapters) != len(weights):
             raise ValueError(f"{len(adapters)} adapters have {len(weights)} weights; each takes one.")
-        weighted.add(self, dict(zip(adapters, weights, strict=True)), name=adapter_name, kind=combination_type)
+        weighted.add(self, dict(zip(adapters, weights, strict=True)), adapter_name, kind=combination_type, options=of)
 
     def _add_modules_to_save_to_tie(self, peft_config: Any, tied_weight_keys: list[str]) -> None:
         tying.save_as_one(self.model, peft_config, tied_weight_keys)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ from .unchanging import Scope
 
 if TYPE_CHECKING:
     from .layer import SingularLayer
+    from .settled import Settled
+
+# A layer with what it had settled on when it was asked: another thread may have it forget that meanwhile.
+Pair: TypeAlias = "tuple[SingularLayer, Settled]"
 
 # Entries of the weights that are added up as one stack: 4 MB in float32, about what a CPU's core keeps at hand.
 STACKED = 2**20
@@ -41,31 +45,33 @@ class Memory:
         layers, self._layers = self._layers, []
         if is_transformed():
             return
-        same: list[SingularLayer] = []
-        changed: list[SingularLayer] = []
+        same: list[Pair] = []
+        changed: list[Pair] = []
+        compared: list[tuple[Tensor, Tensor]] = []
         for layer in layers:
-            if layer.would_settle_again():
-                (same if layer.is_comparable() else changed).append(layer)
-        if not self._are_as_they_were(same):
+            if (settled := layer.settled_again()) is not None:
+                pairs = layer.compared(settled)
+                (changed if pairs is None else same).append((layer, settled))
+                compared += pairs or []
+        if not self._are_as_they_were(compared):
             same, changed = [], [*same, *changed]
-        changed = [layer for layer in changed if layer.settled.trains]
+        changed = [(layer, settled) for layer, settled in changed if settled.trains]
         _build(changed)
-        for layer in (*same, *changed):
-            layer.renew(scope)
-        scope.layers += [*same, *changed]
+        for layer, settled in (*same, *changed):
+            layer.renew(settled, scope)
+            scope.layers.append(layer)
 
     def end(self, scope: Scope) -> None:
         """Remember the layers that have settled."""
         self._layers = list({id(layer): layer for layer in scope.layers}.values())
 
-    def _are_as_they_were(self, layers: Sequence[SingularLayer]) -> bool:
+    def _are_as_they_were(self, compared: Sequence[tuple[Tensor, Tensor]]) -> bool:
         """Whether entries, offsets, bases and their biases hold the same bits as when the weights were made of them."""
         now: dict[torch.device, list[Tensor]] = defaultdict(list)
         then: dict[torch.device, list[Tensor]] = defaultdict(list)
-        for layer in layers:
-            for present, kept in layer.compared():
-                now[present.device].append(present)
-                then[present.device].append(kept)
+        for present, kept in compared:
+            now[present.device].append(present)
+            then[present.device].append(kept)
         for device, parts in then.items():
             known = self._joined.get(device)
             if known is None or len(known[0]) != len(parts) or any(map(_differ, known[0], parts)):
@@ -83,28 +89,28 @@ def _differ(one: Tensor, other: Tensor) -> bool:
     return one is not other
 
 
-def _build(layers: Sequence[SingularLayer]) -> None:
+def _build(layers: Sequence[Pair]) -> None:
     """Make the adapted weights of the layers anew."""
-    alike: dict[Hashable, list[SingularLayer]] = defaultdict(list)
-    for layer in layers:
-        alike[layer.kind()].append(layer)
+    alike: dict[Hashable, list[Pair]] = defaultdict(list)
+    for layer, settled in layers:
+        alike[layer.kind(settled)].append((layer, settled))
     for group in alike.values():
         for some in _pieces(group):
-            with torch.no_grad(), kernels.without_autocast(some[0].settled.base.device):
+            with torch.no_grad(), kernels.without_autocast(some[0][1].base.device):
                 _build_stack(some)
 
 
-def _pieces(group: list[SingularLayer]) -> Iterator[list[SingularLayer]]:
-    rows, columns = group[0].shape
+def _pieces(group: list[Pair]) -> Iterator[list[Pair]]:
+    rows, columns = group[0][0].shape
     most = max(1, STACKED // (rows * columns))
     for start in range(0, len(group), most):
         yield group[start : start + most]
 
 
-def _build_stack(layers: list[SingularLayer]) -> None:
+def _build_stack(pairs: list[Pair]) -> None:
+    layers, settled = [layer for layer, _ in pairs], [one for _, one in pairs]
     for layer in layers:
         layer.forget_weight()  # before the new ones are made
-    settled = [layer.settled for layer in layers]
     cores, dtype, how = [one.core for one in settled], settled[0].weight.dtype, settled[0].how
     entries = torch.stack([core.m for core in cores])
     matrices = [layer.matrix() for layer in layers]
@@ -123,9 +129,9 @@ def _build_stack(layers: list[SingularLayer]) -> None:
             one.bias = bias
     with torch.enable_grad():
         functions = attached.weights(weights, cores)
-    for layer, weight, function, m, kept in zip(layers, weights, functions, entries, biases, strict=True):
-        layer.keep(weight, m, kept)
-        layer.settled.weight = function
+    for (layer, one), weight, function, m, kept in zip(pairs, weights, functions, entries, biases, strict=True):
+        layer.keep(one, weight, m, kept)
+        one.weight = function
 
 
 def _updates(cores: list[Core], entries: Tensor) -> Tensor:

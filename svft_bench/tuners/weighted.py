@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -35,13 +35,14 @@ SAME = (
 CHOOSING = ("exclude_modules", "layers_to_transform", "layers_pattern")
 
 
-def add(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
+def add(model: Any, weights: dict[str, float], name: str, *, kind: str, options: Mapping[str, Any]) -> None:
     """Give `model`, a tuner's, the adapter `name` with the sum of the updates of others, each times its weight.
 
     Raises:
         ValueError: a sum that would not be exact.
     """
-    _check(model, weights, name=name, kind=kind)
+    _check_kind(kind, options)
+    _check(model, weights, name=name)
     configs = [model.peft_config[adapter] for adapter in weights]
     chosen = _targets(model, weights, configs)
     model.peft_config[name] = replace(configs[0], **chosen, init_weights=True, **_from_zero(configs[0]))
@@ -102,9 +103,15 @@ def _share_basis(layer: SingularLayer, adapter: str, *, of: str) -> None:
     layer.drop_unused_bases()
 
 
-def _check(model: Any, weights: dict[str, float], *, name: str, kind: str) -> None:
+def _check_kind(kind: str, options: Mapping[str, Any]) -> None:
+    """Raise a ValueError for another combination, and for what LoRA's others take, such as a density."""
     if kind != "linear":
         raise ValueError(f"combination_type={kind!r}: adapters in the singular basis are summed by 'linear' alone.")
+    if given := sorted(option for option, value in options.items() if value is not None):
+        raise ValueError(f"combination_type='linear' takes no {', '.join(given)}: the sum is exact and whole.")
+
+
+def _check(model: Any, weights: dict[str, float], *, name: str) -> None:
     if name in model.peft_config:
         raise ValueError(f"Adapter {name} already exists")
     if not weights:

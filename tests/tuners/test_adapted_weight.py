@@ -81,9 +81,9 @@ def test_a_weight_made_in_inference_mode_does_not_reach_a_training_step() -> Non
 def test_copies_and_pickles_leave_the_adapted_weight_behind() -> None:
     layer = square_layer()
     layer(torch.randn(6, 12, requires_grad=True))
-    assert layer._adapted._weight is not None
-    assert copy.deepcopy(layer)._adapted._weight is None
-    assert pickle.loads(pickle.dumps(layer))._adapted._weight is None
+    assert layer._adapted.weight is not None
+    assert copy.deepcopy(layer)._adapted.weight is None
+    assert pickle.loads(pickle.dumps(layer))._adapted.weight is None
 
 
 def test_a_mixed_batch_does_not_rebuild_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def paths(model: nn.Module, *, trains: bool) -> list[str]:
 
 def held(model: nn.Module) -> float:
     """Bytes of factors and adapted weights, relative to the weights."""
-    adapted_weights = [layer._adapted._weight for layer in layers(model)]
+    adapted_weights = [layer._adapted.weight for layer in layers(model)]
     extra = sum(layer.holding().factors for layer in layers(model))
     extra += sum(weight.nbytes for weight in adapted_weights if weight is not None)
     return float(extra / sum(layer.base_layer.weight.nbytes for layer in layers(model)))

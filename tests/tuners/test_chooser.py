@@ -49,7 +49,7 @@ def test_a_layer_with_one_factor_decodes_with_an_adapted_weight() -> None:
         decoded = layer(x)
     assert layer.path_taken == "weight"
     torch.testing.assert_close(decoded, layer(x.requires_grad_()))
-    assert layer.path_taken == "one_sided" and layer._adapted._weight is None
+    assert layer.path_taken == "one_sided" and layer._adapted.weight is None
 
 
 def test_the_cost_model_has_the_published_limits() -> None:

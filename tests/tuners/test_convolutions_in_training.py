@@ -23,9 +23,9 @@ def test_without_gradients_the_adapted_weight_is_kept_until_something_writes(cas
     layer = layers(model)["patches"]
     with torch.no_grad():
         torch.testing.assert_close(model(x), want)
-        kept = layer._adapted._weight
+        kept = layer._adapted.weight
         model(x)
-        assert kept is not None and layer._adapted._weight is kept
+        assert kept is not None and layer._adapted.weight is kept
         layer.get_base_layer().weight.data.mul_(0.5)
         layer.trained("default")[0].data.mul_(2)
         torch.testing.assert_close(model(x), copy.deepcopy(model)(x))

@@ -102,6 +102,23 @@ def test_a_weighted_adapter_stays_as_it_is_when_another_is_loaded_in_the_place_o
 
 
 @pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("ties", {"density": 0.5}, "combination_type='ties'"),
+        ("svd", {"svd_rank": 4, "svd_driver": None}, "combination_type='svd'"),
+        ("linear", {"density": 0.5}, "takes no density"),
+    ],
+)
+def test_options_of_combinations_that_only_lora_has_are_refused(
+    kind: str, options: dict[str, Any], sentence: str
+) -> None:
+    model = adapted("svft_banded", moved=True)
+    with pytest.raises(ValueError, match=sentence):
+        model.base_model.add_weighted_adapter(["default"], [1.0], "sum", combination_type=kind, **options)
+    assert list(model.peft_config) == ["default"]
+
+
+@pytest.mark.parametrize(
     ("change", "kind", "sentence"),
     [
         ({"off_diag": 1}, "linear", r"have off_diag=2 and 1, so the sum is none of an adapter"),
