@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from svft_bench.analysis.stats import Interval, around, clipped, mcnemar, noise_of_gap, spreads, two_sided
+from svft_bench.analysis.stats import Interval, Noise, around, clipped, mcnemar, noise_of_gap, spreads, two_sided
 from svft_bench.analysis.tables.compared import same_rows
 from svft_bench.analysis.tables.fitting import whole
 from svft_bench.analysis.tables.intervals import metric_range
@@ -111,11 +111,21 @@ def _difference(one: Judged, other: Judged) -> Difference:
     if not shared or not one.defined or not other.defined:
         return Difference(one.evaluation.name, metric, first, second, len(shared), scored, None, None, None)
     gap = numpy.array([one.values[key] - other.values[key] for key in shared])
-    noise, mean = noise_of_gap([gap[None]], spreads([[0.0]])[0]), float(gap.mean())
+    noise, mean = noise_of_items(gap, share=one.right is not None), float(gap.mean())
     p = two_sided(mean, noise) if one.right is None else mcnemar(int((gap > 0).sum()), int((gap < 0).sum()))
     low, high = metric_range(metric)
     interval = clipped(around(mean, noise), low=low - high, high=high - low)
     return Difference(one.evaluation.name, metric, first, second, len(shared), scored, mean, interval, p)
+
+
+def noise_of_items(gap: Any, *, share: bool) -> Noise:
+    """The noise of the mean of these gaps, of shares with what one more item would add that each run won.
+
+    A few items that one run alone got right say little of how many there are: an interval by their own spread covered
+    81 of 100 true gaps of three items in sixty.
+    """
+    noise = noise_of_gap([gap[None]], spreads([[0.0]])[0])
+    return noise._replace(items=noise.items + 2 / (len(gap) + 2) ** 2) if share else noise
 
 
 def _found(name: str, *, results: Path) -> Path:

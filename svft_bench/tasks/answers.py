@@ -106,8 +106,16 @@ def _signed_box(text: str) -> str | None:
     return signed(boxed, before=text[:begin])
 
 
+# `\\boxed{5} or \\boxed{6}`
+_BOX = r"\\f?box(?:ed)? ?\{([^{}]{1,80})\}"
+_BOXES = re.compile(rf"{_BOX}[$ ]{{0,3}}(?:,|,? ?(?:\\text ?\{{)? ?(?:or|and) ?\}}?)[$ ]{{0,3}}(?={_BOX})")
+
+
 def exact_number(text: str) -> Fraction | None:
     """The number that a text offers as its answer, or else the one that its last sentence comes to, exactly."""
+    pairs = list(_BOXES.finditer(text))[-1:]
+    if any(number_in(pair[1]) != number_in(pair[2]) and "box" not in text[pair.end() + 4 :] for pair in pairs):
+        return None
     answer = offered_answer(text)
     return number_in(_conclusion(text) if answer is None else answer)
 

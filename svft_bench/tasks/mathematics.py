@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from svft_bench.tasks.beside import with_beside
+from svft_bench.tasks.corrections import corrected
 from svft_bench.tasks.spelled import in_digits
 from svft_bench.tasks.units import measured, same_units, without_unit
 from svft_bench.tasks.verifying import verified
@@ -29,7 +30,9 @@ _SIGNS = {
     "∅": "\\emptyset ",
 }
 _FORMAT = (
-    (r"\\(?:left|right|displaystyle|[bB]igg?[lr]?|limits)(?![a-zA-Z])|\\!|\^ ?\{? ?\\circ ?\}?|\\\$", ""),
+    (r"\\(?:left|right|displaystyle|degree|[bB]igg?[lr]?|limits)(?![a-zA-Z])|\\!|\^ ?\{? ?\\circ ?\}?|\\\$", ""),
+    (r"\\\{ ?\\\}", r"\\emptyset "),
+    (r"_ ?\\text ?\{([^{}]*)\}", r"_{\1}"),
     (r"\\[dtc]frac", r"\\frac"),
     (r"\\varnothing(?![a-zA-Z])", r"\\emptyset "),
     (r"[\[(] ?\\begin ?\{array\} ?\{[clr| ]*\}", r"\\begin{pmatrix}"),
@@ -50,7 +53,11 @@ _FORMAT = (
 )
 _WRAPPED = re.compile(r"(?<!\\)\\\[(.*?)\\\]|(?<!\\)\\\((.*?)\\\)|\$\$?([^$]+)\$\$?")
 _NEARLY = re.compile(r"^(?:approximately|about|roughly|around|approx\.?|nearly|\\approx|≈|\\sim|~)\s*", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[\d})%])(?: +| */ ?| *per )[a-zA-Z]{2,}(?: +[a-zA-Z]+)*(?: ?\^ ?\{?[23]\}?)?$")
+# A sentence after the answer, or what gives its reason.
+_ENDS = re.compile(r"\.\s+(?=[A-Z])|\.\n|\n[ \t]*\n|\n(?=(?:[A-Z][a-z]+,?|I|A) [a-z]+\b)|,? +(?:because|since)\b")
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:\\[,;:!]|[ ~])\d{3})+(?![\d/])(?! ?/)")  # `10\,000`, `10 000`
+_TENS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.^])")
+_UNIT = re.compile(r"(?:(?<=[\d})%])|(?<=\\pi))(?: +| */ ?| *per )[a-zA-Z]{2,}(?: +[a-zA-Z]+)*(?: ?\^ ?\{?[23]\}?)?$")
 # Words after a number that make something else of it than a measure.
 _CHANGES = re.compile(
     r"\b(?:not|never|no|wrong|incorrect|impossible|or|than|plus|minus|over|divided|multiplied|choose|mod|squared|cubed"
@@ -74,6 +81,8 @@ _OPENS, _CLOSES = ("\\{", "(", "["), ("\\}", ")", "]")
 
 def same(gold: str, answer: str) -> bool:
     """Whether an answer is what the gold says; an empty one never is."""
+    if corrected(answer):
+        return False
     formulas = [_formula(text) for text in (gold, answer)]
     left, right = (_unmeasured(formula) for formula in formulas)
     return bool(left) and bool(right) and same_units(*formulas) and _same(left, right)
@@ -81,9 +90,10 @@ def same(gold: str, answer: str) -> bool:
 
 def _formula(answer: str) -> str:
     """The formula of an answer in one line and in plain LaTeX, without what marks it up or explains it."""
-    text = re.split(r"\.\s+(?=[A-Z])|\.\n|\n[ \t]*\n", answer.strip()[: 4 * LONGEST].strip(), maxsplit=1)[0]
+    text = _ENDS.split(answer.strip()[: 4 * LONGEST].strip(), maxsplit=1)[0]
     text = " ".join(text.replace("**", "").split())
-    text = _NEARLY.sub("", text.strip("`_ "))
+    text = _NEARLY.sub("", re.sub(r"^\*([^*]+)\*$", r"\1", text.strip("`_ ")))
+    text = _GROUPED.sub(lambda number: re.sub(r"\D", "", number[0]), text)
     text = text.replace("\\$", "")
     text = re.sub(r"(?<!\\)\\[\[\]()]|\$", " ", _shown(text))
     text = re.sub(f"[{RAISED}]+", lambda run: f"^{{{unicodedata.normalize('NFKC', run.group())}}}", text)
@@ -95,6 +105,7 @@ def _formula(answer: str) -> str:
     for pattern, replacement in _FORMAT:
         text = re.sub(pattern, replacement, text)
     text = _NEARLY.sub("", " ".join(text.replace("\\%", "%").split())).rstrip(".,;:? ")
+    text = _TENS.sub(r"\1\\cdot 10^{\2}", text)
     text = _MAGNITUDE.sub(lambda word: f"\\cdot 10^{{{_MAGNITUDES[word[1].lower()]}}}", text)
     text = re.sub(r"(?<![\d.}])(\d+) (\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = _REPEATING.sub(_repeated, re.sub(r"\\sqrt(\[\d+\])? ?([\da-zA-Z])(?![\d.])", r"\\sqrt\1{\2}", text))

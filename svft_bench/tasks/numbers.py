@@ -14,6 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from svft_bench.tasks.beside import REFUTES
+from svft_bench.tasks.corrections import corrected
 from svft_bench.tasks.spelled import in_digits
 
 WINDOW = 1000
@@ -23,15 +24,18 @@ _SIGNS = str.maketrans(
     dict.fromkeys("−‐‑‒–—", "-") | dict.fromkeys("×·⋅∙", "*") | {"⁄": "/", "∕": "/", "÷": "/", "≈": "=", "’": "'"}
 ) | {ord("٫"): ".", ord("٬"): ","}
 _LATEX = (
-    (r"\\[dt]?frac ?\{ ?(-?[\d.,]+) ?\} ?\{ ?(-?[\d.,]+) ?\}", r" \1/\2 "),
-    (r"\\[dt]?frac ?(\d) ?(\d)", r" \1/\2 "),
+    (r"\\[dtc]?frac ?\{ ?(-?[\d.,]+) ?\} ?\{ ?(-?[\d.,]+) ?\}", r" \1/\2 "),
+    (r"\\[dtc]?frac ?(\d) ?(\d)", r" \1/\2 "),
     (r"\{,\}|\\!|\\(?:left|right|boxed|fbox|displaystyle)(?![a-zA-Z])", ""),
-    (r"\^ ?\{? ?\\circ ?\}?|\\(?:degree|circ)|°|\b(?:A|C|S|US|HK|NZ)(?=\$)|\$", ""),
-    (r"\\[dt]?ext(?:bf|it|rm)?(?![a-zA-Z])|\\(?:math(?:rm|bf|it|sf)|mbox|operatorname|bf|rm)(?![a-zA-Z])", " "),
+    (r"\^ ?\{? ?\\circ ?\}?|\\(?:degree|circ)|°|\b(?:[ACSR]|US|HK|NZ|CA|AU|MX|NT)(?=\$)|\$", ""),
+    (
+        r"\\[dt]?ext(?:bf|it|rm)?(?![a-zA-Z])|\\(?:math(?:rm|bf|it|sf)|underline|mbox|operatorname|bf|rm)(?![a-zA-Z])",
+        " ",
+    ),
     (r"\\[,;: ()\[\]]|\\q?quad(?![a-zA-Z])|~|\\sim(?![a-zA-Z])|[€£¥₹₩₽₱¢]|\\", " "),
 )
 # A calculator's notes (GSM8K's `<<3*4=12>>12`), a tokenizer's or a page's tags, an arrow before the answer.
-_MARKS = re.compile(r"<<[^<>]*>>(?= ?[-+]?\.?\d)|<\|[^<>|]{1,40}\|>|</?[a-zA-Z]\w{0,20}>|^\W*[-=]>")
+_MARKS = re.compile(r"<<[^<>]*>>(?= ?[-+]?\.?\d)|<\|[^<>|]{1,40}\|>|</?[a-zA-Z]\w{0,20}>|^\W*[-=]>|^ {0,3}#{1,6} ")
 _CURRENCY = r"\b(?:Rs|INR|USD|US|CAD|AUD|EUR|GBP|JPY|CHF|PHP|RM|Dhs|Tk)\.? ?(?=[-+]? ?\.?\d)"
 _NUMBER = re.compile(
     r"""(?P<chunk>[1-9]\d{0,2}(?:\ \d{3})++(?![\d/])(?!\ /)(?:\.\d++)?|\d++(?:[.,']\d++)*+|\.\d++)
@@ -65,10 +69,12 @@ _DENIED = re.compile(
     r"|no (?:answer|solution)|not (?:enough|given|possible|known|stated))\b",
     re.IGNORECASE,
 )
-# What is still to be worked out: `half of 12`, `12 divided by 4`, `5 squared`, `x + 5`.
+# What is still to be worked out: `half of 12`, `3 halves`, `12 divided by 4`, `5 squared`, `x + 5`.
 _UNFINISHED = re.compile(
     r"\b(?:half|twice|double|triple|(?:third|quarter|fourth|fifth|tenth|root|square|cube|reciprocal) of"
     r"|(?:square|cube) root) (?:of )?[-+]?\.?\d"
+    r"|\b(?:half|quarter) (?:past|to) \d"
+    r"|\d (?:halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth)s)\b"
     r"|\d%? (?:squared|cubed|factorial|(?:divided|multiplied|increased|decreased|reduced) by|raised to|to the power)\b"
     r"|\d (?:less|more|fewer|greater) than [-+]?\.?\d|\d ?[-+*/] ?[xyznXYZN](?!\w)|(?<!\w)[xyznXYZN] ?[-+*/] ?\d",
     re.IGNORECASE,
@@ -81,7 +87,12 @@ _RELATES = re.compile(
     r"\b(?:for|per|out of|of|in|at|from|with|by|after|before|each|every|on|than|left|more|less|not)\b", re.IGNORECASE
 )
 _SHORTENED = ("approx", "ca", "no", "est", "rs")
-_OFFERS_NONE = set("√∞±<>≤≥|#")
+_OFFERS_NONE = set("√∞±<>≤≥≠|#")
+_THEN = re.compile(  # an equation, and what it comes to: `2x = 10 so x = 5`
+    r"^[^=]*(?:\d ?[a-zA-Z]|[a-zA-Z] ?[-+*/^])[^=]*=[^=]*?(?:\b(?:so|then|thus|hence|therefore)\b|>|→),? ?"
+    r"(?=[a-zA-Z] ?= ?[-+]?[.\d])"
+)
+_NAMED = re.compile(r"(?<!\w)([a-zA-Z]) ?= ?([-+]? ?[\d.,]*\d)(?!\w| ?[-+*/=^])")
 
 
 @dataclass(frozen=True)
@@ -100,10 +111,11 @@ def number_in(answer: str) -> Fraction | None:
         line = in_digits(line[:WINDOW])
     if len(line) > WINDOW:
         line = re.sub(r"[\d.,' ]+$", "√", line[:WINDOW])  # a number that goes on is none
-    if _DENIED.search(line):
+    if _DENIED.search(line) or corrected(answer):
         return None
-    line = _until(_EXPLAINS, _AGAIN.sub(r"\1", _without_asides(line)))
-    if _BOUND.search(line) or _SHARE.search(line):
+    line = _until(_EXPLAINS, _AGAIN.sub(r"\1", _without_asides(_THEN.sub("", line))))
+    values = dict(_NAMED.findall(line))
+    if _BOUND.search(line) or _SHARE.search(line) or len(set(values.values())) > 1:
         return None
     sides = [side for side in line.split("=") if re.search(r"\d", side)]
     if not sides:
@@ -133,7 +145,9 @@ def plain(text: str) -> str:
     text = text.replace("\\$", "$").replace("\\%", "%").replace("\\sqrt", "√").replace("\\pi", "π").replace("\\pm", "±")
     text = re.sub(r"\\(?:times|cdot)(?![a-zA-Z])|(?<=\d) ?[xX] ?(?=\d)", "*", text)
     text = re.sub(r"\\approx(?![a-zA-Z])", "=", re.sub(r"\\div(?![a-zA-Z])", "/", text))
-    text = re.sub(r"\\(?:infty|ln|log|sin|cos|tan|cup|cap|in|leq?|geq?|lt|gt)(?![a-zA-Z])", "√", text)
+    text = re.sub(
+        r"\\(?:infty|ln|log|sin|cos|tan|cup|cap|in|leq?|geq?|neq?|lt|gt)(?![a-zA-Z])|[<>]=|(?<![\d)])!=", "√", text
+    )
     text = re.sub(r"(?<=\d) ?\*\* ?(?=\d)", "^", text).replace("**", "").replace("`", "")
     for pattern, replacement in _LATEX:
         text = re.sub(pattern, replacement, text)
@@ -141,6 +155,7 @@ def plain(text: str) -> str:
     text = re.sub(r"(?<=\d) ?\* ?10 ?\^ ?[({]? ?([-+]?\d+) ?[)}]?", r"e\1", text)
     text = re.sub(r"(?<![\^_])\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"(\d) and (?:a half|(\d/\d))(?!\w)", lambda half: f"{half[1]} {half[2] or '1/2'}", text)
+    text = re.sub(r"(?<![\d.,])(\d+) dollars? and (\d) cents?\b", r"\1.0\2", text)
     text = re.sub(r"(?<![\d.,])(\d+)(?: dollars?)? and (\d\d) cents?\b", r"\1.\2", text)
     return " ".join(text.split()).strip("*_ ")
 

@@ -10,11 +10,15 @@ NEXT = "###"  # a template's mark: what follows it belongs to another task
 # What an option after it is denied by, some words between: `can't be`, `not necessarily`, `I don't think that it is`.
 _BETWEEN = (
     "be|been|look|seem|sound|to|the|an?|really|possibly|actually|quite|entirely|at all|always|necessarily|exactly"
-    "|strictly|completely|fully|totally|generally|usually|think|believe|say|agree|sure|certain|clear|that|if|whether|this|it"
+    "|strictly|completely|fully|totally|generally|usually|think|believe|say|claim|agree|sure|certain|clear|that|if|whether|this"
+    "|it|about|being"
     "|it['’]s|is|was|case|right|correct|answer|option"
 )
 DENIES = (
-    r"\b(?:not|never|no longer|hardly|scarcely|barely|cannot|doubt|doubtful|unlikely|far from|except|anything but"
+    r"\b(?:not|never|no longer|hardly|scarcely|barely|rarely|seldom|cannot|ain['’]t|doubt|doubtful|unlikely|far from"
+    r"|except|anything but|nothing|less than|only (?:partly|partially)|disagree|refuse|without|fails"
+    r"|(?:wrong|incorrect|false)(?= to )"
+    r"|none of (?:the|these) (?:answers|options|solutions|endings):?"
     r"|all but|other than|rules? out|neither|(?:wrong|incorrect) (?:answer|option|choice|solution)(?: is|:)?"
     r"|(?:is|was|are|do|does|did|ca|could|wo|would|should)n['’]?t)"
     rf"(?: (?:{_BETWEEN}))*"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import f_oneway, spearmanr, ttest_rel
+from scipy.stats import f, f_oneway, spearmanr, ttest_rel
 
 from svft_bench.analysis import stats
 from svft_bench.analysis.stats import beyond, influence
@@ -149,6 +149,23 @@ def test_the_omnibus_test_keeps_its_level() -> None:
         values = rng.normal(size=(6, 1, 80)) + rng.normal(size=(6, 3, 80)) + 0.2 * rng.normal(size=(6, 3, 1))
         p_values.append(beyond.omnibus(values + rng.normal(size=(1, 1, 80))).p)
     assert np.mean(np.array(p_values) < 0.05) <= 0.06
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [(2, 2), (2, 3), (4, 2)])
+@pytest.mark.parametrize("of_seeds", [0.3, 1.0])
+def test_the_omnibus_test_keeps_its_level_at_few_seeds_that_agree_by_luck(
+    methods: int, seeds: int, of_seeds: float
+) -> None:
+    rng, p_values, clarks = np.random.default_rng(4), [], []
+    for _ in range(800):
+        values = rng.normal(size=(methods, seeds, 60)) + of_seeds * rng.normal(size=(methods, seeds, 1))
+        found = beyond.omnibus(values + 0.3 * rng.normal(size=(methods, 1, 60)))
+        p_values.append(found.p)
+        clarks.append(float(f.sf(found.f, found.between, found.within)))
+    assert np.mean(np.array(p_values) < 0.05) <= 0.065
+    assert all(p >= clark - 1e-12 for p, clark in zip(p_values, clarks, strict=True))
+    if (methods, seeds) == (2, 2):
+        assert np.mean(np.array(clarks) < 0.05) > 0.08
 
 
 def test_the_critical_difference_is_demsars() -> None:

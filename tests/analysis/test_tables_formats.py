@@ -32,6 +32,13 @@ def test_markdown_escapes_what_would_break_a_row(one: list[Cell]) -> None:
     assert r"| **a\|b** |" in markdown(broken)
 
 
+def test_a_page_of_markdown_shows_what_looks_like_a_tag() -> None:
+    told = "filled with <pad>, p < 0.001, 1 <2"
+    shown = r"filled with \<pad>, p < 0.001, 1 <2"
+    text = markdown(Table("n", told, (Column("<eos>"),), (Row((told,), {}),), (told, "Not run: svft-bench x=<pad>")))
+    assert text == f"# {shown}\n\n| \\<eos> |\n| ---: |\n| {shown} |\n\n- {shown}\n- Not run: `svft-bench x=<pad>`\n"
+
+
 def test_latex_escapes_and_balances(one: list[Cell]) -> None:
     text = latex(made(one, [made_record(one[0], score=0.5)]))
     assert r"\toprule" in text and r"50.0 $\pm$" in text

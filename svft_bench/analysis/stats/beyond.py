@@ -23,10 +23,18 @@ class Omnibus(NamedTuple):
 
 
 def omnibus(values: Any) -> Omnibus:
-    """Test that all methods are alike, of an array of methods by seeds by items: both sets are samples of many."""
+    """Test that all methods are alike, of an array of methods by seeds by items: both sets are samples of many.
+
+    Its p-value is not below that of the F over seeds or over items alone. Of few seeds that agree by luck the bound has
+    the degrees of freedom of the items: two like methods at two seeds differed in eleven tables of a hundred.
+    """
+    from scipy.special import fdtrc
+
     methods, seeds, items = values.shape
-    by_seeds, by_items = ratio(values.mean(2)), ratio(values.mean(1))
-    return min_f(by_seeds, by_items, methods - 1, seeds=(methods - 1) * (seeds - 1), items=(methods - 1) * (items - 1))
+    by_seeds, by_items, between = ratio(values.mean(2)), ratio(values.mean(1)), methods - 1
+    found = min_f(by_seeds, by_items, between, seeds=between * (seeds - 1), items=between * (items - 1))
+    alone = [float(fdtrc(between, between * (n - 1), f)) for n, f in ((seeds, by_seeds), (items, by_items))]
+    return found._replace(p=max(found.p, *alone))
 
 
 def ratio(table: Any) -> float:

@@ -1,4 +1,4 @@
-"""Intervals of one run's correlations from its predictions, whatever law these have.
+"""Intervals of one run's correlations and F1 from its predictions, whatever law these have.
 
 tanh(atanh r ± t s / (1 - r²)): Fisher's transform with the standard error s that the influence values say. A formula of
 r and n alone is right for normal values and for balanced classes, and by far too narrow for classes of nine to one.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from svft_bench.analysis.stats import influence
-from svft_bench.analysis.stats.intervals import CONFIDENCE, Interval
+from svft_bench.analysis.stats.intervals import CONFIDENCE, Interval, wilson
 from svft_bench.config.spec import MetricName
 from svft_bench.tasks.metrics import confusion
 
@@ -41,6 +41,18 @@ def spearman(predictions: Sequence[float], references: Sequence[float]) -> Inter
     return _of(influence.spearman(predictions, references))
 
 
+def f1(predictions: Sequence[int], references: Sequence[int]) -> Interval:
+    """Wilson's of the share j of right answers among what is 1 on either side, of which F1 is 2 j / (1 + j).
+
+    By influence values an F1 of few positives covered 37 to 90 of 100, as one of 0 has no spread.
+    """
+    right, extra, missed, _ = confusion(predictions, references)
+    either = right + extra + missed
+    share = right / either if either else 0.0
+    low, high = wilson(share, items=either) if either else (0.0, 1.0)
+    return Interval(*(2 * end / (1 + end) for end in (min(low, share), max(high, share))))
+
+
 def _of(values: Any) -> Interval:
     items = len(values) - LOST
     if items < 1 or not abs(values.mean()) < 1 or not values.var() > 0:
@@ -57,6 +69,7 @@ def _transformed(values: Any, *, items: int) -> Interval:
 
 
 CORRELATION_INTERVALS: dict[MetricName, Callable[[Sequence[Any], Sequence[Any]], Interval]] = {
+    "f1": f1,
     "matthews": matthews,
     "pearson": pearson,
     "spearman": spearman,

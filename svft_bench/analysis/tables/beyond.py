@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
-from svft_bench.analysis.stats import around, equivalent, holm
+from svft_bench.analysis.stats import Noise, around, equivalent, holm
 from svft_bench.analysis.stats.beyond import combined, critical_difference, mean_ranks, omnibus
 from svft_bench.analysis.tables.compared import Field, Gap
 from svft_bench.analysis.tables.experiment import cell_name
@@ -110,9 +111,29 @@ def _gap_to_lora(name: str, places: dict[str, list[int]], competing: Sequence[Fi
     pairs = zip(single, places[name], places["lora"], strict=True)
     gaps = [gap for field, one, other in pairs if (gap := field.gap(one, other)) is not None]
     means = [gap.mean for gap in gaps]
-    low, high = around(fmean(means), combined([gap.noise for gap in gaps]))
+    low, high = around(fmean(means), combined(_by_training(single, places[name], places["lora"])))
     better = sum(mean > 0 for mean in means)
     return f"{100 * fmean(means):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}], {better} of {len(means)}, "
+
+
+def _by_training(single: Sequence[Field], ones: Sequence[int], others: Sequence[int]) -> list[Noise]:
+    """The noise of the mean gap on the evals of each task, weighed by how many these are.
+
+    Evals that one training is scored on share what its seed does, as if they were one.
+    """
+    found = []
+    for task in dict.fromkeys(field.task for field in single):
+        own = [index for index, field in enumerate(single) if field.task == task]
+        first = own[0]
+        whole = replace(single[first], values=tuple(values for index in own for values in single[index].values))
+        gap = whole.gap(ones[first], others[first])
+        assert gap is not None  # both have a score at every seed
+        found.append((len(own), gap.noise))
+    unit = len(found) / len(single)
+    return [
+        noise._replace(seeds=noise.seeds * (evals * unit) ** 2, items=noise.items * (evals * unit) ** 2)
+        for evals, noise in found
+    ]
 
 
 def _named(field: Field, method: str) -> list[int]:

@@ -26,7 +26,7 @@ FORMULA = {
     "accuracy": "Wilson",
     "accuracy_strict": "Wilson",
     **dict.fromkeys(("matthews", "pearson", "spearman"), "Fisher's z of influence values"),
-    "f1": "influence values",
+    "f1": "Wilson of what is positive on either side",
     "token_accuracy": "the spread of texts",
     "log_likelihood": "the spread of texts",
     "rouge1": "a bootstrap of texts",

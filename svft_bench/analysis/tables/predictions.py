@@ -159,7 +159,7 @@ def _resampled(runs: Runs) -> dict[str, dict[MetricName, Interval]]:
 
 
 def _alone(runs: Runs) -> dict[str, Interval]:
-    """Of one run, the intervals of the evals whose headline metric is a correlation."""
+    """Of one run, the intervals of the evals whose headline metric is a correlation or an F1."""
     return {
         name: CORRELATION_INTERVALS[metric](*_sides(found, metric))
         for run in runs[: len(runs) == 1]

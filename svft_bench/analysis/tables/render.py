@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Literal
 
@@ -66,10 +67,10 @@ def markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     def cell(row: Row, index: int) -> str:
-        text = _bar(row.cells[index])
+        text = _cell(row.cells[index])
         return f"**{text}**" if index in row.bold else text
 
-    lines = [f"# {_bar(table.title)}", "", line([_bar(column.title) for column in table.columns])]
+    lines = [f"# {_cell(table.title)}", "", line([_cell(column.title) for column in table.columns])]
     lines.append(line(["---" if column.align == "left" else "---:" for column in table.columns]))
     lines += [line([cell(row, index) for index in range(len(row.cells))]) for row in table.rows]
     answers = [f"{turn}. {answer}" for turn, answer in enumerate(table.notes[: table.answers], 1)]
@@ -79,15 +80,21 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bar(text: str) -> str:
+def _cell(text: str) -> str:
     """Text in which a bar parts no cells."""
-    return text.replace("|", r"\|")
+    return _untagged(text).replace("|", r"\|")
+
+
+def _untagged(text: str) -> str:
+    """Text in which nothing is a tag, of which a page shows nothing: `<pad>` is a word of a tokenizer."""
+    return re.sub(r"(?<!\\)<(?=[a-zA-Z/!?])", r"\<", text)
 
 
 def _code(note: str) -> str:
     """Commands in backticks, so that nothing in them is read as markup."""
     start = note.find("svft-bench ")
-    return note if start < 0 or not note.startswith("Not run: ") else f"{note[:start]}`{note[start:]}`"
+    code = start >= 0 and note.startswith("Not run: ")
+    return f"{note[:start]}`{note[start:]}`" if code else _untagged(note)
 
 
 def as_csv(table: Table) -> str:
