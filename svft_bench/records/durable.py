@@ -45,7 +45,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to, beside `path`, that takes its place once the file is on the disk; nothing if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial = _partial(path)
     try:
         yield partial
         settle(partial)
@@ -53,6 +53,35 @@ def replacing(path: Path) -> Iterator[Path]:
         to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_both(first: Path, content: bytes, second: Path, told: bytes) -> None:
+    """Write two files of one folder, the second of which tells of the first; a signal leaves both old or both new.
+
+    Where that cannot be, as after a kill, the second lies on the disk beside its name, as while it is written.
+    """
+    first.parent.mkdir(parents=True, exist_ok=True)
+    new, beside = _partial(first), _partial(second)
+    try:
+        for path, body in ((new, content), (beside, told)):
+            path.write_bytes(body)
+            settle(path)  # so that nothing can fail between the two names
+        try:
+            new.replace(first)
+            to_disk(first.parent)
+        finally:
+            if not new.exists():
+                beside.replace(second)
+        to_disk(first.parent)
+    except BaseException:
+        if new.exists():
+            beside.unlink(missing_ok=True)
+            new.unlink()
+        raise
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
 def settle(path: Path) -> None:
