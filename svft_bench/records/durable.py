@@ -47,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
-        yield partial
+        with told_of_room(path):
+            yield partial
         settle(partial)
         partial.replace(path)
         to_disk(path.parent)
@@ -77,6 +78,28 @@ def write_both(first: Path, content: bytes, second: Path, told: bytes) -> None:
         if new.exists():
             beside.unlink(missing_ok=True)
             new.unlink()
+        raise
+
+
+@contextmanager
+def told_of_room(path: Path) -> Iterator[None]:
+    """A library's error while it writes at `path` is the system's where no more can be written there, which says why.
+
+    Raises:
+        OSError: the disk is full, a quota is reached, or whatever else a file of a mebibyte meets.
+    """
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        test = _partial(path)
+        try:
+            test.write_bytes(bytes(1 << 20))
+        except OSError as full:
+            raise OSError(full.errno, full.strerror, str(path)) from error
+        finally:
+            test.unlink(missing_ok=True)
         raise
 
 
@@ -205,4 +228,12 @@ def sweep(folder: Path, *, older_than: float = OLD) -> None:
     for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
         with suppress(OSError):  # another process may sweep too
             if time.time() - path.stat().st_mtime >= older_than:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
