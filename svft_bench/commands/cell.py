@@ -115,6 +115,7 @@ def _quiet_attempt(cell: Cell) -> int:
 def attempt(cell: Cell) -> int:
     """Run one cell; what goes wrong becomes one sentence and an exit code, with the traceback in a file."""
     from svft_bench.records import record_path
+    from svft_bench.running.concluding import conclude_late
     from svft_bench.running.keeping.again import is_due, recorded
     from svft_bench.running.sweeping.failures import failure_path, keep_failure, reason_of, standing
 
@@ -129,6 +130,7 @@ def attempt(cell: Cell) -> int:
         keep_failure(cell, error)
         return bad_input(error)
     if done:
+        ranks.lead(lambda: conclude_late(cell.spec, cell.settings))
         ranks.say(f"  already recorded in {path} (force=true runs it again, once)")
         return 0
     warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries, to their own developers

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from svft_bench.config.home import from_home
 from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
 from svft_bench.models.architectures import SHAPES, published
@@ -97,7 +98,7 @@ def local_folder(spec: ModelSpec) -> Path | None:
     """
     if spec.source == "hub" or spec.path in CARRIERS:
         refuse_a_folder_in_the_way(spec.path, field="model.path", meant=f"model.path=./{spec.path}")
-    folder = Path(spec.path).expanduser()
+    folder = from_home(spec.path)
     return folder if folder.is_dir() else None
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import nn
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
+from svft_bench.config.home import from_home
 from svft_bench.config.spec import KINDS, Kind, ModelSpec
 from svft_bench.models.blocks import check_numbers
 from svft_bench.models.describing_images import image_fields
@@ -109,7 +109,7 @@ def _configured(path: str) -> tuple[str, str | None, PretrainedConfig]:
     Raises:
         ValueError: there is none that can be read.
     """
-    folder = Path(path).expanduser()
+    folder = from_home(path)
     where = str(folder.absolute()) if folder.is_dir() else path
     try:
         commit = None if folder.is_dir() else commit_of(path, kind="model", revision=None)

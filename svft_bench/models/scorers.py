@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from svft_bench.config.home import from_home
 from svft_bench.config.spec import EvalSpec
 from svft_bench.models.hub import commit_of, explain, refuse_a_folder_in_the_way
 
@@ -82,7 +83,7 @@ def scorer_folder(name: str) -> Path:
     Raises:
         ValueError: it cannot be had.
     """
-    if (folder := Path(name).expanduser()).is_dir():
+    if (folder := from_home(name)).is_dir():
         return folder
     from huggingface_hub import snapshot_download
 

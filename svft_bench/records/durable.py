@@ -45,14 +45,66 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to, beside `path`, that takes its place once the file is on the disk; nothing if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial = _partial(path)
     try:
-        yield partial
+        with told_of_room(path):
+            yield partial
         settle(partial)
         partial.replace(path)
         to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_both(first: Path, content: bytes, second: Path, told: bytes) -> None:
+    """Write two files of one folder, the second of which tells of the first; a signal leaves both old or both new.
+
+    Where that cannot be, as after a kill, the second lies on the disk beside its name, as while it is written.
+    """
+    first.parent.mkdir(parents=True, exist_ok=True)
+    new, beside = _partial(first), _partial(second)
+    try:
+        for path, body in ((new, content), (beside, told)):
+            path.write_bytes(body)
+            settle(path)  # so that nothing can fail between the two names
+        try:
+            new.replace(first)
+            to_disk(first.parent)
+        finally:
+            if not new.exists():
+                beside.replace(second)
+        to_disk(first.parent)
+    except BaseException:
+        if new.exists():
+            beside.unlink(missing_ok=True)
+            new.unlink()
+        raise
+
+
+@contextmanager
+def told_of_room(path: Path) -> Iterator[None]:
+    """A library's error while it writes at `path` is the system's where no more can be written there, which says why.
+
+    Raises:
+        OSError: the disk is full, a quota is reached, or whatever else a file of a mebibyte meets.
+    """
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        test = _partial(path)
+        try:
+            test.write_bytes(bytes(1 << 20))
+        except OSError as full:
+            raise OSError(full.errno, full.strerror, str(path)) from error
+        finally:
+            test.unlink(missing_ok=True)
+        raise
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
 def settle(path: Path) -> None:
@@ -176,4 +228,12 @@ def sweep(folder: Path, *, older_than: float = OLD) -> None:
     for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
         with suppress(OSError):  # another process may sweep too
             if time.time() - path.stat().st_mtime >= older_than:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -89,8 +89,8 @@ def _stamp(path: str) -> Stamp:
 
 def read_index(results: Path) -> Mapping[Held, Outline]:
     """What is known of the records below `results`; nothing where there is no index that is whole and by this code."""
-    path = _path(results)
     try:
+        path = _path(results)
         return _read(path, _code(), (*_stamp(str(path)), os.stat(path).st_ino))
     except (OSError, ValueError, TypeError):
         return {}

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import xxhash
 
+from svft_bench.config.home import from_home
 from svft_bench.records.durable import digest
 
 DAYS = 30  # after which a result is made again
@@ -87,8 +88,15 @@ def _seal(name: str, content: bytes) -> str:
 
 
 def cache_folder() -> Path:
-    """Where things lie that can be made again."""
-    return Path(os.environ.get("SVFT_BENCH_CACHE") or Path.home() / ".cache" / "svft-bench").expanduser()
+    """Where things lie that can be made again.
+
+    Raises:
+        FileNotFoundError: it would be in a home folder that is not known.
+    """
+    try:
+        return from_home(os.environ.get("SVFT_BENCH_CACHE") or "~/.cache/svft-bench")
+    except ValueError as error:
+        raise FileNotFoundError(f"{error}; SVFT_BENCH_CACHE names another folder for what is cached") from None
 
 
 def _edited() -> bool:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from svft_bench.config.json_text import decoded
 from svft_bench.config.spec import sentences
-from svft_bench.records.durable import PARTIAL, laid_out, replacing, set_aside, settle, to_disk
+from svft_bench.records.durable import PARTIAL, laid_out, set_aside, to_disk, write_both
 from svft_bench.records.index import WORTH, Held, held, read_index, write_index
 from svft_bench.records.outline import Outline, outlined
 from svft_bench.records.predictions import DamagedRecord, check_predictions
@@ -50,10 +50,8 @@ def write_record(record: RunRecord, path: Path, *, predictions: Iterable[dict[st
     if bad:
         raise ValueError(f"run {record.run_id} is not recorded: {', '.join(bad)} is not a finite number")
     plain, packed = predictions_paths(path)
-    with replacing(path) as new, replacing(packed) as new_packed:
-        new_packed.write_bytes(gzip.compress(lines, mtime=0))
-        new.write_text(laid_out(body | {"sha256": _seal(body)}), encoding="utf-8")
-        settle(new)  # so that nothing can fail between the two names
+    told = laid_out(body | {"sha256": _seal(body)})
+    write_both(packed, gzip.compress(lines, mtime=0), path, told.encode())
     plain.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svft_bench.compose import Cell
+from svft_bench.config.home import from_home
 from svft_bench.config.settings import Settings
 from svft_bench.config.spec import KINDS, ModelSpec, RunSpec
 from svft_bench.config.spec.base import HUB_ID
@@ -155,6 +156,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     from svft_bench.tuners import svd_cache
 
     svd_cache.limit()
+    svd_cache.folder()
     if here:
         for name in {cell.settings.device for cell in cells}:
             pick_device(name)
@@ -211,7 +213,7 @@ def _names_modules(spec: RunSpec) -> bool:
 
 def _check_path(model: ModelSpec) -> None:
     """A folder that is there, a carrier that is known, or what can be a repository of the hub."""
-    if Path(model.path).expanduser().is_dir():
+    if from_home(model.path).is_dir():
         return
     if model.source == "carrier":
         if model.path not in CARRIERS:

@@ -24,8 +24,8 @@ from svft_bench.records.durable import sweep
 from svft_bench.running import ranks
 from svft_bench.running.assembly import Assembly, assemble, pick_device
 from svft_bench.running.batches.encoding import training_collate
+from svft_bench.running.concluding import conclude, conclude_late
 from svft_bench.running.keeping import again
-from svft_bench.running.keeping.cards import write_card
 from svft_bench.running.keeping.folders import check_writable, claim_folder
 from svft_bench.running.keeping.ownership import owning
 from svft_bench.running.keeping.weights import Fitted, code_state, save_fitted, take_up
@@ -65,6 +65,7 @@ def run(spec: RunSpec, settings: Settings, *, command: str) -> RunRecord:
 def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy | None) -> RunRecord:
     path = record_path(settings.results_dir, spec)
     if not settings.force and (found := ranks.lead(lambda: again.recorded(spec, settings))) is not None:
+        ranks.lead(lambda: conclude_late(spec, settings))
         return found
     if spec.eval.backend == "vllm":
         check_engine(spec.model, device=pick_device(settings.device))
@@ -84,11 +85,11 @@ def _run(spec: RunSpec, settings: Settings, *, command: str, strategy: Strategy 
             warnings.warn(f"{path} was recorded meanwhile, under another output_dir; that record stays.", stacklevel=2)
         else:
             save_record(record, results=settings.results_dir, predictions=predictions)
-            if (adapter := folder / "adapter").is_dir():
-                write_card(adapter, record, path, kind="adapter")
+            conclude(record, settings, folder=folder)
+            return record
         again.done(spec, settings)
         forget(folder, spec.run_id)
-        return other or record
+        return other
 
     folder = ranks.lead(prepare)
     with ranks.held_by_the_first(owning(folder / f"run-{spec.run_id}.lock", command=command)):

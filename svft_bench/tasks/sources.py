@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from svft_bench.config.home import from_home
 from svft_bench.config.spec import SourceSpec
 from svft_bench.config.wording import plural
 from svft_bench.models.hub import commit_now, is_commit
@@ -119,7 +120,7 @@ def _local(source: SourceSpec, *, data_root: Path) -> tuple[Sequence[Row], DataF
 def own_path(source: SourceSpec, *, data_root: Path | None) -> Path:
     """Where a file or folder of the user's own lies."""
     assert source.file is not None
-    return (data_root or Path()) / Path(source.file).expanduser()
+    return (data_root or Path()) / from_home(source.file)
 
 
 def _own(source: SourceSpec, *, data_root: Path | None) -> tuple[Sequence[Row], DataFile]:

@@ -29,11 +29,20 @@ class Entry(NamedTuple):
 
 
 def folder() -> Path | None:
-    """`$SVFT_BENCH_CACHE/svd`, by default `~/.cache/svft-bench/svd`; None where there is to be no cache."""
+    """`$SVFT_BENCH_CACHE/svd`, by default `~/.cache/svft-bench/svd`; None where there is to be no cache.
+
+    Raises:
+        ValueError: it would be in a home folder that is not known, as that of a container's user without a name.
+    """
     root = os.environ.get("SVFT_BENCH_CACHE")
     if root == "" or limit() == 0:
         return None
-    return (Path.home() / ".cache" / "svft-bench" if root is None else Path(root).expanduser()) / "svd"
+    try:
+        return Path("~/.cache/svft-bench" if root is None else root).expanduser() / "svd"
+    except RuntimeError:
+        raise ValueError(
+            "SVFT_BENCH_CACHE: no home folder is known; name another folder, or none for no cache"
+        ) from None
 
 
 def limit() -> int:

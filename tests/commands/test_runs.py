@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -175,3 +175,22 @@ def test_a_mistyped_filter_is_one_sentence(
 def test_where_nothing_was_run_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["runs", *folders(tmp_path)]) == 2
     assert "there is neither" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["unfinished", "--prune", "--dry-run"]])
+def test_what_a_live_training_removes_or_renames_meanwhile_ends_no_listing(
+    more: list[str], kept: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (written := kept["cut"] / "checkpoints" / ".checkpoint-9.partial").mkdir()
+    whole = Path.iterdir
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self == written:
+            self.rename(self.with_name("checkpoint-9"))
+        yield from whole(self)
+        if self == kept["cut"]:
+            yield self / "training.lock.owner"
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    assert command(["runs", *folders(tmp_path), *more]) == 0
+    assert not written.exists()

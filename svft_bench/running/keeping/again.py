@@ -25,9 +25,11 @@ def ask(cells: Sequence[tuple[RunSpec, Settings]]) -> None:
     command = hashlib.sha256(" ".join(sorted(spec.run_id for spec, _ in cells)).encode()).hexdigest()[:12]
     if not ranks.leads() or any(_text(_note(*cell)).startswith(command) for cell in cells):
         return
-    for spec, settings in cells:
-        claim_folder(settings.output_dir, spec)
-        write_whole(_note(spec, settings), f"{command} {secrets.token_hex(8)}")
+    request = f"{command} {secrets.token_hex(8)}"
+    for text in (f"to be {request}", request):  # so that who asks on after a kill knows whether all were asked for
+        for spec, settings in cells:
+            claim_folder(settings.output_dir, spec)
+            write_whole(_note(spec, settings), text)
 
 
 def is_asked(spec: RunSpec, settings: Settings) -> bool:

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
@@ -99,7 +99,7 @@ def prune(
             going += [folder / name for name in WEIGHTS]
         if "caches" in parts:
             stale = (path for pattern in LEFTOVERS for path in folder.glob(pattern))
-            going += [folder / ASIDE, *(path for path in stale if time.time() - path.stat().st_mtime >= OLD)]
+            going += [folder / ASIDE, *(path for path in stale if time.time() - _time(path) >= OLD)]
         gone += _removed(folder, [path for path in going if path.exists()], dry=dry)
     return gone
 
@@ -130,7 +130,7 @@ def _recorded(record: RunRecord, *, results: Path, outputs: Path) -> Left:
 def _unrecorded(folder: Path, outputs: Path, recorded: set[str], *, known: Collection[Path | None]) -> Iterator[Left]:
     """What has no record in a training's folder; the folder itself where no run is named there."""
     place = _place(folder, outputs)
-    found = (_OF_A_RUN.match(path.name) for path in folder.iterdir())
+    found = (_OF_A_RUN.match(path.name) for path in _inside(folder))
     names = sorted({match.group(1) for match in found if match})
     size = _size(folder)
     for run_id in [name for name in names if name not in recorded]:
@@ -165,14 +165,30 @@ def _is_held(lock: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(_size(inner) for inner in path.iterdir())
-    return path.stat().st_size if path.exists() else 0
+    """Its bytes, and all in it; what goes meanwhile, as a checkpoint that a training renames, has none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sum(map(_size, path.iterdir())) if path.is_dir() else path.stat().st_size
+    return 0
 
 
 def _written(folder: Path) -> float:
-    return max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+    """When something in it was last written, of what stays there while it is looked at."""
+    return max(map(_time, _inside(folder)), default=_time(folder))
+
+
+def _time(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _inside(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
 
 
 def _first_line(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    with suppress(FileNotFoundError):
+        return log.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return ""

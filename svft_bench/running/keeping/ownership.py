@@ -45,6 +45,22 @@ def owning(lock: Path, *, command: str) -> Iterator[None]:
         file.release()
 
 
+@contextmanager
+def owning_now(lock: Path) -> Iterator[None]:
+    """The same for a moment, without waiting.
+
+    Raises:
+        OSError: another process holds it, or there is no lock to be had in this folder.
+    """
+    file = FileLock(lock)
+    file.acquire(blocking=False)
+    try:
+        yield
+    finally:
+        lock.with_name(f"{lock.name}.owner").unlink(missing_ok=True)
+        file.release()
+
+
 def _me(command: str) -> dict[str, str | int]:
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "command": command}

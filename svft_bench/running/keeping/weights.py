@@ -17,7 +17,7 @@ from torch import nn
 from svft_bench.methods.applying import load_trained, save_trained
 from svft_bench.methods.scheduled import settle_ranks
 from svft_bench.records import RunRecord
-from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, unsealed, write_whole
+from svft_bench.records.durable import damage, digest, digests, sealed, set_aside, settle, sweep, unsealed, write_whole
 from svft_bench.running import ranks
 from svft_bench.running.keeping.folders import FITTED, TRAINED
 from svft_bench.running.provenance import package_state
@@ -59,6 +59,7 @@ def save_fitted(
     save_trained(model, names, parameters=shipped, adapter=folder / ADAPTER)
     if isinstance(model, PeftModel):
         shipped = folder / ADAPTER
+        sweep(shipped.parent, older_than=0)  # what a kill left, as nobody else writes there now
         settle_ranks(model)
         with warnings.catch_warnings():  # a matrix may have no rank left
             warnings.filterwarnings("ignore", message=".*LoRA tensor.* have invalid shape")

@@ -10,6 +10,7 @@ from typing import Literal
 from svft_bench.compose import Cell
 from svft_bench.config.wording import sentence
 from svft_bench.records import DamagedRecord, load_record, record_path
+from svft_bench.records.durable import write_whole
 from svft_bench.running.keeping.again import is_asked
 from svft_bench.running.keeping.folders import FITTED, folder_of
 from svft_bench.running.training.checkpoints import newest
@@ -25,9 +26,9 @@ def failure_path(cell: Cell) -> Path:
 def keep_failure(cell: Cell, error: Exception) -> Path | None:
     """Write the reason, the command and the traceback of the exception in flight; None where nothing can be written."""
     path = failure_path(cell)
+    text = f"{reason_of(error)}\n\n{cell.typed}\n\n{traceback.format_exc()}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{reason_of(error)}\n\n{cell.typed}\n\n{traceback.format_exc()}", encoding="utf-8")
+        write_whole(path, text.encode(errors="backslashreplace"))  # of a path's bytes that are no text
     except OSError:
         return None
     return path

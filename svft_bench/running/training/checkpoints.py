@@ -13,10 +13,12 @@ from svft_bench.records.durable import (
     PARTIAL,
     damage,
     digests,
+    remove,
     sealed,
     set_aside,
     settle,
     to_disk,
+    told_of_room,
     unsealed,
     write_whole,
 )
@@ -48,17 +50,25 @@ def new_checkpoint(
     """A folder to write a checkpoint of this step to; sealed with the best epoch so far, it gets its name in `folder`.
 
     `origin` says of which code and training it is. Older checkpoints go, but for the one before.
+
+    Raises:
+        OSError: it has no room; nothing of it is left.
     """
     written, whole = folder / f".checkpoint-{step}{PARTIAL}", folder / f"checkpoint-{step}"
     shutil.rmtree(written, ignore_errors=True)
     written.mkdir(parents=True)
-    yield written
-    if best.exists():
-        _link(best, written / best.name)
-    settle(written)
-    body = {"origin": origin, "loss": loss, "logged": logged, "parts": parts, "files": digests(written)}
-    write_whole(written / MANIFEST, sealed(body))
-    written.rename(whole)
+    try:
+        with told_of_room(written):
+            yield written
+        if best.exists():
+            _link(best, written / best.name)
+        settle(written)
+        body = {"origin": origin, "loss": loss, "logged": logged, "parts": parts, "files": digests(written)}
+        write_whole(written / MANIFEST, sealed(body))
+        written.rename(whole)
+    except BaseException:  # of a full disk it would be the last straw
+        shutil.rmtree(written, ignore_errors=True)
+        raise
     to_disk(folder)
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old)
@@ -75,7 +85,7 @@ def take_up(folder: Path, *, origin: str, best: Path) -> Checkpoint | None:
         set_aside(best, why="is a folder where a file belongs", then=ELSE, into=folder.parent)
     best.unlink(missing_ok=True)  # it may know of epochs that come after the checkpoint
     for cut in folder.glob(f"*{PARTIAL}"):
-        shutil.rmtree(cut)
+        remove(cut)
     for path in _newest_first(folder):
         try:
             manifest = unsealed(path / MANIFEST)
