@@ -15,6 +15,7 @@ import absl.logging
 import pytest
 
 from svft_bench.compose import Cell, cells
+from tests.hub import Hub, connect
 from tests.toy import KINDS, toy_data
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that share a core with another process wait for each other
@@ -50,6 +51,22 @@ def cell(tmp_path: Path) -> Callable[..., Cell]:
         return found
 
     return compose_one
+
+
+@pytest.fixture
+def online(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Go online or offline, in a working directory and with a cache of the test's own; `hub` is the test's."""
+    from svft_bench.models import hub as asking
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
+
+    def go(now: bool = True) -> None:
+        connect(monkeypatch, hub, home=tmp_path / "home", offline=not now)
+        asking._looked_up.cache_clear()
+
+    go()
+    return go
 
 
 @pytest.fixture(scope="module")

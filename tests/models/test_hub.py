@@ -20,7 +20,7 @@ from svft_bench.models.loading import load_model
 from svft_bench.models.weight_files import fingerprint
 from svft_bench.records import load_records
 from svft_bench.tuners import SVFTConfig
-from tests.hub import Hub, connect, serving
+from tests.hub import Hub, serving
 from tests.hub_models import SPECS, line, numbers_of, weights
 from tests.models.test_models import model_spec
 from tests.tasks.hub_layout import add_task
@@ -42,20 +42,6 @@ def hub(folders: dict[str, Path]) -> Iterator[Hub]:
                 files |= {"original/consolidated.safetensors": b"not ours", "model.msgpack": b"neither"}
             served.add("model", spec.path, files, commit=spec.revision, refs=("main",))
         yield served
-
-
-@pytest.fixture
-def online(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Go online or offline, in a working directory and with a cache of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
-
-    def go(now: bool = True) -> None:
-        connect(monkeypatch, hub, home=tmp_path / "home", offline=not now)
-        asking._looked_up.cache_clear()
-
-    go()
-    return go
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -17,7 +17,7 @@ from svft_bench.models import hub as asking
 from svft_bench.tasks import Task, data_fingerprint, load_task
 from svft_bench.tasks.files import local_files, read_file
 from svft_bench.tasks.hub import load_split
-from tests.hub import Hub, connect, serving
+from tests.hub import Hub, serving
 from tests.tasks.data import png
 from tests.tasks.hub_layout import UNPINNED, add_source, add_task, rows_of
 from tests.tasks.layout import task_spec, write_layout
@@ -34,21 +34,6 @@ def hub() -> Iterator[Hub]:
     with serving(Hub()) as served:
         add_task(served, RTE)
         yield served
-
-
-@pytest.fixture
-def online(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Go online or offline, in a working directory and with a cache of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
-    asking._looked_up.cache_clear()
-
-    def go(now: bool = True) -> None:
-        connect(monkeypatch, hub, home=tmp_path / "home", offline=not now)
-        asking._looked_up.cache_clear()
-
-    go()
-    return go
 
 
 def loaded(spec: TaskSpec = RTE) -> Task:

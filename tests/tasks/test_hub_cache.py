@@ -10,10 +10,9 @@ import datasets
 import pytest
 
 from svft_bench.config.spec import SourceSpec
-from svft_bench.models import hub as asking
 from svft_bench.tasks.hub import load_split
 from svft_bench.tasks.sources import read_rows
-from tests.hub import Hub, connect, serving
+from tests.hub import Hub, serving
 
 COMMIT = "c" * 40
 CARD = """---
@@ -48,20 +47,6 @@ def give(hub: Hub, card: str) -> None:
 def hub() -> Iterator[Hub]:
     with serving(Hub()) as served:
         yield served
-
-
-@pytest.fixture
-def online(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Go online or offline, with a cache of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
-
-    def go(now: bool = True) -> None:
-        connect(monkeypatch, hub, home=tmp_path / "home", offline=not now)
-        asking._looked_up.cache_clear()
-
-    go()
-    return go
 
 
 def test_without_a_name_the_default_config_is_read_whichever_is_in_the_cache(
