@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svft_bench.compose import Cell
 from svft_bench.config.home import from_home
@@ -14,6 +15,9 @@ from svft_bench.config.spec.base import HUB_ID
 from svft_bench.config.wording import nearest
 from svft_bench.models.carriers.catalogue import CARRIERS
 from svft_bench.running.ranks import FSDP
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 # What launchers of several processes set, beside the number of processes that it counts.
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -147,9 +151,8 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     """
     for model in {cell.spec.model.path: cell.spec.model for cell in cells}.values():
         _check_path(model)
-    from svft_bench.models.architectures import published
     from svft_bench.models.blocks import check_numbers
-    from svft_bench.models.loading import build_meta, check_bits
+    from svft_bench.models.loading import check_bits
     from svft_bench.models.pipelines import check_installed
     from svft_bench.models.scorers import check_scorers
     from svft_bench.running.assembly import pick_device
@@ -168,9 +171,7 @@ def check_surroundings(cells: Sequence[Cell], *, here: bool) -> None:
     check_methods(cells)
     retold = [cell.spec for cell in cells if any(line.partition("=")[0].startswith(RETOLD) for line in cell.overrides)]
     for spec in {(repr(spec.model), spec.task.kind): spec for spec in retold}.values():
-        own = published(spec.model.name) is None
-        bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-        check_numbers(bare, spec.model, kind=spec.task.kind)
+        check_numbers(_bare(spec), spec.model, kind=spec.task.kind)
 
 
 def check_methods(cells: Sequence[Cell]) -> None:
@@ -182,8 +183,6 @@ def check_methods(cells: Sequence[Cell]) -> None:
     from svft_bench.methods.applying import LONG, peft_config
     from svft_bench.methods.fields import check_values
     from svft_bench.methods.targets import check_targets
-    from svft_bench.models.architectures import published
-    from svft_bench.models.loading import build_meta
 
     specs = (cell.spec for cell in cells)
     for spec in {(repr(spec.method), repr(spec.model), spec.task.kind): spec for spec in specs}.values():
@@ -192,9 +191,17 @@ def check_methods(cells: Sequence[Cell]) -> None:
             continue
         check_values(config, spec.model, method=spec.method.name)
         if _names_modules(spec):  # a look at the architecture takes a second
-            own = published(spec.model.name) is None
-            bare = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
-            check_targets(bare, config, adapter=spec.method.adapter, method=spec.method.name)
+            check_targets(_bare(spec), config, adapter=spec.method.adapter, method=spec.method.name)
+
+
+def _bare(spec: RunSpec) -> Module:
+    """The architecture without its weights: the shipped one where there is one, else that of the model's own files."""
+    from svft_bench.models.architectures import published
+    from svft_bench.models.loading import build_meta
+
+    own = published(spec.model.name) is None
+    bare: Module = build_meta(spec.model, kind=spec.task.kind, num_labels=spec.task.labels or 0, from_path=own)
+    return bare
 
 
 def _names_modules(spec: RunSpec) -> bool:

@@ -106,7 +106,7 @@ def _signed_box(text: str) -> str | None:
     return signed(boxed, before=text[:begin])
 
 
-# `\\boxed{5} or \\boxed{6}`
+# Two boxes, as in `\boxed{5} or \boxed{6}`, of which the last would be read.
 _BOX = r"\\f?box(?:ed)? ?\{([^{}]{1,80})\}"
 _BOXES = re.compile(rf"{_BOX}[$ ]{{0,3}}(?:,|,? ?(?:\\text ?\{{)? ?(?:or|and) ?\}}?)[$ ]{{0,3}}(?={_BOX})")
 
